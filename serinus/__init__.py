@@ -1,0 +1,15 @@
+"""Serinus: any scikit-learn or ONNX model as a monitored HTTP endpoint.
+
+The three parts are `serinus.models` (what a model is), `serinus.monitors` (what we watch) and
+`serinus.serving` (the composition). In a checkout or a built Bento they lie beside this folder, so it
+extends its own search path; once installed they lie inside it.
+"""
+
+from pathlib import Path as _Path
+
+__all__ = ["__version__"]
+__version__ = "0.1.0"
+
+_here = _Path(__file__).resolve().parent
+if not (_here / "serving").is_dir():
+    __path__.append(str(_here.parent))
