@@ -1,0 +1,363 @@
+"""The board: one worker's counters, histograms and marks in a memory-mapped file, format 1.
+
+    board  := header 64 × u64 | mark 64 × (kind u64, started u64) | series 256 × (key 256 bytes, 64 × u64)
+
+A request only adds to integers in memory. Because the memory is a shared file mapping, whatever a worker counted
+is there for others at once and stays when the worker is killed: the steward *adopts* a board whose owner's lock is
+free into the folder's totals. A series is one combination of bounded label values (never a raw path); what does not
+fit any more goes to the last series, `overflow`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import secrets
+import struct
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from serinus.serving.files import write_atomically
+
+__all__ = ["BOUNDS_NS", "Board", "BoardError", "Labels", "Reading", "Series", "adopt", "boards_in", "merge", "read_all",
+           "start_ticks"]
+
+FORMAT = 1
+SUFFIX = ".board"
+TOTALS = "adopted.json"
+
+_MAGIC = int.from_bytes(b"SRNBOARD", "little")
+_HEADER_WORDS, _MARKS, _SERIES = 64, 64, 256
+_KEY_BYTES, _SERIES_WORDS = 256, 64
+_SERIES_BYTES = _KEY_BYTES + 8 * _SERIES_WORDS
+_SERIES_START = 8 * (_HEADER_WORDS + 2 * _MARKS)
+_BYTES = _SERIES_START + _SERIES * _SERIES_BYTES
+
+BOUNDS_NS = tuple(int(s * 1e9) for s in (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10))
+"""Upper bounds of the histograms' buckets: OpenTelemetry's advice for HTTP, finer below 5 ms."""
+_BUCKETS = len(BOUNDS_NS) + 1
+
+# Words of the header. Part of format 1: never renumber, only add.
+(_W_MAGIC, _W_FORMAT, _W_PID, _W_START_TICKS, _W_INCARNATION, _W_STARTED_NS, _W_HEARTBEAT_NS, _W_READY, _W_VETO,
+ _W_GENERATION, _W_IN_FLIGHT, _W_SERIES, _W_FRAMES, _W_FRAME_BYTES, _W_LOG_FAILURES, _W_SPANS_EXPORTED,
+ _W_SPANS_DROPPED, _W_LOAD_FAILURES) = range(18)
+_HEADER_COUNTERS = {"log_frames": _W_FRAMES, "log_bytes": _W_FRAME_BYTES, "log_failures": _W_LOG_FAILURES,
+                    "spans_exported": _W_SPANS_EXPORTED, "spans_dropped": _W_SPANS_DROPPED,
+                    "load_failures": _W_LOAD_FAILURES}
+
+# Words of a series: total time, rows, predict time, predict calls, then two histograms.
+_S_DURATION_NS, _S_ROWS, _S_PREDICT_NS, _S_PREDICTS = range(4)
+_S_DURATION_BUCKETS = 4
+_S_PREDICT_BUCKETS = _S_DURATION_BUCKETS + _BUCKETS
+
+
+class BoardError(Exception):
+    """A file is no board of a known format."""
+
+
+class Labels(NamedTuple):
+    """What a series is about. Every value comes from a bounded set."""
+
+    model: str
+    version: str
+    role: str
+    route: str
+    method: str
+    status: int
+    error_type: str
+
+
+OVERFLOW = Labels("", "", "", "overflow", "", 0, "")
+
+
+class Series(NamedTuple):
+    """The counts of one combination of labels. Times in nanoseconds; histograms not cumulative."""
+
+    duration_ns: int
+    rows: int
+    predict_ns: int
+    predicts: int
+    duration_buckets: tuple[int, ...]
+    predict_buckets: tuple[int, ...]
+
+    @property
+    def requests(self) -> int:
+        """How many requests this series counted."""
+        return sum(self.duration_buckets)
+
+
+class Mark(NamedTuple):
+    """A predict call under way: `kind` 1 stable, 2 candidate; when it began (monotonic ns)."""
+
+    kind: int
+    started_ns: int
+
+
+class Reading(NamedTuple):
+    """A board as somebody else sees it at one moment."""
+
+    path: Path
+    incarnation: str
+    pid: int
+    start_ticks: int
+    started_ns: int
+    heartbeat_ns: int
+    ready: bool
+    veto_sequence: int
+    generation: int
+    in_flight: int
+    counters: dict[str, int]
+    series: dict[Labels, Series]
+    marks: tuple[Mark, ...]
+
+
+def start_ticks(pid: int) -> int:
+    """When process `pid` started, in clock ticks since boot; 0 when there is none. With the pid it is unique."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+class Board:
+    """This process's own board in `folder`, locked (flock) for as long as the process lives.
+
+    Not thread-safe: counted on the event loop's thread only, but for the two span counters, which belong to the
+    exporter's thread.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        pid = os.getpid()
+        ticks = start_ticks(pid)
+        incarnation = secrets.randbits(64) | 1
+        self.path = folder / f"{pid}-{ticks}-{incarnation:016x}{SUFFIX}"
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        os.posix_fallocate(self._file, 0, _BYTES)  # a full disk is an error now, not a SIGBUS later
+        self._map = mmap.mmap(self._file, _BYTES)
+        self.words = memoryview(self._map).cast("Q")
+        self._bases: dict[Labels, int] = {}
+        words = self.words
+        words[_W_FORMAT], words[_W_PID], words[_W_START_TICKS] = FORMAT, pid, ticks
+        words[_W_INCARNATION], words[_W_STARTED_NS] = incarnation, time.time_ns()
+        words[_W_HEARTBEAT_NS] = time.monotonic_ns()
+        words[_W_MAGIC] = _MAGIC  # last: a reader takes a board without it for one not yet made
+
+    @property
+    def incarnation(self) -> str:
+        """Name of this process's life, unique for ever."""
+        return f"{self.words[_W_INCARNATION]:016x}"
+
+    def base(self, labels: Labels) -> int:
+        """Where the series of `labels` begins, in words; made on first use."""
+        found = self._bases.get(labels)
+        return self._add_series(labels) if found is None else found
+
+    def count(self, base: int, duration_ns: int, rows: int, predict_ns: int) -> None:
+        """Add one request to the series at `base`. `predict_ns` < 0: no model was called."""
+        words = self.words
+        words[base + _S_DURATION_NS] += duration_ns
+        words[base + _S_ROWS] += rows
+        words[base + _S_DURATION_BUCKETS + bisect_left(BOUNDS_NS, duration_ns)] += 1
+        if predict_ns >= 0:
+            words[base + _S_PREDICT_NS] += predict_ns
+            words[base + _S_PREDICTS] += 1
+            words[base + _S_PREDICT_BUCKETS + bisect_left(BOUNDS_NS, predict_ns)] += 1
+
+    def begin(self, kind: int) -> int:
+        """Mark a predict call as under way; the mark outlives a crash. Returns its slot for `end`."""
+        words = self.words
+        words[_W_IN_FLIGHT] += 1
+        slot = _HEADER_WORDS + 2 * (words[_W_IN_FLIGHT] % _MARKS)
+        words[slot + 1] = time.monotonic_ns()
+        words[slot] = kind
+        return slot
+
+    def end(self, slot: int) -> None:
+        """The marked call came back."""
+        self.words[slot] = 0
+        self.words[_W_IN_FLIGHT] -= 1
+
+    def beat(self, *, ready: bool, generation: int) -> None:
+        """Say that the worker lives, whether it is ready, and the newest generation that it follows."""
+        self.words[_W_HEARTBEAT_NS] = time.monotonic_ns()
+        self.words[_W_READY] = ready
+        self.words[_W_GENERATION] = generation
+
+    def acknowledge_veto(self, sequence: int) -> None:
+        """All vetoes up to `sequence` are obeyed."""
+        self.words[_W_VETO] = sequence
+
+    def log_counts(self, frames: int, size: int) -> None:
+        """What the prediction log's writer has written in this life."""
+        self.words[_W_FRAMES], self.words[_W_FRAME_BYTES] = frames, size
+
+    def log_failed(self) -> None:
+        """A record could not be written."""
+        self.words[_W_LOG_FAILURES] += 1
+
+    def load_failed(self) -> None:
+        """A version could not be loaded."""
+        self.words[_W_LOAD_FAILURES] += 1
+
+    def span_counts(self, exported: int, dropped: int) -> None:
+        """What the span exporter has sent and lost in this life."""
+        self.words[_W_SPANS_EXPORTED], self.words[_W_SPANS_DROPPED] = exported, dropped
+
+    def close(self) -> None:
+        """Give the lock up; the steward adopts the counts."""
+        self.words.release()
+        self._map.close()
+        os.close(self._file)
+
+    def _add_series(self, labels: Labels) -> int:
+        number = self.words[_W_SERIES]
+        key = orjson.dumps(labels)
+        if number >= _SERIES - 1 or len(key) > _KEY_BYTES:
+            number, key, labels = _SERIES - 1, orjson.dumps(OVERFLOW), OVERFLOW
+        offset = _SERIES_START + number * _SERIES_BYTES
+        self._map[offset:offset + len(key)] = key
+        if labels is not OVERFLOW:
+            self.words[_W_SERIES] = number + 1
+        base = (offset + _KEY_BYTES) // 8
+        self._bases[labels] = base
+        return base
+
+
+def boards_in(folder: Path) -> list[Path]:
+    """The boards in `folder`."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def read(path: Path) -> Reading:
+    """What the board at `path` says now. FileNotFoundError when it has gone, `BoardError` when it is none."""
+    data = path.read_bytes()
+    if len(data) != _BYTES or int.from_bytes(data[:8], "little") != _MAGIC:
+        raise BoardError(f"{path} is no board, or is only being made")
+    words = struct.unpack_from(f"<{_HEADER_WORDS + 2 * _MARKS}Q", data)
+    if words[_W_FORMAT] != FORMAT:
+        raise BoardError(f"{path} has format {words[_W_FORMAT]}, this program reads format {FORMAT}: upgrade it")
+    pairs = zip(words[_HEADER_WORDS::2], words[_HEADER_WORDS + 1::2], strict=True)
+    return Reading(
+        path, f"{words[_W_INCARNATION]:016x}", words[_W_PID], words[_W_START_TICKS], words[_W_STARTED_NS],
+        words[_W_HEARTBEAT_NS], bool(words[_W_READY]), words[_W_VETO], words[_W_GENERATION], words[_W_IN_FLIGHT],
+        {name: words[word] for name, word in _HEADER_COUNTERS.items()},
+        dict(_read_series(data, words[_W_SERIES])), tuple(Mark(kind, began) for kind, began in pairs if kind))
+
+
+def is_owned(path: Path) -> bool:
+    """Whether the process that made the board at `path` still lives."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def adopt(path: Path) -> Reading | None:
+    """Add a dead worker's board to the folder's totals and remove it; None when it cannot be (yet).
+
+    Only one process may adopt in a folder (the steward). The totals name the boards they hold, and the board is
+    removed after the totals were replaced: a steward killed in between counts nothing twice.
+    """
+    totals, adopted = _totals(path.parent)
+    try:
+        reading = read(path)
+    except (FileNotFoundError, BoardError):
+        return None
+    if reading.incarnation not in adopted:
+        merged = merge([totals, (reading.counters, reading.series)])
+        _write_totals(path.parent, merged, [*adopted, reading.incarnation])
+    path.unlink(missing_ok=True)
+    return reading
+
+
+Counts = tuple[dict[str, int], dict[Labels, Series]]
+
+
+def merge(parts: Iterable[Counts]) -> Counts:
+    """The sum of several boards' counts: exact, in any order."""
+    counters: dict[str, int] = {}
+    series: dict[Labels, Series] = {}
+    for part_counters, part_series in parts:
+        for name, value in part_counters.items():
+            counters[name] = counters.get(name, 0) + value
+        for labels, counts in part_series.items():
+            series[labels] = _add(series[labels], counts) if labels in series else counts
+    return counters, series
+
+
+def read_all(folder: Path) -> tuple[Counts, list[Reading]]:
+    """The totals of all workers that ever counted in `folder`, and the boards that are still there."""
+    for _ in range(10):
+        before = _stamp(folder)
+        totals, adopted = _totals(folder)
+        readings = [reading for reading in _readable(folder) if reading.incarnation not in adopted]
+        if _stamp(folder) == before:  # else a board was adopted between the two looks: look again
+            break
+    return merge([totals, *((reading.counters, reading.series) for reading in readings)]), readings
+
+
+def _readable(folder: Path) -> Iterator[Reading]:
+    for path in boards_in(folder):
+        try:
+            yield read(path)
+        except (FileNotFoundError, BoardError):
+            continue
+
+
+def _read_series(data: bytes, number: int) -> Iterator[tuple[Labels, Series]]:
+    for index in (*range(min(number, _SERIES - 1)), _SERIES - 1):
+        offset = _SERIES_START + index * _SERIES_BYTES
+        key = data[offset:offset + _KEY_BYTES].rstrip(b"\0")
+        if key:
+            words = struct.unpack_from(f"<{_SERIES_WORDS}Q", data, offset + _KEY_BYTES)
+            yield Labels(*orjson.loads(key)), Series(
+                *words[:_S_DURATION_BUCKETS], words[_S_DURATION_BUCKETS:_S_PREDICT_BUCKETS],
+                words[_S_PREDICT_BUCKETS:_S_PREDICT_BUCKETS + _BUCKETS])
+
+
+def _add(a: Series, b: Series) -> Series:
+    return Series(a.duration_ns + b.duration_ns, a.rows + b.rows, a.predict_ns + b.predict_ns, a.predicts + b.predicts,
+                  tuple(map(sum, zip(a.duration_buckets, b.duration_buckets, strict=True))),
+                  tuple(map(sum, zip(a.predict_buckets, b.predict_buckets, strict=True))))
+
+
+def _stamp(folder: Path) -> tuple[int, int]:
+    try:
+        status = (folder / TOTALS).stat()
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
+
+
+def _totals(folder: Path) -> tuple[Counts, list[str]]:
+    try:
+        stored = orjson.loads((folder / TOTALS).read_bytes())
+    except FileNotFoundError:
+        return ({}, {}), []
+    if stored["format"] != FORMAT:
+        raise BoardError(f"{folder / TOTALS} has format {stored['format']}, this program reads {FORMAT}: upgrade it")
+    series = {Labels(*labels): Series(*counts[:4], tuple(counts[4]), tuple(counts[5]))
+              for labels, counts in stored["series"]}
+    return (stored["counters"], series), stored["adopted"]
+
+
+def _write_totals(folder: Path, counts: Counts, adopted: list[str]) -> None:
+    counters, series = counts
+    write_atomically(folder / TOTALS, orjson.dumps({
+        "format": FORMAT, "counters": counters, "adopted": adopted, "series": list(series.items())}))

@@ -1,0 +1,115 @@
+"""What can go wrong between a request and its answer, and around the server.
+
+Errors know no HTTP: `kind` is a word, and each protocol translates it into its own status and form.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["CommandError", "ControlRefused", "InvalidInput", "InvalidRequest", "ModelUnavailable", "NotServed",
+           "Overloaded", "PredictionFailed", "RequestError", "RequestTooLarge", "SerinusError", "SettingsError",
+           "TimedOut", "Unrecorded", "UnsupportedEncoding", "Violation"]
+
+
+class Violation(NamedTuple):
+    """One value that breaks one expectation: where, what was wanted, what came."""
+
+    path: str
+    kind: str
+    wanted: str
+    got: str
+
+
+class SerinusError(Exception):
+    """Root of the errors of `serinus.serving`; the text is one sentence fit for a person."""
+
+
+class SettingsError(SerinusError):
+    """A setting is unknown or has an impossible value."""
+
+
+class CommandError(SerinusError):
+    """A command cannot do what was asked; `exit_code` says why to a script."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ControlRefused(SerinusError):
+    """A control call is not allowed, or not possible in the present state."""
+
+    def __init__(self, message: str, kind: str = "refused") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class RequestError(SerinusError):
+    """An inference request that is answered with an error. `kind` is low-cardinality and goes to telemetry."""
+
+    kind = "internal"
+
+    def __init__(self, message: str, violations: tuple[Violation, ...] = ()) -> None:
+        super().__init__(message)
+        self.violations = violations
+
+
+class InvalidRequest(RequestError):
+    """The body is not what the protocol says."""
+
+    kind = "invalid_request"
+
+
+class InvalidInput(RequestError):
+    """The body is well formed, but its inputs are not what the model's signature says."""
+
+    kind = "invalid_input"
+
+
+class UnsupportedEncoding(RequestError):
+    """The body's media type or content encoding is not understood."""
+
+    kind = "unsupported_encoding"
+
+
+class RequestTooLarge(RequestError):
+    """Body or rows are over a limit."""
+
+    kind = "too_large"
+
+
+class NotServed(RequestError):
+    """No such model or version here."""
+
+    kind = "not_found"
+
+
+class ModelUnavailable(RequestError):
+    """The version exists but is not ready, or the server is draining."""
+
+    kind = "unavailable"
+
+
+class Overloaded(RequestError):
+    """Too many requests under way."""
+
+    kind = "overloaded"
+
+
+class TimedOut(RequestError):
+    """The deadline passed before the model answered."""
+
+    kind = "timeout"
+
+
+class PredictionFailed(RequestError):
+    """The model raised an exception."""
+
+    kind = "prediction_failed"
+
+
+class Unrecorded(RequestError):
+    """The prediction log could not take the record, and its policy is to refuse."""
+
+    kind = "unrecorded"

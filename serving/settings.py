@@ -1,0 +1,190 @@
+"""One frozen tree of settings: defaults < `serinus.toml` < environment (`SERINUS_SECTION_KEY`) < flags.
+
+The parent process resolves the tree once and hands it to supervisor, workers and steward as a file
+(`SERINUS_SETTINGS`), so that all of them agree.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serinus.serving.errors import SettingsError
+
+__all__ = ["ControlSettings", "LimitSettings", "LogSettings", "RoutingSettings", "ServerSettings", "Settings",
+           "TelemetrySettings", "default_home"]
+
+_PREFIX = "SERINUS_"
+# Read by a process of ours directly; not settings of the tree.
+_OTHER_VARIABLES = {"SERINUS_SETTINGS", "SERINUS_RUN", "SERINUS_ONNX_THREADS", "SERINUS_WORKERS", "SERINUS_URL"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(_Section):
+    """Where the server listens and what it serves."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(3000, ge=0, le=65535)
+    workers: int = Field(2, ge=1, le=256)
+    models: tuple[str, ...] = ()
+    """Tags (`name` or `name:version`); empty means everything registered."""
+    default_model: str | None = None
+    """What a bare `/predict` means when several models are served."""
+    drain_seconds: float = Field(10.0, ge=0)
+
+
+class LimitSettings(_Section):
+    """What one request, and all of them together, may ask for."""
+
+    body_bytes: int = Field(16 * 1024 * 1024, ge=1)
+    """Also after decompression."""
+    rows: int = Field(10_000, ge=1)
+    concurrency: int = Field(256, ge=1)
+    """Requests under way in one worker; more are answered 429."""
+    deadline_seconds: float = Field(30.0, gt=0)
+    inline_seconds: float = Field(0.002, ge=0)
+    """A predict call expected to take longer runs in a thread."""
+
+
+class RoutingSettings(_Section):
+    """How a caller is told from another."""
+
+    key_header: str = "x-routing-key"
+
+
+class LogSettings(_Section):
+    """The prediction log."""
+
+    enabled: bool = True
+    on_error: Literal["refuse", "serve"] = "refuse"
+    """When a record cannot be written: answer 503, or answer and count."""
+    segment_bytes: int = Field(64 * 1024 * 1024, ge=4096)
+    cap_bytes: int = Field(10 * 1000**3, ge=1)
+    """The oldest segments are removed beyond this size."""
+
+
+class TelemetrySettings(_Section):
+    """OpenTelemetry; where it goes is said by the standard `OTEL_*` variables."""
+
+    traces: Literal["on", "off"] = "on"
+
+
+class ControlSettings(_Section):
+    """Who may change what is served."""
+
+    token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    """`Host` values accepted besides loopback names and the bind address."""
+
+
+class Settings(_Section):
+    """All settings. `home` is where models, log, store and run files live."""
+
+    home: Path = Field(default_factory=lambda: default_home())
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    routing: RoutingSettings = RoutingSettings()
+    log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    control: ControlSettings = ControlSettings()
+
+    @classmethod
+    def resolve(cls, *, config: Path | None = None, environ: Mapping[str, str] | None = None,
+                flags: Mapping[str, Any] | None = None) -> Settings:
+        """Merge the sources; unknown keys and bad values are errors that name their source.
+
+        `flags` maps dotted keys (`server.port`) to values; None values are left out.
+        """
+        tree: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        path = config or (Path("serinus.toml") if Path("serinus.toml").is_file() else None)
+        if path is not None:
+            for key, value in _flatten(_read_toml(path)):
+                _put(tree, sources, key, value, f"{path}")
+        for name, value in sorted((os.environ if environ is None else environ).items()):
+            if name.startswith(_PREFIX) and name not in _OTHER_VARIABLES:
+                _put(tree, sources, _key_of_variable(name), _split_if_many(_key_of_variable(name), value), name)
+        for key, value in (flags or {}).items():
+            if value is not None:
+                _put(tree, sources, key, value, "flag")
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            raise SettingsError(_sentence(error, sources)) from None
+
+    @classmethod
+    def handed_over(cls) -> Settings:
+        """The settings that the parent wrote, or those of the environment when there is no parent."""
+        path = os.environ.get("SERINUS_SETTINGS")
+        return cls.model_validate_json(Path(path).read_bytes()) if path else cls.resolve()
+
+
+def default_home() -> Path:
+    """`$SERINUS_HOME`, or `~/.serinus`."""
+    return Path(os.environ.get("SERINUS_HOME") or Path.home() / ".serinus")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"Settings file {path}: no such file. Give an existing file to --config.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"Settings file {path} is not valid TOML: {error}.") from None
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        pairs += _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return pairs
+
+
+def _known() -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, _Section):
+            known |= {f"{name}.{key}": inner.annotation for key, inner in section.model_fields.items()}
+        else:
+            known[name] = section
+    return known
+
+
+def _put(tree: dict[str, Any], sources: dict[str, str], key: str, value: Any, source: str) -> None:
+    known = _known()
+    if key not in known:
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(sorted(known))}."
+        raise SettingsError(f"Unknown setting {key!r} (from {source}).{hint}")
+    sources[key] = source
+    *parents, last = key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    tree[last] = value
+
+
+def _key_of_variable(name: str) -> str:
+    section, _, key = name.removeprefix(_PREFIX).lower().partition("_")
+    return f"{section}.{key}" if key else section
+
+
+def _split_if_many(key: str, value: str) -> Any:
+    many = "tuple" in str(_known().get(key))
+    return [part.strip() for part in value.split(",") if part.strip()] if many else value
+
+
+def _sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    source = sources.get(key, "settings")
+    return f"Setting {key!r} (from {source}): {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}."
