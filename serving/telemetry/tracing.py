@@ -1,0 +1,306 @@
+"""One SERVER span and one `predict` child for every request, at a few microseconds.
+
+A request keeps its marks (Unix nanoseconds) and hands them over when its last byte has left; a thread encodes
+them in batches and sends them by the standard OTLP exporter, which reads the standard `OTEL_*` variables. With no
+endpoint configured there is no exporter, no thread and no noise, yet ids and context still travel.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from random import getrandbits
+from typing import Any, NamedTuple
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+
+from serinus import __version__
+from serinus.serving.telemetry import names
+from serinus.serving.telemetry.otlp import (
+    INTERNAL,
+    SERVER,
+    SpanTemplate,
+    decode,
+    double_attribute,
+    envelope,
+    integer_attribute,
+    request_body,
+    string_attribute,
+    string_key,
+)
+
+__all__ = ["SpanContextIds", "Trace", "Tracing", "parse_traceparent"]
+
+_log = logging.getLogger("serinus.telemetry")
+_MASK128, _MASK64 = (1 << 128) - 1, (1 << 64) - 1
+
+
+class SpanContextIds(NamedTuple):
+    """Where a request stands in its trace. `parent_id` is 0 when the trace began here."""
+
+    trace_id: int
+    span_id: int
+    parent_id: int
+    sampled: bool
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C header that a callee or caller is given."""
+        return f"00-{self.trace_id:032x}-{self.span_id:016x}-{'01' if self.sampled else '00'}"
+
+
+class Trace(NamedTuple):
+    """What one answered request leaves for its two spans. Times are Unix nanoseconds."""
+
+    ids: SpanContextIds
+    method: str
+    path: str
+    route: str
+    protocol_version: str
+    status: int
+    error_type: str
+    model: str
+    version: str
+    role: str
+    reason: str
+    """Why this version answered: OpenTelemetry's feature-flag reasons (static, split, targeting_match, …)."""
+    request_id: str
+    prediction_id: str
+    rows: int
+    started_ns: int
+    parsed_ns: int
+    predict_started_ns: int
+    """0 when no model was called."""
+    predict_ended_ns: int
+    ended_ns: int
+
+
+def parse_traceparent(header: bytes) -> tuple[int, int, bool] | None:
+    """Trace id, parent id and sampled flag of a W3C `traceparent`; None when it is not a valid one."""
+    parts = header.strip().split(b"-")
+    if len(parts) < 4 or [len(part) for part in parts[:4]] != [2, 32, 16, 2] or parts[0] == b"ff":
+        return None
+    if (parts[0] == b"00" and len(parts) != 4) or not b"".join(parts[:4]).isalnum() or header != header.lower():
+        return None
+    try:
+        trace_id, parent_id, flags = int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)
+    except ValueError:
+        return None
+    return (trace_id, parent_id, bool(flags & 1)) if trace_id and parent_id else None
+
+
+class Tracing:
+    """Decides who is sampled, gives ids, and sends spans in the background.
+
+    `environ` is the process's (standard `OTEL_*` variables); `resource` adds to what the SDK finds there.
+    """
+
+    def __init__(self, resource: Mapping[str, Any], *, enabled: bool = True,
+                 on_counts: Callable[[int, int], None] = lambda exported, dropped: None) -> None:
+        self.enabled = enabled and os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
+        provider = TracerProvider(resource=Resource.create(dict(resource)), shutdown_on_exit=False)
+        self._sampler = provider.sampler
+        self._always = _is_always_on(self._sampler)
+        self._queue: SpanQueue | None = None
+        if self.enabled and (exporter := _exporter()) is not None:
+            self._queue = SpanQueue(exporter, provider.resource.attributes, on_counts)
+
+    @property
+    def exporting(self) -> bool:
+        """Whether spans are sent anywhere."""
+        return self._queue is not None
+
+    def begin(self, traceparent: bytes | None, name: str) -> SpanContextIds | None:
+        """Ids for a request that arrives, as child of the caller's span if there is one; None when switched off."""
+        if not self.enabled:
+            return None
+        parent = parse_traceparent(traceparent) if traceparent else None
+        trace_id, parent_id, parent_sampled = parent or (getrandbits(128) or 1, 0, True)
+        sampled = parent_sampled if self._always else self._ask(trace_id, parent_id, parent_sampled, name)
+        return SpanContextIds(trace_id, getrandbits(64) or 1, parent_id, sampled)
+
+    def end(self, done: Trace) -> None:
+        """The request is answered: queue its spans."""
+        if self._queue is not None and done.ids.sampled:
+            self._queue.put(done)
+
+    def close(self, timeout_s: float = 3.0) -> None:
+        """Send what is queued, for at most `timeout_s` seconds."""
+        if self._queue is not None:
+            self._queue.close(timeout_s)
+
+    def _ask(self, trace_id: int, parent_id: int, parent_sampled: bool, name: str) -> bool:
+        context = None
+        if parent_id:
+            flags = TraceFlags(TraceFlags.SAMPLED if parent_sampled else TraceFlags.DEFAULT)
+            remote = SpanContext(trace_id, parent_id, is_remote=True, trace_flags=flags)
+            context = trace.set_span_in_context(NonRecordingSpan(remote))
+        result = self._sampler.should_sample(context, trace_id, name, SpanKind.SERVER)
+        return result.decision is Decision.RECORD_AND_SAMPLE
+
+
+def _is_always_on(sampler: Any) -> bool:
+    # The SDK's default, asked of thousands of requests a second: the answer is then the parent's flag.
+    if not isinstance(sampler, ParentBased):
+        return False
+    return sampler.get_description() == ParentBased(ALWAYS_ON).get_description()
+
+
+def _exporter() -> Any | None:
+    """The OTLP exporter that the environment asks for; None when it asks for none."""
+    chosen = os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower()
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if chosen == "none" or not endpoint:
+        return None
+    if chosen != "otlp":
+        _log.warning("OTEL_TRACES_EXPORTER=%s is not supported, only otlp and none: no spans are exported.", chosen)
+        return None
+    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+    # The SDK's ten seconds would hold up a shutdown; a user's own value stands.
+    timed = any(os.environ.get(f"OTEL_EXPORTER_OTLP{signal}_TIMEOUT") for signal in ("", "_TRACES"))
+    timeout = None if timed else 3
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+
+        exporter = GrpcExporter(timeout=timeout)
+        return lambda body: bool(exporter._export(decode(body)).value == 0)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+
+    client = HttpExporter(timeout=timeout)._client
+    return lambda body: bool(client.export(body).success)
+
+
+class SpanQueue:
+    """A bounded queue and the thread that empties it. When it is full the oldest go, counted."""
+
+    def __init__(self, send: Callable[[bytes], bool], resource: Mapping[str, Any],
+                 on_counts: Callable[[int, int], None]) -> None:
+        self.exported = 0
+        self.dropped = 0
+        self._send = send
+        self._envelope = envelope(resource, __version__)
+        self._on_counts = on_counts
+        self._batch = max(1, int(os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1024)) // 2)
+        self._waiting: deque[Trace] = deque(maxlen=max(1, int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE", 32_768)) // 2))
+        self._delay_s = int(os.environ.get("OTEL_BSP_SCHEDULE_DELAY", 1000)) / 1000
+        self._wake = threading.Event()
+        self._closing = False
+        self._failing = False
+        self._encoder = TraceEncoder()
+        self._thread = threading.Thread(target=self._run, name="serinus-spans", daemon=True)
+        self._thread.start()
+
+    def put(self, done: Trace) -> None:
+        """Queue one request's spans; never blocks."""
+        waiting = self._waiting
+        if len(waiting) == waiting.maxlen:
+            self.dropped += 2
+        waiting.append(done)
+        if len(waiting) == self._batch:
+            self._wake.set()
+
+    def close(self, timeout_s: float) -> None:
+        """Stop after what is queued was sent, or `timeout_s` seconds at the latest."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            _log.warning("The OpenTelemetry backend did not take the last %d spans in %.0f s.",
+                         2 * len(self._waiting), timeout_s)
+
+    def _run(self) -> None:
+        while not self._closing or self._waiting:
+            self._wake.wait(self._delay_s)
+            self._wake.clear()
+            while self._waiting:
+                self._flush()
+                if self._closing and self._failing:
+                    return
+
+    def _flush(self) -> None:
+        batch: list[Trace] = []
+        while self._waiting and len(batch) < self._batch:
+            batch.append(self._waiting.popleft())
+        try:
+            sent = self._send(request_body(self._envelope, map(self._encoder.encode, batch)))
+        except Exception:  # the exporter is a guest here: whatever it raises must not end the thread
+            _log.debug("The span exporter raised", exc_info=True)
+            sent = False
+        self._count(2 * len(batch), sent)
+
+    def _count(self, spans: int, sent: bool) -> None:
+        self.exported += spans if sent else 0
+        self.dropped += 0 if sent else spans
+        if sent == self._failing:  # one line per outage, one at its end
+            self._failing = not sent
+            if sent:
+                _log.warning("The OpenTelemetry backend takes spans again; %d were lost.", self.dropped)
+            else:
+                _log.warning("The OpenTelemetry backend does not take spans; answers are not affected.")
+        self._on_counts(self.exported, self.dropped)
+
+
+class TraceEncoder:
+    """Turns a `Trace` into its two encoded spans, with templates made once per combination of constant parts."""
+
+    def __init__(self) -> None:
+        self._templates: dict[tuple[Any, ...], tuple[SpanTemplate, SpanTemplate | None]] = {}
+        self._path = string_key(names.URL_PATH)
+        self._request_id = string_key(names.REQUEST_ID)
+        self._prediction_id = string_key(names.PREDICTION_ID)
+        self._rows = string_key(names.ROWS)
+        self._parse = string_key(names.PARSE_SECONDS)
+        self._predict = string_key(names.PREDICT_SECONDS)
+
+    def encode(self, done: Trace) -> bytes:
+        """`ScopeSpans.spans` of the SERVER span and, when a model was called, its `predict` child."""
+        key = (done.route, done.method, done.protocol_version, done.status, done.error_type, done.model, done.version,
+               done.role, done.reason)
+        found = self._templates.get(key)
+        if found is None:
+            found = self._add(key, done)
+        server, predict = found
+        trace_id, span_id = done.ids.trace_id.to_bytes(16), done.ids.span_id.to_bytes(8)
+        parent_id = done.ids.parent_id.to_bytes(8) if done.ids.parent_id else b""
+        attributes = string_attribute(self._path, done.path) + string_attribute(self._request_id, done.request_id)
+        if done.prediction_id:
+            attributes += string_attribute(self._prediction_id, done.prediction_id) + integer_attribute(
+                self._rows, done.rows)
+        if done.parsed_ns:
+            attributes += double_attribute(self._parse, (done.parsed_ns - done.started_ns) / 1e9)
+        if done.predict_started_ns:
+            attributes += double_attribute(
+                self._predict, (done.predict_ended_ns - done.predict_started_ns) / 1e9)
+        spans = server.encode(trace_id, span_id, parent_id, done.started_ns, done.ended_ns, attributes,
+                              remote_parent=bool(parent_id))
+        if predict is None or not done.predict_started_ns:
+            return spans
+        child_id = (done.ids.span_id ^ (done.ids.trace_id & _MASK64) or 1).to_bytes(8)
+        return spans + predict.encode(trace_id, child_id, span_id, done.predict_started_ns, done.predict_ended_ns,
+                                      integer_attribute(self._rows, done.rows))
+
+    def _add(self, key: tuple[Any, ...], done: Trace) -> tuple[SpanTemplate, SpanTemplate | None]:
+        if len(self._templates) > 1024:  # all parts come from bounded sets; a safeguard, not a cache policy
+            self._templates.clear()
+        model: dict[str, str | int | float] = {}
+        if done.model:
+            model = {names.MODEL_NAME: done.model, names.MODEL_VERSION: done.version, names.ROLE: done.role}
+        attributes = {names.HTTP_METHOD: done.method, names.HTTP_ROUTE: done.route, names.URL_SCHEME: "http",
+                      names.HTTP_STATUS: done.status, names.PROTOCOL_VERSION: done.protocol_version} | model
+        if done.reason:
+            attributes |= {names.FLAG_KEY: done.model, names.FLAG_VARIANT: done.version,
+                           names.FLAG_REASON: done.reason, names.FLAG_PROVIDER: names.PROVIDER}
+        failed = {names.ERROR_TYPE: done.error_type} if done.error_type else {}
+        server = SpanTemplate(f"{done.method} {done.route}", SERVER, attributes | failed, error=done.status >= 500)
+        predict = None
+        if done.model:
+            predict = SpanTemplate(f"predict {done.model}", INTERNAL, model | failed, error=bool(failed))
+        self._templates[key] = server, predict
+        return server, predict
