@@ -1,0 +1,54 @@
+"""Rollouts: the record, the pure state machine and the pure routing rule.
+
+`serinus.serving.rollout.controller` joins them to a store; it is imported by its own name, because the store needs
+the record from here.
+"""
+
+from serinus.serving.rollout.errors import FormatUnknown, PlanInvalid, RolloutError, TransitionRefused
+from serinus.serving.rollout.routing import Bucketer, bucket, is_candidate
+from serinus.serving.rollout.state import Phase, Plan, RolloutRecord
+from serinus.serving.rollout.transitions import (
+    Abort,
+    Acknowledged,
+    Command,
+    Event,
+    Journal,
+    Notice,
+    Pause,
+    Promote,
+    Publish,
+    Resume,
+    RollBack,
+    SetStable,
+    Start,
+    Veto,
+    advance,
+)
+
+__all__ = [
+    "Abort",
+    "Acknowledged",
+    "Bucketer",
+    "Command",
+    "Event",
+    "FormatUnknown",
+    "Journal",
+    "Notice",
+    "Pause",
+    "Phase",
+    "Plan",
+    "PlanInvalid",
+    "Promote",
+    "Publish",
+    "Resume",
+    "RollBack",
+    "RolloutError",
+    "RolloutRecord",
+    "SetStable",
+    "Start",
+    "TransitionRefused",
+    "Veto",
+    "advance",
+    "bucket",
+    "is_candidate",
+]

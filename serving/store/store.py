@@ -1,0 +1,111 @@
+"""The store's interface: everything that stewards, commands and replicas share, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from serinus.serving.rollout.state import RolloutRecord
+from serinus.serving.store.values import CounterKey, CounterRow, GroundTruth, JournalEntry, Lease, Tick
+
+CounterTuple = CounterRow | tuple[int, str, str, str, str]
+"""A CounterRow, or its five values in order."""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Where shared state lives: rollout records, journal, lease, ticks, counters and the ground-truth index.
+
+    Every method may be called from any thread and from many processes at once, blocks until done, and raises
+    StoreUnavailable when the store is out of reach. A method that raises another error has changed nothing.
+    Everything but the lease and the record may be repeated without harm, so lost answers are simply asked again.
+    """
+
+    def record(self, model: str) -> RolloutRecord | None:
+        """The model's rollout record, or None when no event has been accepted yet."""
+        ...
+
+    def records(self) -> dict[str, RolloutRecord]:
+        """All rollout records by model name."""
+        ...
+
+    def swap(
+        self,
+        new: RolloutRecord,
+        *,
+        expected_generation: int,
+        journal: Sequence[JournalEntry],
+        epoch: int | None = None,
+    ) -> None:
+        """Replace a record and append its journal entries, both or neither, if nobody did in between.
+
+        `expected_generation` is that of the record the decision was made on, 0 when there was none; `new` carries
+        exactly one more, and at least one entry. With `epoch`, that of the writer's STEWARD_LEASE, an old one is
+        refused. Once it returns, the record survives a power cut. Raises Conflict, Fenced, and ValueError for
+        arguments that break these rules.
+        """
+        ...
+
+    def journal(self, model: str, *, after: int = 0, limit: int = 1000) -> list[JournalEntry]:
+        """The model's journal in order, at most `limit` entries, beginning behind the one with `seq` `after`."""
+        ...
+
+    def append(self, entry: JournalEntry) -> JournalEntry:
+        """Add a journal entry that comes with no change of a record; the answer carries its `seq`."""
+        ...
+
+    def acquire_lease(self, name: str, holder: str, ttl_s: float, now: float | None = None) -> Lease | None:
+        """Take or renew the lease for `ttl_s` seconds; None while another holder has it.
+
+        Renewing keeps the epoch, a take-over raises it by one. Expiry is judged by the store's own clock; `now` is
+        for tests. A clock that jumps can make two holders believe they lead. That wastes work and breaks nothing,
+        because `swap` refuses the older epoch.
+        """
+        ...
+
+    def release_lease(self, lease: Lease) -> None:
+        """Let another holder take over at once. Raises LeaseLost when that has happened already."""
+        ...
+
+    def add_tick(self, tick: Tick) -> bool:
+        """Keep a tick; False when it was there, or its interval has been pruned."""
+        ...
+
+    def ticks(self, after_interval: int = -1, *, limit: int = 10_000) -> list[Tick]:
+        """Ticks of intervals later than `after_interval`, by interval, incarnation and sequence.
+
+        At most `limit`, but never part of an interval: the last interval begun is given whole.
+        """
+        ...
+
+    def prune_ticks(self, before: int) -> int:
+        """Forget ticks of intervals earlier than `before` for good; answers how many there were."""
+        ...
+
+    def upsert_counters(self, rollout_id: str, step_id: str, rows: Mapping[CounterTuple, int]) -> None:
+        """Raise cumulative counts, all or none; a smaller count than the one kept changes nothing."""
+        ...
+
+    def counters(self, rollout_id: str) -> dict[CounterKey, int]:
+        """The rollout's counts, summed over worker incarnations."""
+        ...
+
+    def add_ground_truth(self, ground_truth: GroundTruth) -> bool:
+        """Keep an outcome; False when the same value of that kind from that source was there."""
+        ...
+
+    def add_ground_truths(self, rows: Iterable[GroundTruth]) -> int:
+        """Keep many outcomes, all or none; answers how many were new."""
+        ...
+
+    def ground_truth(self, prediction_ids: Iterable[str]) -> dict[str, list[GroundTruth]]:
+        """What is known of these predictions, each in order of receipt; predictions without any are left out."""
+        ...
+
+    def check(self) -> None:
+        """Return when the store can be read and its format is known, else raise StoreUnavailable."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the store; calling it twice is fine."""
+        ...
