@@ -1,0 +1,272 @@
+"""Versions are immutable folders: written aside, renamed into place, checked at every load."""
+
+import json
+import multiprocessing
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+
+from serinus.models import (
+    DigestMismatch,
+    Field,
+    InvalidManifest,
+    InvalidName,
+    ModelError,
+    ModelNotFound,
+    ReadOnly,
+    Registry,
+    Signature,
+    Trust,
+    UntrustedArtifact,
+    VersionNotFound,
+    register,
+)
+
+SIGNATURE = Signature((Field("input", "FP64", (-1, 2)),), (Field("predict", "FP64", (-1,)),))
+OTHER = Signature((Field("input", "FP64", (-1, 3)),), (Field("predict", "FP64", (-1,)),))
+FIXTURE = Path(__file__).parent / "fixtures" / "home"
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    path = tmp_path / "model.joblib"
+    path.write_bytes(b"first")
+    return path
+
+
+def add(home, artifact, signature=SIGNATURE, **more):
+    return Registry(home).add("churn", artifact, adapter="sklearn", signature=signature, **more)
+
+
+def test_versions_count_up(home, artifact):
+    """Each new artifact gets the next number, and no version is given the highest."""
+    for text in (b"a", b"b", b"c"):
+        artifact.write_bytes(text)
+        add(home, artifact)
+    assert ["1", "2", "3"] == Registry(home).versions("churn")
+    assert "churn:3" == Registry(home).get("churn").tag
+    assert ["churn:1", "churn:2", "churn:3"] == [version.tag for version in Registry(home).all()]
+
+
+def test_order_is_numeric(home, artifact):
+    """Version 10 comes after 9."""
+    for number in range(10):
+        artifact.write_bytes(b"%d" % number)
+        add(home, artifact)
+    assert "10" == Registry(home).get("churn").version
+
+
+def test_same_digest_and_signature_is_the_same_version(home, artifact):
+    """Registering the same again gives the version that is there; another signature makes a new one."""
+    first = add(home, artifact)
+    assert first == add(home, artifact)
+    assert "2" == add(home, artifact, OTHER).version
+
+
+def test_what_is_read_is_what_was_added(home, artifact):
+    """A version read from its folder equals the one that `add` gave."""
+    assert add(home, artifact) == Registry(home).get("churn", "1")
+
+
+def test_unknown_names_and_versions(home, artifact):
+    """A wrong name or version is answered with what exists, and with close names."""
+    add(home, artifact)
+    with pytest.raises(ModelNotFound, match="did you mean churn"):
+        Registry(home).get("chrun")
+    with pytest.raises(VersionNotFound, match="there are 1"):
+        Registry(home).get("churn", "7")
+    with pytest.raises(VersionNotFound):
+        Registry(home).get("churn", "../../1")
+
+
+@pytest.mark.parametrize("name", ["", "Churn", "../etc", "a/b", "a" * 64, ".hidden", "ä"])
+def test_impossible_names(home, artifact, name):
+    """Names that break the rule are refused before anything is written."""
+    with pytest.raises(InvalidName):
+        Registry(home).add(name, artifact, adapter="sklearn", signature=SIGNATURE)
+    assert not home.exists()
+
+
+def test_foreign_and_half_written_folders_are_passed_over(home, artifact):
+    """Leftovers, foreign files and broken manifests never break a listing, and their numbers are not reused."""
+    add(home, artifact)
+    models = home / "models"
+    (models / "churn" / "2").mkdir()
+    (models / "churn" / ".new-abc" / "artifact").mkdir(parents=True)
+    (models / "churn" / "3").mkdir()
+    (models / "churn" / "3" / "manifest.json").write_text("{")
+    (models / "Not A Model").mkdir()
+    (models / "notes.txt").write_text("hello")
+    assert (["churn"], ["1"]) == (Registry(home).names(), Registry(home).versions("churn"))
+    with pytest.raises(InvalidManifest):
+        Registry(home).get("churn", "3")
+    artifact.write_bytes(b"second")
+    assert "4" == add(home, artifact).version
+
+
+def test_a_failed_add_leaves_nothing(home, tmp_path):
+    """When the artifact cannot be copied, no folder stays behind."""
+    with pytest.raises(FileNotFoundError):
+        add(home, tmp_path / "absent.joblib")
+    assert [".lock"] == [entry.name for entry in (home / "models" / "churn").iterdir()]
+
+
+def test_deleted_numbers_are_not_given_again(home, artifact):
+    """The prediction log names versions, so a number means one version for ever."""
+    add(home, artifact)
+    Registry(home).delete("churn", "1")
+    assert [] == Registry(home).names()
+    assert "2" == add(home, artifact).version
+
+
+def test_changed_files_do_not_load(home, pipeline, features):
+    """The digest is checked at every load: a changed, added or missing file is refused."""
+    version = register(pipeline, "churn", reference=features, home=home)
+    file = version.path / version.artifact
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes() + b"!")
+    with pytest.raises(DigestMismatch, match="churn:1"):
+        Registry(home).load(version, trust=Trust(home))
+    file.unlink()
+    with pytest.raises(DigestMismatch):
+        Registry(home).load(version, trust=Trust(home))
+
+
+def test_registered_models_answer(home, pipeline, people, features):
+    """What was registered is loaded with its signature and answers like the fitted object."""
+    from serinus.models.frame import arrays_of
+
+    version = register(pipeline, "churn", reference=people, target="buys", home=home)
+    model = Registry(home).load(version, trust=Trust(home))
+    assert version.signature == model.signature
+    answer = model.predict(arrays_of(features, model.signature.inputs))
+    assert pipeline.predict(features).tolist() == answer["predict"].tolist()
+
+
+def test_another_home_does_not_trust_it(home, tmp_path, pipeline):
+    """A pickle copied to another machine is refused until its digest is trusted there."""
+    version = register(pipeline, "churn", home=home)
+    with pytest.raises(UntrustedArtifact, match=version.digest):
+        Registry(home).load(version, trust=Trust(tmp_path / "elsewhere"))
+
+
+def test_bundled_versions_are_read_only(home, tmp_path, artifact):
+    """A bundle's versions are listed and given, counted over, and never changed."""
+    add(tmp_path / "bundle", artifact)
+    registry = Registry(home, bundled=[tmp_path / "bundle"])
+    assert "churn:1" == registry.get("churn").tag
+    artifact.write_bytes(b"second")
+    assert "2" == registry.add("churn", artifact, adapter="sklearn", signature=SIGNATURE).version
+    with pytest.raises(ReadOnly):
+        registry.delete("churn", "1")
+    with pytest.raises(ReadOnly):
+        registry.attach(registry.get("churn", "1"), {"a.json": b"{}"})
+
+
+def test_attachments(home, artifact):
+    """Attachments are kept with their digests, added later too, and never replaced."""
+    registry = Registry(home)
+    version = add(home, artifact, attachments={"references/a.json": b"{}"})
+    registry.attach(version, {"references/b.json": b"[]", "references/a.json": b"{}"})
+    assert ["references/a.json", "references/b.json"] == registry.attachments(version)
+    assert b"[]" == registry.attachment(version, "references/b.json")
+    assert version == registry.get("churn", "1")
+    with pytest.raises(ModelError, match="never replaced"):
+        registry.attach(version, {"references/a.json": b"other"})
+    (version.path / "references" / "a.json").write_bytes(b"tampered")
+    with pytest.raises(DigestMismatch):
+        registry.attachment(version, "references/a.json")
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "manifest.json", "artifact/x", ""])
+def test_attachment_names_stay_inside(home, artifact, name):
+    """An attachment cannot reach outside its folder or over the version's own files."""
+    with pytest.raises(ModelError, match="no attachment name"):
+        add(home, artifact, attachments={name: b""})
+    assert [] == Registry(home).names()
+
+
+def _register_many(home, artifact, signature, barrier):
+    barrier.wait()
+    Registry(home).add("churn", artifact, adapter="sklearn", signature=signature)
+
+
+def _race(jobs):
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(len(jobs))
+    processes = [context.Process(target=_register_many, args=(*job, barrier)) for job in jobs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(20)
+    assert [0] * len(jobs) == [process.exitcode for process in processes]
+
+
+def test_concurrent_registrars_get_different_versions(home, tmp_path):
+    """Eight processes that register eight models at once make eight versions, each whole."""
+    files = [tmp_path / f"{number}.joblib" for number in range(8)]
+    for file in files:
+        file.write_text(file.name)
+    _race([(home, file, SIGNATURE) for file in files])
+    versions = Registry(home).all()
+    assert [str(number) for number in range(1, 9)] == [version.version for version in versions]
+    assert {file.name for file in files} == {(v.path / v.artifact).read_text() for v in versions}
+
+
+def test_concurrent_registrars_of_the_same_model_share_a_version(home, artifact):
+    """Eight processes that register the same model at once make one version."""
+    _race([(home, artifact, SIGNATURE)] * 8)
+    assert ["1"] == Registry(home).versions("churn")
+
+
+def test_rename_never_overwrites(home, artifact, monkeypatch):
+    """Even where locks do nothing and the number was guessed too low, no version is overwritten."""
+    add(home, artifact)
+    artifact.write_bytes(b"second")
+    monkeypatch.setattr(Registry, "_highest", lambda self, name: 0)
+    assert "2" == add(home, artifact).version
+    assert b"first" == (home / "models/churn/1/artifact/model.joblib").read_bytes()
+
+
+def test_version_1_manifests_stay_readable():
+    """A manifest of format 1, as first released, is read for ever."""
+    version = Registry(FIXTURE).get("churn", "1")
+    assert ("churn:1", "sklearn", "artifact/model.joblib") == (version.tag, version.adapter, version.artifact)
+    assert ("category", ("green", "red")) == (
+        version.signature.input("colour").frame_dtype,
+        version.signature.input("colour").labels,
+    )
+    assert (True, ("no", "yes")) == (
+        version.signature.input("age").optional,
+        version.signature.output("predict").labels,
+    )
+    assert b"{}\n" == Registry(FIXTURE).attachment(version, "references/empty.json")
+
+
+def test_manifests_of_the_future_are_refused(home, artifact):
+    """A manifest of a later format is passed over in lists and refused in a sentence when asked for."""
+    version = add(home, artifact)
+    manifest = version.path / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 2}))
+    assert [] == Registry(home).names()
+    with pytest.raises(InvalidManifest, match="upgrade Serinus"):
+        Registry(home).get("churn", "1")
+
+
+def test_manifests_must_be_their_folder_s(home, artifact):
+    """A version folder copied under another number, or that points outside itself, is not a version."""
+    version = add(home, artifact)
+    shutil.copytree(version.path, version.path.parent / "5")
+    assert ["1"] == Registry(home).versions("churn")
+    manifest = version.path / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"artifact": "../../x"}))
+    with pytest.raises(InvalidManifest, match="outside"):
+        Registry(home).get("churn", "1")
+
+
+def test_versions_are_values(home, artifact):
+    """A version can be sent to another process and compares by value."""
+    version = add(home, artifact)
+    assert version == pickle.loads(pickle.dumps(version))
