@@ -124,7 +124,7 @@ class SqliteStore:
         )
         with self._file.reading() as connection:
             rows = connection.execute(query, {"after": after_interval, "limit": max(1, limit)}).fetchall()
-        return [Tick(incarnation, sequence, interval, json.loads(body)) for incarnation, sequence, interval, body in rows]
+        return [Tick(incarnation, number, interval, json.loads(body)) for incarnation, number, interval, body in rows]
 
     def prune_ticks(self, before: int) -> int:
         """See Store. The limit is remembered, so that a late retry does not bring a tick back."""

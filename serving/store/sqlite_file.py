@@ -7,6 +7,7 @@ file is opened anew.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import threading
@@ -92,7 +93,8 @@ class SqliteFile:
         if self._closed:
             raise StoreError(f"The store {self.path} was closed. Open it anew.")
         self._notice_fork()
-        if self._connection is not None and self._identity != self._look():
+        if self._connection is not None and (found := self._look()) != self._identity:
+            self._refuse_mixture(found)
             self._drop()
         if self._connection is None:
             self._open()
@@ -147,7 +149,7 @@ class SqliteFile:
         try:
             self._refuse_network()
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._make_file()
             connection = self._connect()
             try:
                 self._make_tables(connection)
@@ -157,6 +159,18 @@ class SqliteFile:
             raise self._explain(error) from error
         except OSError as error:
             raise StoreUnavailable(f"The store {self.path} cannot be made: {error.strerror}.") from error
+
+    def _make_file(self) -> None:
+        """Companions left by a removed store would be taken for the new one's; the lock keeps fresh ones safe."""
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if not self.path.exists():
+                for suffix in ("-wal", "-shm", "-journal"):
+                    self._beside(suffix).unlink(missing_ok=True)
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        finally:
+            os.close(folder)
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
         """Only in an empty database, and by one process: the others find it done."""
@@ -178,7 +192,20 @@ class SqliteFile:
 
     def _look(self) -> tuple[_Inode, _Inode]:
         """What lies under the path now; with the -wal file, whose loss would lose commits just as silently."""
-        return _inode(self.path), _inode(self.path.with_name(f"{self.path.name}-wal"))
+        return _inode(self.path), _inode(self._beside("-wal"))
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _refuse_mixture(self, found: tuple[_Inode, _Inode]) -> None:
+        """A -wal file knows not whose it is: SQLite would write the old store's pages into the new one."""
+        (old, old_wal), (new, new_wal) = self._identity, found
+        if new is not None and new != old and new_wal is not None and new_wal == old_wal:
+            name = self.path.name
+            raise StoreUnavailable(
+                f"The store {self.path} was replaced, but {name}-wal beside it belongs to the old file. "
+                f"Remove {name}-wal and {name}-shm."
+            )
 
     def _recheck(self) -> None:
         if self._identity != self._look():

@@ -1,0 +1,63 @@
+"""Processes that fight over one store; run as `python contenders.py ROLE OPENER …`, answers on standard output.
+
+OPENER is a pickled callable, in hexadecimal, that opens the store.
+"""
+
+import json
+import pickle
+import sys
+import time
+from dataclasses import replace
+from itertools import count
+
+from serinus.serving.rollout import RolloutRecord
+from serinus.serving.store import Conflict, JournalEntry, Store
+
+
+def swap_many(store: Store, name: str, until: str) -> None:
+    """Win generations until the record has reached `until`; print those that were won."""
+    won = []
+    while (old := store.record("m") or RolloutRecord.initial("m", "1", 0.0)).generation < int(until):
+        new = replace(old, generation=old.generation + 1, actor=name)
+        try:
+            store.swap(new, expected_generation=old.generation, journal=[entry(new)])
+            won.append(new.generation)
+        except Conflict:
+            pass
+    print(json.dumps(won))
+
+
+def swap_for_ever(store: Store, name: str) -> None:
+    """Swap and write ticks until killed; print each generation once it is stored."""
+    for generation in count((store.record("m") or RolloutRecord.initial("m", "1", 0.0)).generation + 1):
+        new = RolloutRecord("m", generation, stable="1", actor=name)
+        store.swap(new, expected_generation=generation - 1, journal=[entry(new), entry(new, "second")])
+        print(generation, flush=True)
+
+
+def lead(store: Store, name: str, seconds: str) -> None:
+    """Compete for the lease; print each epoch led, with its first and last moment."""
+    led: dict[int, list[float]] = {}
+    deadline = time.monotonic() + float(seconds)
+    while time.monotonic() < deadline:
+        before = time.monotonic()
+        lease = store.acquire_lease("steward", name, 0.15)
+        if lease is None:
+            time.sleep(0.01)
+            continue
+        led.setdefault(lease.epoch, [before, 0.0])[1] = time.monotonic()
+        if len(led) and time.monotonic() - led[lease.epoch][0] > 0.1:
+            time.sleep(0.2)  # a pause longer than the lease
+    print(json.dumps([[epoch, *times] for epoch, times in led.items()]))
+
+
+def entry(new: RolloutRecord, kind: str = "step") -> JournalEntry:
+    """The journal entry of a swap."""
+    return JournalEntry("m", kind, 0.0, new.generation, new.actor)
+
+
+if __name__ == "__main__":
+    role, opener, *arguments = sys.argv[1:]
+    {"swap_many": swap_many, "swap_for_ever": swap_for_ever, "lead": lead}[role](
+        pickle.loads(bytes.fromhex(opener))(), *arguments
+    )
