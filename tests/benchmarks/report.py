@@ -1,0 +1,134 @@
+"""What a run says: ratios first, then the figures behind them, and a file with everything."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tests.benchmarks.servers import CHECKOUT
+
+PACKAGES = (
+    "serinus",
+    "bentoml",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "orjson",
+    "numpy",
+    "onnxruntime",
+    "scikit-learn",
+    "skl2onnx",
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp",
+    "protobuf",
+)
+PARTS = ("total", "worker", "supervisor", "steward")
+Round = dict[str, Any]
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were made with."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": cpu[0] if cpu else platform.machine(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "load_average": os.getloadavg(),
+        "python": platform.python_version(),
+        "wrk": _first_line("wrk", "-v"),
+        "commit": _first_line("git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _first_line(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    return (done.stdout or done.stderr).partition("\n")[0].strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def text(rounds: list[Round]) -> Iterator[str]:
+    """Yield the lines of the report, one block per load."""
+    for load in dict.fromkeys(each["load"] for part in rounds[0]["servers"] for each in part["loads"]):
+        by_server = _by_server(rounds, load)
+        yield from _ratios(load, by_server)
+        yield from _figures(by_server)
+        yield from _spans(by_server)
+
+
+def _by_server(rounds: list[Round], load: str) -> dict[str, list[dict[str, Any]]]:
+    """Return each server's figures, one per round."""
+    return {
+        server["server"]: [
+            next(each for each in again["loads"] if each["load"] == load)
+            for one in rounds
+            for again in one["servers"]
+            if again["server"] == server["server"]
+        ]
+        for server in rounds[0]["servers"]
+    }
+
+
+def ratio(mine: list[dict[str, Any]], other: list[dict[str, Any]] | None, key: str) -> float | None:
+    """Return the median over rounds of the ratio within a round."""
+    if not other:
+        return None
+    return median(_value(a, key) / _value(b, key) for a, b in zip(mine, other, strict=True))
+
+
+def _value(figures: dict[str, Any], key: str) -> float:
+    return float(figures["cpu_us"]["total"] if key == "cpu_us" else figures[key])
+
+
+def _ratios(load: str, by_server: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    floor, bare = by_server.get("floor"), by_server.get("bentoml")
+    yield f"\n{load}: ratios, medians over {len(next(iter(by_server.values())))} round(s)"
+    yield _row("", "req/s to floor", "req/s to BentoML", "CPU to floor", "p99 to floor")
+    for name, mine in by_server.items():
+        cells = [ratio(mine, floor, "requests_per_second"), ratio(mine, bare, "requests_per_second")]
+        cells += [ratio(mine, floor, "cpu_us"), ratio(mine, floor, "p99_ms")]
+        note = "" if all(each.get("spans", {}).get("valid", True) for each in mine) else "   INVALID: see spans"
+        yield _row(name, *("-" if cell is None else f"{cell:.2f}" for cell in cells)) + note
+
+
+def _figures(by_server: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    yield ""
+    yield _row("medians", "requests/s", "p50 ms", "p99 ms", "CPU µs/request", *PARTS[1:])
+    for name, mine in by_server.items():
+        parts = [median(each["cpu_us"].get(part, 0.0) for each in mine) for part in PARTS]
+        cells = [f"{median(each['requests_per_second'] for each in mine):,.0f}"]
+        cells += [f"{median(each[key] for each in mine):.2f}" for key in ("p50_ms", "p99_ms")]
+        yield _row(name, *cells, *(f"{part:.1f}" for part in parts))
+
+
+def _spans(by_server: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    for name, mine in by_server.items():
+        for number, each in enumerate(mine, 1):
+            if spans := each.get("spans"):
+                yield (
+                    f"{name}, round {number}: {spans['answered']:,} answers, "
+                    f"{spans['received']:,} SERVER spans received ({spans['distinct_request_ids']:,} request ids), "
+                    f"{sum(spans['all_kinds'].values()):,} spans in all, "
+                    f"collector {spans['sink_cpu_us']:.1f} µs CPU an answer: {'valid' if spans['valid'] else 'INVALID'}"
+                )
+
+
+def _row(name: str, *cells: str) -> str:
+    return f"{name:<28}" + "".join(f"{cell:>17}" for cell in cells)
+
+
+def is_valid(rounds: list[Round]) -> bool:
+    """Say whether every traced answer of every round was received."""
+    loads = [each for one in rounds for server in one["servers"] for each in server["loads"]]
+    return all(each.get("spans", {}).get("valid", True) for each in loads)
