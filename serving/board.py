@@ -37,6 +37,7 @@ _HEADER_WORDS, _MARKS, _SERIES = 64, 64, 256
 _KEY_BYTES, _SERIES_WORDS = 256, 64
 _SERIES_BYTES = _KEY_BYTES + 8 * _SERIES_WORDS
 _SERIES_START = 8 * (_HEADER_WORDS + 2 * _MARKS)
+_LAST_MARK = _HEADER_WORDS + 2 * (_MARKS - 1)
 _BYTES = _SERIES_START + _SERIES * _SERIES_BYTES
 
 BOUNDS_NS = tuple(int(s * 1e9) for s in (
@@ -145,6 +146,7 @@ class Board:
         self._map = mmap.mmap(self._file, _BYTES)
         self.words = memoryview(self._map).cast("Q")
         self._bases: dict[Labels, int] = {}
+        self._free = list(range(_HEADER_WORDS, _LAST_MARK, 2))
         words = self.words
         words[_W_FORMAT], words[_W_PID], words[_W_START_TICKS] = FORMAT, pid, ticks
         words[_W_INCARNATION], words[_W_STARTED_NS] = incarnation, time.time_ns()
@@ -173,10 +175,13 @@ class Board:
             words[base + _S_PREDICT_BUCKETS + bisect_left(BOUNDS_NS, predict_ns)] += 1
 
     def begin(self, kind: int) -> int:
-        """Mark a predict call as under way; the mark outlives a crash. Returns its slot for `end`."""
+        """Mark a predict call as under way; the mark outlives a crash. Returns its slot for `end`.
+
+        More calls at once than there are slots share the last one.
+        """
         words = self.words
         words[_W_IN_FLIGHT] += 1
-        slot = _HEADER_WORDS + 2 * (words[_W_IN_FLIGHT] % _MARKS)
+        slot = self._free.pop() if self._free else _LAST_MARK
         words[slot + 1] = time.monotonic_ns()
         words[slot] = kind
         return slot
@@ -185,6 +190,8 @@ class Board:
         """The marked call came back."""
         self.words[slot] = 0
         self.words[_W_IN_FLIGHT] -= 1
+        if slot != _LAST_MARK:
+            self._free.append(slot)
 
     def beat(self, *, ready: bool, generation: int) -> None:
         """Say that the worker lives, whether it is ready, and the newest generation that it follows."""
@@ -220,9 +227,9 @@ class Board:
 
     def _add_series(self, labels: Labels) -> int:
         number = self.words[_W_SERIES]
-        key = orjson.dumps(labels)
+        key = orjson.dumps(list(labels))
         if number >= _SERIES - 1 or len(key) > _KEY_BYTES:
-            number, key, labels = _SERIES - 1, orjson.dumps(OVERFLOW), OVERFLOW
+            number, key, labels = _SERIES - 1, orjson.dumps(list(OVERFLOW)), OVERFLOW
         offset = _SERIES_START + number * _SERIES_BYTES
         self._map[offset:offset + len(key)] = key
         if labels is not OVERFLOW:
@@ -360,4 +367,5 @@ def _totals(folder: Path) -> tuple[Counts, list[str]]:
 def _write_totals(folder: Path, counts: Counts, adopted: list[str]) -> None:
     counters, series = counts
     write_atomically(folder / TOTALS, orjson.dumps({
-        "format": FORMAT, "counters": counters, "adopted": adopted, "series": list(series.items())}))
+        "format": FORMAT, "counters": counters, "adopted": adopted,
+        "series": [(list(labels), list(counts)) for labels, counts in series.items()]}))

@@ -39,7 +39,10 @@ class ServerSettings(_Section):
     """Tags (`name` or `name:version`); empty means everything registered."""
     default_model: str | None = None
     """What a bare `/predict` means when several models are served."""
+    linger_seconds: float = Field(0.0, ge=0)
+    """From being no longer ready until new connections are refused: time for a load balancer to notice."""
     drain_seconds: float = Field(10.0, ge=0)
+    """For requests under way at a shutdown; then the processes are killed."""
 
 
 class LimitSettings(_Section):

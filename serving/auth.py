@@ -1,0 +1,72 @@
+"""Who may call `/api`: a check of Host, Origin, content type and token.
+
+Loopback is a convenience, not authentication: without a token, `/api` answers only where the server is bound to
+loopback and no proxy has forwarded the call.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Mapping
+
+from serinus.serving.errors import ControlRefused
+from serinus.serving.settings import Settings
+
+__all__ = ["authorise", "is_loopback"]
+
+_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name means this host alone."""
+    if host in ("localhost", ""):
+        return host == "localhost"
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def authorise(settings: Settings, headers: Mapping[bytes, bytes], method: str) -> None:
+    """Return when the call is allowed. Raises `ControlRefused` (kind `forbidden` or `unauthorised`)."""
+    _check_host(settings, headers)
+    if method not in ("GET", "HEAD"):
+        _check_origin(headers)
+        content_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+        if content_type != b"application/json":
+            raise ControlRefused("A control call needs Content-Type: application/json.", "unsupported")
+    _check_token(settings, headers)
+
+
+def _check_host(settings: Settings, headers: Mapping[bytes, bytes]) -> None:
+    host = _host_name(headers.get(b"host", b""))
+    if not (is_loopback(host) or host == settings.server.host or host in settings.control.allowed_hosts):
+        raise ControlRefused(f"Host {host!r} may not be used for control calls: use the server's own address, or add "
+                             "it to control.allowed_hosts.", "forbidden")
+
+
+def _check_origin(headers: Mapping[bytes, bytes]) -> None:
+    origin = headers.get(b"origin")
+    if origin is not None and origin.split(b"//", 1)[-1] != headers.get(b"host", b""):
+        raise ControlRefused("A page of another origin may not make control calls.", "forbidden")
+
+
+def _check_token(settings: Settings, headers: Mapping[bytes, bytes]) -> None:
+    token = settings.control.token
+    if token is None:
+        if is_loopback(settings.server.host) and not any(name in headers for name in _FORWARDED):
+            return
+        raise ControlRefused("Control calls are closed: the server is not bound to loopback or stands behind a proxy, "
+                             "and no token is set. Set SERINUS_CONTROL_TOKEN.", "forbidden")
+    given = headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
+    if not hmac.compare_digest(given, token.encode()):
+        raise ControlRefused("The control token is missing or wrong: send Authorization: Bearer TOKEN.",
+                             "unauthorised")
+
+
+def _host_name(header: bytes) -> str:
+    host = header.decode("latin-1").strip()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if ":" in host else host

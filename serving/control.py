@@ -1,0 +1,153 @@
+"""Control calls: `/api/…`. What needs the store is handed to the steward; a rollback needs neither of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from serinus.models.registry import Registry
+from serinus.serving.auth import authorise
+from serinus.serving.errors import ControlRefused, SerinusError
+from serinus.serving.home import Home, RunFolder
+from serinus.serving.rollback import live_boards, roll_back
+from serinus.serving.settings import Settings
+from serinus.serving.snapshot import read_snapshot
+from serinus.serving.telemetry.metrics import exposition
+from serinus.serving.veto import read_vetoes
+
+__all__ = ["Control"]
+
+_log = logging.getLogger("serinus.control")
+_STATUS = {"forbidden": 403, "unauthorised": 401, "unsupported": 415, "not_found": 404, "refused": 409,
+           "nothing_to_do": 409, "conflict": 409, "invalid": 400, "unavailable": 503}
+_STEWARD_VERBS = ("start", "promote", "pause", "resume", "abort")
+_MAX_BODY = 1 << 20
+_STEWARD_PATIENCE_S = 15.0
+
+
+class Control:
+    """The control plane as one worker offers it."""
+
+    def __init__(self, settings: Settings, run: RunFolder, registry: Registry,
+                 obey: Callable[[], Awaitable[None]]) -> None:
+        self._settings = settings
+        self._home = Home(settings.home)
+        self._run = run
+        self._registry = registry
+        self._obey = obey
+
+    async def metrics(self) -> bytes:
+        """Prometheus' text form of all workers' counts."""
+        return (await asyncio.to_thread(exposition, self._run.boards)).encode()
+
+    async def answer(self, scope: MutableMapping[str, Any],
+                     receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> tuple[int, Any]:
+        """Status and JSON document of one call; errors are problem details (RFC 9457)."""
+        try:
+            authorise(self._settings, dict(scope["headers"]), scope["method"])
+            body = await _json_body(receive) if scope["method"] == "POST" else {}
+            return await self._dispatch(scope["method"], scope["path"].strip("/").split("/")[1:], body)
+        except ControlRefused as error:
+            return _problem(_STATUS.get(error.kind, 409), str(error), error.kind)
+        except SerinusError as error:
+            return _problem(503, str(error), "unavailable")
+        except Exception:
+            _log.exception("Unexpected failure of a control call")
+            return _problem(500, "The server failed unexpectedly; its log has the details.", "internal")
+
+    async def _dispatch(self, method: str, parts: list[str], body: dict[str, Any]) -> tuple[int, Any]:
+        match method, parts:
+            case "GET", ["models"]:
+                return 200, await asyncio.to_thread(self._models)
+            case "GET", ["rollouts", model]:
+                return 200, await asyncio.to_thread(self._rollout, model)
+            case "POST", ["rollouts", model, "rollback"]:
+                return await self._roll_back(model, body)
+            case "POST", ["rollouts", model, verb] if verb in _STEWARD_VERBS:
+                return 202, await self._ask_steward({**body, "verb": verb, "model": model})
+            case "POST", ["drain"]:
+                self._run.draining.touch()
+                return 202, {"draining": True}
+        raise ControlRefused(f"There is no {method} /api/{'/'.join(parts)}; see GET /api/models and "
+                             "GET /api/rollouts/MODEL.", "not_found")
+
+    def _models(self) -> dict[str, Any]:
+        records = read_snapshot(self._home.snapshot).records
+        models = []
+        for name in self._registry.names():
+            record = records.get(name)
+            models.append({"name": name, "versions": self._registry.versions(name),
+                           "stable": record.stable if record else None,
+                           "candidate": record.candidate if record and record.running else None,
+                           "weight": record.weight if record else 0})
+        return {"models": models}
+
+    def _rollout(self, model: str) -> dict[str, Any]:
+        snapshot = read_snapshot(self._home.snapshot)
+        record = snapshot.records.get(model)
+        if record is None:
+            raise ControlRefused(f"Nothing is known of a rollout of {model!r}; known: "
+                                 f"{', '.join(sorted(snapshot.records)) or 'no model'}.", "not_found")
+        veto = read_vetoes(self._home.vetoes).by_model.get(model)
+        workers = [{"pid": board.pid, "ready": board.ready, "follows": board.generation >= snapshot.generation}
+                   for board in live_boards(self._home)]
+        return {"record": record.to_dict(), "veto": asdict(veto) if veto else None, "workers": workers,
+                "confirmed_seconds_ago": round(snapshot.age_s(), 3)}
+
+    async def _roll_back(self, model: str, body: dict[str, Any]) -> tuple[int, Any]:
+        actor, reason = str(body.get("actor", "api")), str(body.get("reason", "rollback by /api"))
+        to = body.get("to")
+        waiting = asyncio.create_task(asyncio.to_thread(
+            roll_back, self._home, model, actor=actor, reason=reason, to=None if to is None else str(to)))
+        while not waiting.done():  # this worker looks at once and often, not only at its next turn
+            await self._obey()
+            await asyncio.sleep(0.002)
+        done = await waiting
+        return 200, {"model": model, "stable": done.veto.stable, "version": done.veto.version, "complete": done.complete,
+                     "workers": [{"pid": worker.pid, "seconds": worker.seconds} for worker in done.workers]}
+
+    async def _ask_steward(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(_STEWARD_PATIENCE_S):
+                reader, writer = await asyncio.open_unix_connection(str(self._run.steward_socket))
+                try:
+                    writer.write(orjson.dumps(request) + b"\n")
+                    answer = orjson.loads(await reader.readline())
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, orjson.JSONDecodeError):
+            raise ControlRefused("The steward does not answer, so nothing was changed. It is restarted by itself: "
+                                 "try again; a rollback works without it.", "unavailable") from None
+        if "error" in answer:
+            raise ControlRefused(answer["error"], answer.get("kind", "refused"))
+        return dict(answer)
+
+
+async def _json_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> dict[str, Any]:
+    data = b""
+    while True:
+        message = await receive()
+        data += message.get("body", b"")
+        if len(data) > _MAX_BODY:
+            raise ControlRefused(f"The body is over the limit of {_MAX_BODY} bytes.", "invalid")
+        if not message.get("more_body"):
+            break
+    if not data.strip():
+        return {}
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise ControlRefused(f"The body is not JSON: {error}.", "invalid") from None
+    if not isinstance(document, dict):
+        raise ControlRefused("The body: expected a JSON object.", "invalid")
+    return document
+
+
+def _problem(status: int, detail: str, kind: str) -> tuple[int, Any]:
+    return status, {"type": "about:blank", "title": kind.replace("_", " ").capitalize(), "status": status,
+                    "detail": detail}

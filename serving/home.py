@@ -1,0 +1,111 @@
+"""Where everything lies: `$SERINUS_HOME`, and the run folder of one server in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Home", "RunFolder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder that holds models, log, store and run files of a host."""
+
+    path: Path
+
+    @property
+    def store(self) -> Path:
+        """The SQLite store."""
+        return self.path / "store.db"
+
+    @property
+    def log(self) -> Path:
+        """The prediction log's segments."""
+        return self.path / "log" / "segments"
+
+    @property
+    def run(self) -> Path:
+        """Files of running servers, and the last-known-good ones of the host."""
+        return self.path / "run"
+
+    @property
+    def snapshot(self) -> Path:
+        """The last-known-good rollout records, as the workers follow them."""
+        return self.run / "snapshot.json"
+
+    @property
+    def vetoes(self) -> Path:
+        """Rollbacks that hold at once, whatever the store says."""
+        return self.run / "vetoes.json"
+
+    def servers(self) -> list[RunFolder]:
+        """Run folders of the servers that live on this home."""
+        found = [RunFolder(folder) for folder in sorted(self.run.glob("server-*")) if folder.is_dir()]
+        return [folder for folder in found if folder.is_alive()]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """What the processes of one server share."""
+
+    path: Path
+
+    @property
+    def boards(self) -> Path:
+        """The workers' boards."""
+        return self.path / "boards"
+
+    @property
+    def settings(self) -> Path:
+        """The resolved settings, the same for every process of the server."""
+        return self.path / "settings.json"
+
+    @property
+    def steward_socket(self) -> Path:
+        """Where the steward takes control calls from the workers."""
+        return self.path / "steward.sock"
+
+    @property
+    def steward_lock(self) -> Path:
+        """Held by the one steward of this server."""
+        return self.path / "steward.lock"
+
+    @property
+    def owner(self) -> Path:
+        """Pid and start time of the process whose life is the server's."""
+        return self.path / "owner"
+
+    @property
+    def draining(self) -> Path:
+        """Present when the server should stop being ready."""
+        return self.path / "draining"
+
+    def is_alive(self) -> bool:
+        """Whether the process that owns this folder still lives."""
+        from serinus.serving.board import start_ticks
+
+        try:
+            pid, ticks = map(int, self.owner.read_text().split())
+        except (FileNotFoundError, ValueError):
+            return False
+        return ticks != 0 and start_ticks(pid) == ticks
+
+    def claim(self, pid: int) -> None:
+        """Make the folder and name `pid` as its owner."""
+        from serinus.serving.board import start_ticks
+
+        self.boards.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        self.owner.write_text(f"{pid} {start_ticks(pid)}")
+
+
+def current_run_folder(home: Home) -> RunFolder:
+    """The run folder that the parent handed over; under plain `bentoml serve`, one named after the supervisor."""
+    given = os.environ.get("SERINUS_RUN")
+    if given:
+        return RunFolder(Path(given))
+    folder = RunFolder(home.run / f"server-{os.getppid()}")
+    folder.claim(os.getppid())
+    return folder

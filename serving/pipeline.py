@@ -1,0 +1,173 @@
+"""The request line: bytes, parse, validate, route, predict, render, record, bytes.
+
+What may refuse a request stands before `predict`; what may only remark stands after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from time import time_ns
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from serinus.models.errors import UnknownOutput
+from serinus.monitors.record import PredictionRecord
+from serinus.serving.board import Board
+from serinus.serving.errors import InvalidInput, PredictionFailed, RequestError, TimedOut, Unrecorded
+from serinus.serving.ids import IdSource
+from serinus.serving.inputs import validate
+from serinus.serving.prediction_log import SegmentWriter
+from serinus.serving.protocols import Protocol
+from serinus.serving.request import Answer, InferenceRequest
+from serinus.serving.router import Arm, Choice, Router
+from serinus.serving.settings import LimitSettings
+from serinus.serving.telemetry import SpanContextIds
+
+__all__ = ["Call", "Pipeline"]
+
+_log = logging.getLogger("serinus.pipeline")
+_THREADS = 4
+
+Outputs = Mapping[str, NDArray[Any]]
+
+
+class Call:
+    """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
+
+    __slots__ = ("body", "choice", "ids", "model", "parsed_ns", "predict_ended_ns", "predict_started_ns", "prediction",
+                 "protocol", "request_id", "routing_key", "rows", "started_ns", "version")
+
+    def __init__(self, protocol: Protocol, model: str, version: str | None, body: bytes, request_id: str,
+                 routing_key: str | None, ids: SpanContextIds | None, started_ns: int) -> None:
+        self.protocol = protocol
+        self.model = model
+        self.version = version
+        self.body = body
+        self.request_id = request_id
+        self.routing_key = routing_key
+        self.ids = ids
+        self.started_ns = started_ns
+        self.parsed_ns = self.predict_started_ns = self.predict_ended_ns = 0
+        self.choice: Choice | None = None
+        self.prediction = ""
+        self.rows = 0
+
+
+class Pipeline:
+    """The line of one worker: every stage in order, the same for every protocol."""
+
+    def __init__(self, router: Router, board: Board, limits: LimitSettings,
+                 on_log_error: Literal["refuse", "serve"]) -> None:
+        self.log: SegmentWriter | None = None
+        """Where records go; None when the prediction log is switched off."""
+        self._router = router
+        self._board = board
+        self._on_log_error = on_log_error
+        self._max_rows = limits.rows
+        self._deadline_s = limits.deadline_seconds
+        self._inline_ns = limits.inline_seconds * 1e9
+        self._ids = IdSource()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="serinus-predict")
+
+    @property
+    def writer(self) -> int:
+        """The number in every prediction id that this worker gives."""
+        return self._ids.writer
+
+    def fresh_id(self) -> str:
+        """An id for a request that got no prediction and brought no id of its own."""
+        return self._ids.next(time_ns())[1]
+
+    async def answer(self, call: Call) -> bytes:
+        """The answer's body. Raises `RequestError`; an answer that was returned is in the prediction log."""
+        contract = self._router.choose(call.model, call.version, None).arm.signature
+        request = call.protocol.parse(call.body, contract)
+        request = validate(request, contract, self._max_rows)
+        call.parsed_ns = time_ns()
+        choice = call.choice = self._choose(call, request)
+        arm = choice.arm
+        if arm.expected_ns.get(request.rows.bit_length(), self._inline_ns + 1) <= self._inline_ns:
+            outputs = self._predict(call, arm, request)
+        else:
+            outputs = await self._predict_in_thread(call, arm, request)
+        uuid, call.prediction = self._ids.next(call.started_ns)
+        sequence = self._ids.sequence - 1
+        call.rows = request.rows
+        if not call.request_id:
+            call.request_id = call.prediction
+        body = call.protocol.render(
+            Answer(request, outputs, arm.name, arm.version, arm.role, call.request_id, call.prediction))
+        if self.log is not None:
+            self._record(call, choice, request, outputs, uuid, sequence)
+        return body
+
+    def close(self) -> None:
+        """Let the threads go and end the open segment."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self.log is not None:
+            self.log.close()
+
+    def _choose(self, call: Call, request: InferenceRequest) -> Choice:
+        if request.request_id is not None and not call.request_id:
+            call.request_id = request.request_id
+        return self._router.choose(call.model, call.version, call.routing_key or request.routing_key)
+
+    def _predict(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:
+        mark = self._board.begin(arm.mark)
+        started = call.predict_started_ns = time_ns()
+        try:
+            return arm.model.predict(request.inputs, request.outputs)
+        except Exception as error:
+            raise _translated(error, arm) from error
+        finally:
+            ended = call.predict_ended_ns = time_ns()
+            self._board.end(mark)
+            arm.learn(request.rows, ended - started)
+
+    async def _predict_in_thread(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:
+        """For calls that would hold up the others. A running call cannot be stopped: past the deadline it is left
+        to end by itself, and its result is dropped."""
+        mark = self._board.begin(arm.mark)
+        started = call.predict_started_ns = time_ns()
+        future = asyncio.get_running_loop().run_in_executor(
+            self._threads, arm.model.predict, request.inputs, request.outputs)
+        future.add_done_callback(lambda _: self._board.end(mark))
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), self._deadline_s)
+        except TimeoutError:
+            raise TimedOut(f"Model {arm.name}:{arm.version} did not answer within {self._deadline_s:g} s.") from None
+        except Exception as error:
+            raise _translated(error, arm) from error
+        finally:
+            ended = call.predict_ended_ns = time_ns()
+            arm.learn(request.rows, ended - started)
+
+    def _record(self, call: Call, choice: Choice, request: InferenceRequest, outputs: Outputs, uuid: bytes,
+                sequence: int) -> None:
+        arm, ids, log = choice.arm, call.ids, self.log
+        assert log is not None
+        record = PredictionRecord(
+            uuid, call.request_id, call.started_ns, time_ns() - call.started_ns, arm.name,
+            arm.version, arm.role, request.rows, request.inputs, outputs, choice.key_hash,
+            ids.trace_id if ids is not None else 0, ids.span_id if ids is not None else 0)
+        try:
+            log.append(record, sequence)
+        except OSError as error:
+            self._board.log_failed()
+            if self._on_log_error == "refuse":
+                raise Unrecorded(f"The prediction log cannot take the record ({error.strerror or error}), and its "
+                                 "policy is to refuse: free space, or set log.on_error = \"serve\".") from None
+        else:
+            self._board.log_counts(log.frames, log.bytes)
+
+
+def _translated(error: Exception, arm: Arm) -> RequestError:
+    if isinstance(error, UnknownOutput):
+        return InvalidInput(str(error))
+    _log.error("%s:%s raised during predict", arm.name, arm.version, exc_info=error)
+    return PredictionFailed(f"Model {arm.name}:{arm.version} raised {type(error).__name__} on these inputs; "
+                            "the server's log has the details.")

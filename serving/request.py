@@ -1,0 +1,43 @@
+"""What travels along the request line: the inference request, and the answer that a protocol renders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from serinus.serving.errors import Violation
+
+__all__ = ["Answer", "InferenceRequest"]
+
+
+class InferenceRequest(NamedTuple):
+    """One call in domain words, the same for every protocol. Arrays are handed on, never copied.
+
+    A named tuple for its price: it is made on every request.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    """Named columns `[rows]` or tensors `[rows, …]` of the signature's types."""
+    rows: int
+    outputs: tuple[str, ...] | None = None
+    """The outputs asked for; None means the model's default ones."""
+    request_id: str | None = None
+    """The client's own, out of the body; a header has precedence."""
+    routing_key: str | None = None
+    violations: tuple[Violation, ...] = ()
+    """What was remarked without being refused."""
+
+
+class Answer(NamedTuple):
+    """What a protocol needs to render an answer."""
+
+    request: InferenceRequest
+    outputs: Mapping[str, NDArray[Any]]
+    model: str
+    version: str
+    role: str
+    request_id: str
+    prediction: str
+    """Text of the request's UUID; a prediction id is this, `-`, the row's number."""

@@ -1,0 +1,202 @@
+"""Which version answers: a table in memory, replaced whole, so that a rollback is a pointer flip."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from random import randrange
+from typing import NamedTuple
+
+from serinus.models.model import Model
+from serinus.models.signature import Signature
+from serinus.serving.errors import ModelUnavailable, NotServed
+from serinus.serving.rollout.routing import Bucketer
+from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
+from serinus.serving.veto import Veto
+
+__all__ = ["Arm", "Choice", "Loaded", "Route", "Router", "decide", "key_hash"]
+
+_log = logging.getLogger("serinus.router")
+
+STABLE, CANDIDATE = "stable", "candidate"
+
+
+class Loaded(NamedTuple):
+    """A model in memory, its platform's name in the Open Inference Protocol, and how long it took when warmed up."""
+
+    model: Model
+    platform: str
+    expected_ns: Mapping[int, float]
+
+
+class Arm:
+    """One loaded version in one role, with what every request of it shares."""
+
+    __slots__ = ("expected_ns", "headers", "mark", "model", "name", "platform", "role", "series", "signature",
+                 "version")
+
+    def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
+        model = loaded.model
+        self.name = name
+        self.version = version
+        self.role = role
+        self.model = model
+        self.platform = loaded.platform
+        self.signature: Signature = model.signature
+        self.mark = 2 if role == CANDIDATE else 1
+        self.headers = [(b"x-model-name", name.encode()), (b"x-model-version", version.encode()),
+                        (b"x-model-role", role.encode())]
+        self.series: dict[tuple[str, int], int] = {}
+        """Where on the board each (route, status) of this arm is counted."""
+        self.expected_ns = dict(loaded.expected_ns)
+        """Running mean of the model's own time, by the number of rows' bit length."""
+
+    def learn(self, rows: int, took_ns: int) -> None:
+        """Remember how long the model took for `rows` rows."""
+        size = rows.bit_length()
+        known = self.expected_ns.get(size)
+        self.expected_ns[size] = took_ns if known is None else known + 0.1 * (took_ns - known)
+
+
+class Route(NamedTuple):
+    """Where a model's requests go. `weight` is the candidate's share in basis points."""
+
+    model: str
+    stable: Arm
+    candidate: Arm | None
+    weight: int
+    bucketer: Bucketer | None
+    others: Mapping[str, Arm]
+    """Further loaded versions, reachable by their own address only."""
+
+
+class Choice(NamedTuple):
+    """The arm that answers, why (OpenTelemetry's feature-flag reasons), and the routing key's hash (0: no key)."""
+
+    arm: Arm
+    reason: str
+    key_hash: int
+
+
+class Target(NamedTuple):
+    """What record and veto together ask for."""
+
+    stable: str
+    candidate: str | None
+    weight: int
+    salt: str
+    keep: tuple[str, ...]
+    """Versions to stay loaded besides: the previous stable one, for a rollback."""
+
+
+def key_hash(key: str) -> int:
+    """64 bits that stand for a routing key in the log."""
+    return int.from_bytes(blake2b(key.encode("utf-8", "replace"), digest_size=8).digest())
+
+
+def decide(record: RolloutRecord, veto: Veto | None, *, stale: bool, now: float) -> Target | None:
+    """What a worker should do, from the record it knows and the veto that stands; None without a stable version.
+
+    A veto holds whatever the record says; a snapshot that nobody confirmed for long takes the weight away.
+    """
+    if record.stable is None:
+        return None
+    previous = record.previous_at(now)
+    keep = (previous,) if previous else ()
+    candidate = record.candidate if record.running else None
+    if veto is not None:
+        return Target(veto.stable, None, 0, record.salt, tuple(dict.fromkeys((record.stable, *keep))))
+    weight = 0 if stale or candidate is None else min(record.weight, FULL_WEIGHT)
+    return Target(record.stable, candidate, weight, record.salt, keep)
+
+
+class Router:
+    """The routing table of a worker. `load` brings a name's version into memory, or raises.
+
+    Only `follow` changes it, and only by replacing whole routes; a request keeps the arm it was given.
+    """
+
+    def __init__(self, load: Callable[[str, str], Loaded], on_failure: Callable[[], None] = lambda: None) -> None:
+        self.routes: dict[str, Route] = {}
+        self._load = load
+        self._on_failure = on_failure
+        self._models: dict[tuple[str, str], Loaded] = {}
+        self._failed: set[tuple[str, str]] = set()
+
+    def choose(self, name: str, version: str | None, key: str | None) -> Choice:
+        """The arm for a request. Raises `NotServed` or `ModelUnavailable`."""
+        route = self.routes.get(name)
+        if route is None:
+            raise self._unknown(name)
+        hashed = key_hash(key) if key is not None else 0
+        if version is not None:
+            return Choice(self._named(route, version), "targeting_match", hashed)
+        if route.bucketer is None or route.candidate is None:
+            return Choice(route.stable, "static", hashed)
+        bucket = randrange(FULL_WEIGHT) if key is None else route.bucketer(key)
+        return Choice(route.candidate if bucket < route.weight else route.stable, "split", hashed)
+
+    def missing(self, target: Target, name: str) -> list[str]:
+        """The versions of `target` that are not loaded yet, stable first."""
+        wanted = [target.stable, target.candidate, *target.keep]
+        return [version for version in dict.fromkeys(wanted)
+                if version is not None and (name, version) not in self._models
+                and (name, version) not in self._failed]
+
+    def load(self, name: str, version: str) -> None:
+        """Load a version; slow, so off the event loop. A failure is logged, counted and remembered."""
+        try:
+            self._models[name, version] = self._load(name, version)
+        except Exception as error:  # whatever a model file does, the worker goes on
+            self._failed.add((name, version))
+            self._on_failure()
+            _log.error("%s:%s cannot be loaded: %s", name, version, error)
+
+    def flip(self, name: str, target: Target) -> bool:
+        """Point `name` at what is loaded of `target`; False when not even its stable version is loaded."""
+        if (name, target.stable) not in self._models:
+            return False
+        before = self.routes.get(name)
+        stable = self._arm(before, name, target.stable, STABLE)
+        candidate = None
+        if target.candidate is not None and (name, target.candidate) in self._models:
+            candidate = self._arm(before, name, target.candidate, CANDIDATE)
+        bucketer = Bucketer(target.salt) if candidate is not None and target.weight > 0 else None
+        others = {version: self._arm(before, name, version, STABLE) for version in target.keep
+                  if (name, version) in self._models and version != target.stable}
+        self.routes[name] = Route(name, stable, candidate, target.weight, bucketer, others)
+        return True
+
+    def forget(self, name: str, keep: set[str]) -> None:
+        """Close the versions of `name` that nothing refers to any more, and retry failed ones when asked again."""
+        for key in [key for key in self._models if key[0] == name and key[1] not in keep]:
+            self._models.pop(key).model.close()
+        self._failed = {key for key in self._failed if key[0] != name or key[1] in keep}
+
+    def close(self) -> None:
+        """Close every model."""
+        for loaded in self._models.values():
+            loaded.model.close()
+        self._models.clear()
+        self.routes.clear()
+
+    def _arm(self, before: Route | None, name: str, version: str, role: str) -> Arm:
+        for arm in () if before is None else (before.stable, before.candidate, *before.others.values()):
+            if arm is not None and arm.version == version and arm.role == role:
+                return arm
+        return Arm(name, version, role, self._models[name, version])
+
+    def _named(self, route: Route, version: str) -> Arm:
+        for arm in (route.stable, route.candidate, *route.others.values()):
+            if arm is not None and arm.version == version:
+                return arm
+        loaded = [arm.version for arm in (route.stable, route.candidate, *route.others.values()) if arm is not None]
+        raise NotServed(f"Version {version!r} of model {route.model!r} is not served here; served: "
+                        f"{', '.join(sorted(loaded))}.")
+
+    def _unknown(self, name: str) -> NotServed | ModelUnavailable:
+        if any(key[0] == name for key in self._failed):
+            return ModelUnavailable(f"Model {name!r} could not be loaded; the server's log says why.")
+        names = ", ".join(sorted(self.routes)) or "none"
+        return NotServed(f"Model {name!r} is not served here; served: {names}.")

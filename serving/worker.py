@@ -1,0 +1,266 @@
+"""One worker process: builds the request line, then follows the snapshot and the vetoes for the rest of its life."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import serinus
+from serinus.models.loading import load
+from serinus.models.model import Model
+from serinus.models.registry import Registry
+from serinus.models.signature import Signature
+from serinus.models.trust import Trust
+from serinus.serving.app import App, ASGIApp
+from serinus.serving.board import Board
+from serinus.serving.control import Control
+from serinus.serving.errors import SerinusError
+from serinus.serving.home import Home, RunFolder
+from serinus.serving.pipeline import Pipeline
+from serinus.serving.prediction_log import SegmentWriter
+from serinus.serving.rollout.state import RolloutRecord
+from serinus.serving.router import Loaded, Router, Target, decide
+from serinus.serving.settings import Settings
+from serinus.serving.snapshot import Snapshot, read_snapshot
+from serinus.serving.telemetry import Tracing
+from serinus.serving.telemetry.names import DEFAULT_SERVICE_NAME, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION
+from serinus.serving.veto import Vetoes, read_vetoes
+
+__all__ = ["Worker", "bundle_folders", "open_registry", "served"]
+
+_log = logging.getLogger("serinus.worker")
+_LOOK_S = 0.05
+_BEAT_S = 0.5
+_STALE_S = 30.0
+_SWITCH_INTERVAL_S = 0.0005
+_WARM_UPS = 5
+_PLATFORMS = {"onnx": "onnx_onnxv1", "sklearn": "sklearn_joblib"}
+_PR_SET_PDEATHSIG = 1
+
+
+def bundle_folders() -> list[Path]:
+    """The read-only registry that a Bento carries, if this code runs out of one."""
+    folder = Path(serinus.__file__).resolve().parent.parent / "bundle"
+    return [folder] if (folder / "models").is_dir() else []
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of the home, and what a Bento brought along."""
+    return Registry(settings.home, bundled=bundle_folders())
+
+
+def served(settings: Settings, registry: Registry) -> dict[str, str | None]:
+    """The models to serve, each with the version that a person asked for, or None."""
+    from serinus.models.version import parse_tag
+
+    wanted = settings.server.models
+    return dict(parse_tag(tag) for tag in wanted) if wanted else dict.fromkeys(registry.names())
+
+
+def die_with_parent() -> None:
+    """Have the kernel send SIGTERM when the process that started this one ends, however it ends."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before the call
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Worker:
+    """Everything that lives in one worker. `inner` is BentoML's own application."""
+
+    def __init__(self, settings: Settings, run: RunFolder, inner: ASGIApp | None = None) -> None:
+        self._settings = settings
+        self._home = Home(settings.home)
+        self._run = run
+        self._registry = open_registry(settings)
+        self._board = Board(run.boards)
+        self._tracing = Tracing(self._resource(), enabled=settings.telemetry.traces == "on",
+                                on_counts=self._board.span_counts)
+        self._router = Router(self._load, self._board.load_failed)
+        self._pipeline = self._make_pipeline()
+        self.app = App(settings, self._router, self._pipeline, self._board, self._tracing,
+                       Control(settings, run, self._registry, self._obey), inner)
+        self._seen: tuple[Any, ...] = ()
+        self._generation = 0
+        self._stale = False
+        self._following: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Load what is stable, be ready, then begin to follow."""
+        os.environ.setdefault("SERINUS_WORKERS", str(self._settings.server.workers))
+        die_with_parent()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        await self._follow(self._look(), stable_only=True)
+        self.app.ready = True
+        self._beat()
+        gc.collect()
+        gc.freeze()  # models and modules are here to stay: collections need not walk them
+        self._following = asyncio.create_task(self._keep_following())
+
+    async def stop(self) -> None:
+        """End cleanly: no more following, the last spans sent, the segment ended, the board given up."""
+        if self._following is not None:
+            self._following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._following
+        self.app.ready = False
+        self._beat()
+        self._pipeline.close()
+        await asyncio.to_thread(self._tracing.close)
+        self._router.close()
+        self._board.close()
+
+    async def _keep_following(self) -> None:
+        beaten = 0.0
+        await self._follow(self._look())  # what was left out at the start: candidate and previous stable
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                await self._obey()
+                now = time.monotonic()
+                if now - beaten >= _BEAT_S:
+                    self._beat()
+                    beaten = now
+                self.app.draining = self.app.draining or self._run.draining.exists()
+            except Exception:  # the loop must outlive whatever a file or model does
+                _log.exception("A worker could not follow the snapshot")
+
+    async def _obey(self) -> None:
+        """Look at the vetoes and the snapshot, and do as they say if they changed."""
+        if self._stamps() != self._seen or self._is_stale() != self._stale:
+            async with self._lock:
+                await self._follow(self._look())
+
+    def _stamps(self) -> tuple[Any, ...]:
+        return _stamp(self._home.vetoes), _stamp(self._home.snapshot)
+
+    def _look(self) -> tuple[tuple[Any, ...], Vetoes, Snapshot]:
+        """Vetoes first, snapshot second: see `serinus.serving.veto`."""
+        stamps = self._stamps()
+        return stamps, read_vetoes(self._home.vetoes), read_snapshot(self._home.snapshot)
+
+    async def _follow(self, seen: tuple[tuple[Any, ...], Vetoes, Snapshot], *, stable_only: bool = False) -> None:
+        stamps, vetoes, snapshot = seen
+        self._stale = snapshot.age_s() > _STALE_S
+        targets = self._targets(vetoes, snapshot)
+        for name, target in targets.items():  # first what needs no loading: a rollback must not wait
+            self._router.flip(name, target)
+        self.app.rebuild()
+        self._board.acknowledge_veto(vetoes.sequence)
+        self._seen = stamps
+        for name, target in targets.items():
+            await self._complete(name, target, stable_only=stable_only)
+        self.app.rebuild()
+        if not stable_only:
+            self._generation = snapshot.generation
+
+    async def _complete(self, name: str, target: Target, *, stable_only: bool) -> None:
+        missing = self._router.missing(target, name)
+        for version in missing[:1] if stable_only and target.stable in missing else () if stable_only else missing:
+            await asyncio.to_thread(self._router.load, name, version)
+        if missing and not self._vetoed_meanwhile():
+            self._router.flip(name, target)
+        if not stable_only:
+            wanted = {target.stable, target.candidate, *target.keep}
+            self._router.forget(name, {version for version in wanted if version is not None})
+
+    def _vetoed_meanwhile(self) -> bool:
+        return _stamp(self._home.vetoes) != self._seen[0]
+
+    def _targets(self, vetoes: Vetoes, snapshot: Snapshot) -> dict[str, Target]:
+        targets = {}
+        for name, asked in served(self._settings, self._registry).items():
+            record = snapshot.records.get(name) or self._first_record(name, asked)
+            target = decide(record, vetoes.by_model.get(name), stale=self._stale, now=time.time()) if record else None
+            if target is not None:
+                targets[name] = target
+        return targets
+
+    def _first_record(self, name: str, asked: str | None) -> RolloutRecord | None:
+        versions = self._registry.versions(name)
+        return RolloutRecord.initial(name, asked or versions[0], time.time()) if versions else None
+
+    def _is_stale(self) -> bool:
+        # Only asked while nothing changes: the steward confirms the snapshot every second.
+        try:
+            age = time.time() - self._home.snapshot.stat().st_mtime
+        except FileNotFoundError:
+            return self._stale
+        return age > _STALE_S
+
+    def _beat(self) -> None:
+        self._board.beat(ready=self.app.readiness()[0], generation=self._generation)
+
+    def _load(self, name: str, version: str) -> Loaded:
+        found = self._registry.get(name, version)
+        bundled = [digest for folder in bundle_folders() for digest in Trust(folder)]
+        model = load(found, trust=Trust(self._settings.home, extra=bundled))
+        return Loaded(model, _PLATFORMS.get(found.adapter, f"{found.adapter}_model"), _warm_up(model))
+
+    def _resource(self) -> Mapping[str, str]:
+        given = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+        named = {} if given else {SERVICE_NAME: DEFAULT_SERVICE_NAME}
+        instance = f"{socket.gethostname()}-{os.getpid()}-{self._board.incarnation}"
+        return named | {SERVICE_VERSION: serinus.__version__, SERVICE_INSTANCE: instance}
+
+    def _make_pipeline(self) -> Pipeline:
+        settings = self._settings
+        pipeline = Pipeline(self._router, self._board, settings.limits, settings.log.on_error)
+        if settings.log.enabled:
+            pipeline.log = SegmentWriter(self._home.log, pipeline.writer, settings.log.segment_bytes)
+        return pipeline
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _warm_up(model: Model) -> dict[int, float]:
+    """Call the model on one made-up row until caches are warm; what it cost tells whether it may run inline.
+
+    A model that does not like made-up values is none the worse: its first real calls run in a thread.
+    """
+    inputs = _made_up_row(model.signature)
+    took = []
+    try:
+        for _ in range(_WARM_UPS):
+            started = time.perf_counter_ns()
+            model.predict(inputs)
+            took.append(time.perf_counter_ns() - started)
+    except Exception:
+        return {}
+    return {1: float(min(took))}
+
+
+def _made_up_row(signature: Signature) -> dict[str, Any]:
+    return {field.name: np.full([max(size, 1) for size in field.shape], "" if field.datatype == "BYTES" else 0,
+                                dtype=field.dtype) for field in signature.inputs}
+
+
+def make_worker(inner: ASGIApp | None) -> Worker:
+    """The worker of this process, with the settings that its parent handed over."""
+    from serinus.serving.home import current_run_folder
+
+    settings = Settings.handed_over()
+    try:
+        return Worker(settings, current_run_folder(Home(settings.home)), inner)
+    except OSError as error:
+        raise SerinusError(f"The run folder below {settings.home} cannot be used: {error}.") from error
