@@ -86,4 +86,7 @@ class Subject:
 
 def _compare(name: str, got: Any, expected: Any) -> None:
     if got.shape != expected.shape or not np.allclose(got, expected, atol=1e-5):
-        raise ValueError(f"output {name!r} differs from onnxruntime's own: got {got[:1]}, expected {expected[:1]}")
+        raise ValueError(
+            f"output {name!r} differs from onnxruntime's own: expected shape {expected.shape} starting {expected[:1]}, "
+            f"got shape {got.shape} starting {got[:1]}"
+        )
