@@ -1,10 +1,11 @@
 """Processes that fight over one store; run as `python contenders.py ROLE OPENER …`, answers on standard output.
 
-OPENER is a pickled callable, in hexadecimal, that opens the store.
+OPENER is a pickled callable, in hexadecimal, that opens the store. Each says when it is ready and waits for a line.
 """
 
 import json
 import pickle
+import random
 import sys
 import time
 from dataclasses import replace
@@ -36,18 +37,17 @@ def swap_for_ever(store: Store, name: str) -> None:
 
 
 def lead(store: Store, name: str, seconds: str) -> None:
-    """Compete for the lease; print each epoch led, with its first and last moment."""
-    led: dict[int, list[float]] = {}
+    """Compete for the lease; print each epoch led, when it was surely taken, and when it was last renewed."""
+    led: dict[int, tuple[float, float]] = {}
     deadline = time.monotonic() + float(seconds)
     while time.monotonic() < deadline:
-        before = time.monotonic()
-        lease = store.acquire_lease("steward", name, 0.15)
-        if lease is None:
-            time.sleep(0.01)
-            continue
-        led.setdefault(lease.epoch, [before, 0.0])[1] = time.monotonic()
-        if len(led) and time.monotonic() - led[lease.epoch][0] > 0.1:
-            time.sleep(0.2)  # a pause longer than the lease
+        asked = time.monotonic()
+        lease = store.acquire_lease("steward", name, 0.1)
+        if lease is not None:
+            taken = led.get(lease.epoch, (time.monotonic(), 0.0))[0]
+            led[lease.epoch] = (taken, asked)
+        too_long = lease is not None and random.random() < 0.2
+        time.sleep(0.2 if too_long else 0.005)
     print(json.dumps([[epoch, *times] for epoch, times in led.items()]))
 
 
@@ -58,6 +58,7 @@ def entry(new: RolloutRecord, kind: str = "step") -> JournalEntry:
 
 if __name__ == "__main__":
     role, opener, *arguments = sys.argv[1:]
-    {"swap_many": swap_many, "swap_for_ever": swap_for_ever, "lead": lead}[role](
-        pickle.loads(bytes.fromhex(opener))(), *arguments
-    )
+    opened: Store = pickle.loads(bytes.fromhex(opener))()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    {"swap_many": swap_many, "swap_for_ever": swap_for_ever, "lead": lead}[role](opened, *arguments)

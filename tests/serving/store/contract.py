@@ -55,10 +55,23 @@ def put(store: Store, new: RolloutRecord, epoch: int | None = None) -> None:
 def contender(opener: Opener, role: str, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(_CONTENDERS), role, pickle.dumps(opener).hex(), *arguments]
     environment = {"PYTHONPATH": str(_ROOT), "PATH": "/usr/bin:/bin"}
-    return subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=_ROOT, env=environment, stdin=pipe, stdout=pipe, text=True)
+
+
+def let_go(processes: list[subprocess.Popen[str]]) -> None:
+    """Start them together, once all are ready."""
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
 
 
 def answers(processes: list[subprocess.Popen[str]]) -> list[list[list[float]]]:
+    let_go(processes)
     outputs = [process.communicate(timeout=30)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes)
     return [json.loads(output) for output in outputs]
@@ -291,10 +304,11 @@ class StoreContract:
     def test_one_process_wins_each_generation(self, store: Store, opener: Opener) -> None:
         """Of many processes that swap one record, exactly one wins each generation; the journal has the winners."""
         names = [f"p{number}" for number in range(4)]
-        won = answers([contender(opener, "swap_many", name, "80") for name in names])
+        won = answers([contender(opener, "swap_many", name, "400") for name in names])
         winners = {generation: name for name, generations in zip(names, won, strict=True) for generation in generations}
-        assert sorted(winners) == list(range(1, 81))
-        assert sum(map(len, won)) == 80
+        assert sorted(winners) == list(range(1, 401))
+        assert sum(map(len, won)) == 400
+        assert sum(map(bool, won)) > 1, "there was no race"
         assert [(row.generation, row.actor) for row in store.journal("m")] == sorted(winners.items())
 
     def test_one_process_leads_each_epoch(self, opener: Opener) -> None:
@@ -303,15 +317,16 @@ class StoreContract:
         terms = sorted(term for terms in led for term in terms)
         assert [term[0] for term in terms] == list(range(1, len(terms) + 1))
         assert len(terms) > 2
-        assert all(later[2] > earlier[1] for earlier, later in pairwise(terms))
+        assert all(renewed < taken for (_, _, renewed), (_, taken, _) in pairwise(terms))
 
     def test_a_killed_writer_leaves_record_and_journal_in_step(self, store: Store, opener: Opener) -> None:
         """SIGKILL at any moment loses nothing that was confirmed and leaves no half transition."""
-        for _ in range(5):
+        for delay in (0.001, 0.005, 0.02, 0.05, 0.1):
             process = contender(opener, "swap_for_ever", "p")
+            let_go([process])
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(0.05)
+            time.sleep(delay)
             process.kill()
             confirmed = [int(line) for line in process.communicate()[0].splitlines() if line]
             found = store.record("m")

@@ -129,7 +129,7 @@ def test_a_restored_file_beside_an_old_log_is_refused(path: Path) -> None:
     other.close()
     path.with_name("copy.db").rename(path)
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match="Remove store.db-wal and store.db-shm"):
+        with pytest.raises(StoreUnavailable, match=r"Remove store\.db-wal and store\.db-shm"):
             store.records()
     for suffix in ("-wal", "-shm"):
         path.with_name(f"store.db{suffix}").unlink()
@@ -155,7 +155,7 @@ def test_a_locked_store_gives_up_in_time(path: Path) -> None:
     store = SqliteStore(path, create=True, busy_timeout_s=0.1)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreUnavailable, match="locked for longer than 0.1 s"):
+    with pytest.raises(StoreUnavailable, match=r"longer than 0\.1 s"):
         put(store, record(1))
     assert store.records() == {}
     other.execute("ROLLBACK")
