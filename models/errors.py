@@ -29,6 +29,7 @@ __all__ = [
     "UnsupportedArtifact",
     "UntrustedArtifact",
     "VersionNotFound",
+    "one_line",
 ]
 
 
@@ -78,3 +79,8 @@ class DigestMismatch(ModelError):
 
 class ReadOnly(ModelError):
     """A version that came bundled (in a Bento) cannot be changed or deleted."""
+
+
+def one_line(error: Exception) -> str:
+    """Give another library's message as part of a sentence: on one line and not endless."""
+    return " ".join(str(error).split())[:500]

@@ -1,6 +1,7 @@
 """scikit-learn estimators as models: what they take is worked out from what they learned, and tried on one row."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from serinus.models.errors import InvalidInput, InvalidSignature, UnsupportedArtifact
+from serinus.models.errors import InvalidInput, InvalidSignature, UnsupportedArtifact, one_line
 from serinus.models.frame import MATRIX, FrameBuilder, arrays_of, column_field
 from serinus.models.model import unknown_output
 from serinus.models.signature import Field, Signature, datatype_of
@@ -28,6 +29,8 @@ class EstimatorModel:
 
     `predict` (and `predict_proba` where it exists), or `transform` where there is no predict, are given by default;
     `decision_function`, `score_samples`, `predict_log_proba` and `transform` on request, where they exist.
+
+    A pipeline's steps before the last run once per call, however many outputs are wanted.
     """
 
     def __init__(self, fitted: Any, signature: Signature) -> None:
@@ -35,8 +38,9 @@ class EstimatorModel:
         self._rows = _row_builder(fitted, signature.inputs)
         self._outputs = [field.name for field in signature.outputs]
         self._dtypes: dict[str, np.dtype[Any] | None] = {field.name: field.dtype for field in signature.outputs}
-        names = dict.fromkeys((*self._outputs, *_ON_REQUEST))
-        self._methods = {name: getattr(fitted, name) for name in names if hasattr(fitted, name)}
+        self._prepare, last = _split(fitted)
+        names = [name for name in dict.fromkeys((*self._outputs, *_ON_REQUEST)) if hasattr(fitted, name)]
+        self._methods = {name: getattr(last, name) for name in names}
 
     def predict(self, inputs: Inputs, outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Call the estimator's methods; see `Model.predict`."""
@@ -44,7 +48,7 @@ class EstimatorModel:
         for name in names:
             if name not in self._methods:
                 raise unknown_output(name, list(self._methods))
-        rows = self._rows(inputs)
+        rows = self._prepare(self._rows(inputs))
         return {name: _array(self._methods[name](rows), self._dtypes.get(name)) for name in names}
 
     def close(self) -> None:
@@ -55,6 +59,22 @@ def _array(answer: Any, dtype: np.dtype[Any] | None) -> NDArray[Any]:
     dense = answer.toarray() if hasattr(answer, "toarray") else answer
     array = np.asarray(dense, dtype=dtype)
     return array.astype(object) if array.dtype.kind in "US" else array
+
+
+def _split(fitted: Any) -> tuple[Callable[[Any], Any], Any]:
+    """Part a pipeline into the transformation before its last step, and that step.
+
+    Only scikit-learn's own Pipeline is parted: a subclass may do more than its steps say.
+    """
+    from sklearn.pipeline import Pipeline
+
+    if type(fitted) is not Pipeline or len(fitted.steps) < 2 or isinstance(fitted.steps[-1][1], str | None):
+        return _same, fitted
+    return fitted[:-1].transform, fitted.steps[-1][1]
+
+
+def _same(rows: Any) -> Any:
+    return rows
 
 
 def _row_builder(fitted: Any, fields: Sequence[Field]) -> Callable[[Inputs], Any]:
@@ -101,14 +121,25 @@ def infer_signature(fitted: Any, reference: pd.DataFrame | None = None) -> Signa
     names = _output_names(fitted)
     fields, row = _inputs(fitted, reference)
     draft = Signature(fields, tuple(_draft_output(fitted, name) for name in names))
-    try:
-        return _tried(fitted, draft, row)
-    except Exception as error:
-        if reference is None:
-            return draft
-        raise InvalidSignature(
-            f"The model cannot predict a row of the reference, so one of the two is the wrong one: {_one_line(error)}"
-        ) from error
+    # Without a reference the datatypes are a guess, and some estimators trained on float32 take nothing else.
+    guesses = [draft] if reference is not None else [draft, _single_precision(draft)]
+    failures: list[Exception] = []
+    for guess in guesses:
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                return _tried(fitted, guess, row)
+        except Exception as error:
+            failures.append(error)
+    if reference is None:
+        return draft
+    raise InvalidSignature(
+        f"The model cannot predict a row of the reference, so one of the two is the wrong one: {one_line(failures[0])}"
+    ) from failures[0]
+
+
+def _single_precision(draft: Signature) -> Signature:
+    fields = (replace(field, datatype="FP32") if field.datatype == "FP64" else field for field in draft.inputs)
+    return replace(draft, inputs=tuple(fields))
 
 
 def _output_names(fitted: Any) -> list[str]:
@@ -244,14 +275,14 @@ def _steps(fitted: Any) -> list[Any]:
 
 def _tried(fitted: Any, draft: Signature, row: dict[str, NDArray[Any]]) -> Signature:
     """Predict one row: what comes back has the true datatypes and shapes."""
-    model = EstimatorModel(fitted, replace(draft, outputs=()))
-    rows = model._rows(row)
+    build = _row_builder(fitted, draft.inputs)
+    rows = build(row)
     outputs = []
     for field in draft.outputs:
         answer = getattr(fitted, field.name)(rows)
         if not isinstance(answer, list):  # several targets: predict_proba gives a list, which has no one shape
             outputs.append(_observed(field, _array(answer, None)))
-    return replace(draft, inputs=_optional(model, fitted, draft.inputs, row), outputs=tuple(outputs))
+    return replace(draft, inputs=_optional(fitted, build, draft.inputs, row), outputs=tuple(outputs))
 
 
 def _observed(field: Field, array: NDArray[Any]) -> Field:
@@ -260,13 +291,14 @@ def _observed(field: Field, array: NDArray[Any]) -> Field:
     return replace(field, datatype=datatype_of(array.dtype), shape=shape, labels=labels)
 
 
-def _optional(model: EstimatorModel, fitted: Any, fields: tuple[Field, ...], row: Inputs) -> tuple[Field, ...]:
+def _optional(fitted: Any, build: Callable[[Inputs], Any], fields: tuple[Field, ...], row: Inputs) -> tuple[Field, ...]:
     """Mark the fields whose values may be missing: those without which the row is still predicted."""
     able = [field.name for field in fields if _can_miss(field)]
+    predict = getattr(fitted, _output_names(fitted)[0])
 
     def predicts_without(names: list[str]) -> bool:
         try:
-            getattr(fitted, _output_names(fitted)[0])(model._rows({**row, **{name: _gap(row[name]) for name in names}}))
+            predict(build({**row, **{name: _gap(row[name]) for name in names}}))
         except Exception:
             return False
         return True
@@ -281,12 +313,6 @@ def _can_miss(field: Field) -> bool:
 
 
 def _gap(values: NDArray[Any]) -> NDArray[Any]:
-    return np.full(values.shape, math.nan if values.dtype.kind == "f" else None, dtype=_gap_dtype(values))
-
-
-def _gap_dtype(values: NDArray[Any]) -> np.dtype[Any]:
-    return values.dtype if values.dtype.kind == "f" else np.dtype(object)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]
+    if values.dtype.kind == "f":
+        return np.full(values.shape, math.nan, dtype=values.dtype)
+    return np.full(values.shape, None, dtype=object)

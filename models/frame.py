@@ -236,14 +236,19 @@ def _category_restorer(labels: tuple[Any, ...] | None, *, ordered: bool) -> Rest
     if labels is None:
         return partial(pd.Categorical, ordered=ordered)
     dtype = pd.CategoricalDtype(list(labels), ordered=ordered)
-    return partial(_categories, dtype=dtype)
+    codes = {label: code for code, label in enumerate(labels)}
+    kind = np.min_scalar_type(-max(len(labels), 1))
+    return partial(_categories, dtype=dtype, codes=codes, kind=kind)
 
 
-def _categories(values: NDArray[Any], dtype: pd.CategoricalDtype) -> pd.Categorical:
-    codes = dtype.categories.get_indexer(pd.Index(values))
-    if codes.min(initial=0) >= 0:
-        return pd.Categorical.from_codes(codes, dtype=dtype)
+def _categories(
+    values: NDArray[Any], dtype: pd.CategoricalDtype, codes: dict[Any, int], kind: np.dtype[Any]
+) -> pd.Categorical:
+    # A dict is a hundred times faster than pandas' own look-up for the one row of a usual request.
+    found = np.array([codes.get(value, -1) for value in values.tolist()], dtype=kind)
+    unknown = found < 0
+    if not unknown.any() or pd.isna(values[unknown]).all():
+        return pd.Categorical.from_codes(found, dtype=dtype, validate=False)
     # A value that training never saw stays itself, behind the known ones: what to do with it is the model's choice.
-    unseen = pd.unique(values[(codes < 0) & ~pd.isna(values)])
-    known = dtype.categories if len(unseen) == 0 else dtype.categories.append(pd.Index(unseen))
-    return pd.Categorical(values, categories=known, ordered=bool(dtype.ordered))
+    unseen = pd.unique(values[unknown & ~pd.isna(values)])
+    return pd.Categorical(values, categories=dtype.categories.append(pd.Index(unseen)), ordered=bool(dtype.ordered))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from serinus.models.errors import InvalidInput, InvalidSignature, ModelError, UnsupportedArtifact
+from serinus.models.errors import InvalidInput, InvalidSignature, ModelError, UnsupportedArtifact, one_line
 from serinus.models.model import Adapter, Model, unknown_output
 from serinus.models.signature import Field, Signature
 
@@ -61,7 +61,7 @@ class OnnxModel:
         if len(known) < len(inputs):
             return self.predict(known, names)
         if isinstance(error, ValueError) or type(error).__name__ == "InvalidArgument":
-            raise InvalidInput(f"ONNX Runtime refused the inputs: {_one_line(error)}") from error
+            raise InvalidInput(f"ONNX Runtime refused the inputs: {one_line(error)}") from error
         raise error
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ def _session(source: str | bytes, what: str) -> "InferenceSession":
     except Exception as error:
         raise UnsupportedArtifact(
             f"{what} is not an ONNX graph that ONNX Runtime can run (damaged, cut short, or it needs custom "
-            f"operators, which are refused): {_one_line(error)}"
+            f"operators, which are refused): {one_line(error)}"
         ) from error
 
 
@@ -192,7 +192,3 @@ def _check_names(graph: Signature, signature: Signature) -> None:
                 f"The ONNX graph's {side} are {', '.join(sorted(found))}; "
                 f"the signature says {', '.join(sorted(wanted))}."
             )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]

@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serinus.models.errors import UnsupportedArtifact
+from serinus.models.errors import UnsupportedArtifact, one_line
 from serinus.models.model import Adapter, Model
 from serinus.models.signature import Signature
 
@@ -63,7 +63,7 @@ class SklearnAdapter(Adapter):
         except Exception as error:
             raise UnsupportedArtifact(
                 f"{artifact} cannot be loaded as a scikit-learn model (damaged, cut short, or made with packages that "
-                f"differ from the installed ones): {type(error).__name__}: {_one_line(error)}"
+                f"differ from the installed ones): {type(error).__name__}: {one_line(error)}"
             ) from error
 
     def owns(self, fitted: object) -> bool:
@@ -110,7 +110,7 @@ def _unknown_types(artifact: Path) -> list[str]:
     try:
         return sorted(set(get_untrusted_types(file=artifact)) - REVIEWED_TYPES)
     except Exception as error:
-        raise UnsupportedArtifact(f"{artifact} is not a skops file that can be read: {_one_line(error)}") from error
+        raise UnsupportedArtifact(f"{artifact} is not a skops file that can be read: {one_line(error)}") from error
 
 
 def _read_skops(artifact: Path) -> Any:
@@ -124,7 +124,3 @@ def _read_pickle(artifact: Path) -> Any:
     import joblib
 
     return joblib.load(artifact)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]

@@ -45,9 +45,9 @@ def test_versions_count_up(home, artifact):
     for text in (b"a", b"b", b"c"):
         artifact.write_bytes(text)
         add(home, artifact)
-    assert ["1", "2", "3"] == Registry(home).versions("churn")
-    assert "churn:3" == Registry(home).get("churn").tag
-    assert ["churn:1", "churn:2", "churn:3"] == [version.tag for version in Registry(home).all()]
+    assert Registry(home).versions("churn") == ["1", "2", "3"]
+    assert Registry(home).get("churn").tag == "churn:3"
+    assert [version.tag for version in Registry(home).all()] == ["churn:1", "churn:2", "churn:3"]
 
 
 def test_order_is_numeric(home, artifact):
@@ -55,14 +55,14 @@ def test_order_is_numeric(home, artifact):
     for number in range(10):
         artifact.write_bytes(b"%d" % number)
         add(home, artifact)
-    assert "10" == Registry(home).get("churn").version
+    assert Registry(home).get("churn").version == "10"
 
 
 def test_same_digest_and_signature_is_the_same_version(home, artifact):
     """Registering the same again gives the version that is there; another signature makes a new one."""
     first = add(home, artifact)
     assert first == add(home, artifact)
-    assert "2" == add(home, artifact, OTHER).version
+    assert add(home, artifact, OTHER).version == "2"
 
 
 def test_what_is_read_is_what_was_added(home, artifact):
@@ -99,26 +99,26 @@ def test_foreign_and_half_written_folders_are_passed_over(home, artifact):
     (models / "churn" / "3" / "manifest.json").write_text("{")
     (models / "Not A Model").mkdir()
     (models / "notes.txt").write_text("hello")
-    assert (["churn"], ["1"]) == (Registry(home).names(), Registry(home).versions("churn"))
+    assert (Registry(home).names(), Registry(home).versions("churn")) == (["churn"], ["1"])
     with pytest.raises(InvalidManifest):
         Registry(home).get("churn", "3")
     artifact.write_bytes(b"second")
-    assert "4" == add(home, artifact).version
+    assert add(home, artifact).version == "4"
 
 
 def test_a_failed_add_leaves_nothing(home, tmp_path):
     """When the artifact cannot be copied, no folder stays behind."""
     with pytest.raises(FileNotFoundError):
         add(home, tmp_path / "absent.joblib")
-    assert [".lock"] == [entry.name for entry in (home / "models" / "churn").iterdir()]
+    assert [entry.name for entry in (home / "models" / "churn").iterdir()] == [".lock"]
 
 
 def test_deleted_numbers_are_not_given_again(home, artifact):
     """The prediction log names versions, so a number means one version for ever."""
     add(home, artifact)
     Registry(home).delete("churn", "1")
-    assert [] == Registry(home).names()
-    assert "2" == add(home, artifact).version
+    assert Registry(home).names() == []
+    assert add(home, artifact).version == "2"
 
 
 def test_changed_files_do_not_load(home, pipeline, features):
@@ -156,9 +156,9 @@ def test_bundled_versions_are_read_only(home, tmp_path, artifact):
     """A bundle's versions are listed and given, counted over, and never changed."""
     add(tmp_path / "bundle", artifact)
     registry = Registry(home, bundled=[tmp_path / "bundle"])
-    assert "churn:1" == registry.get("churn").tag
+    assert registry.get("churn").tag == "churn:1"
     artifact.write_bytes(b"second")
-    assert "2" == registry.add("churn", artifact, adapter="sklearn", signature=SIGNATURE).version
+    assert registry.add("churn", artifact, adapter="sklearn", signature=SIGNATURE).version == "2"
     with pytest.raises(ReadOnly):
         registry.delete("churn", "1")
     with pytest.raises(ReadOnly):
@@ -170,8 +170,8 @@ def test_attachments(home, artifact):
     registry = Registry(home)
     version = add(home, artifact, attachments={"references/a.json": b"{}"})
     registry.attach(version, {"references/b.json": b"[]", "references/a.json": b"{}"})
-    assert ["references/a.json", "references/b.json"] == registry.attachments(version)
-    assert b"[]" == registry.attachment(version, "references/b.json")
+    assert registry.attachments(version) == ["references/a.json", "references/b.json"]
+    assert registry.attachment(version, "references/b.json") == b"[]"
     assert version == registry.get("churn", "1")
     with pytest.raises(ModelError, match="never replaced"):
         registry.attach(version, {"references/a.json": b"other"})
@@ -185,7 +185,7 @@ def test_attachment_names_stay_inside(home, artifact, name):
     """An attachment cannot reach outside its folder or over the version's own files."""
     with pytest.raises(ModelError, match="no attachment name"):
         add(home, artifact, attachments={name: b""})
-    assert [] == Registry(home).names()
+    assert Registry(home).names() == []
 
 
 def _register_many(home, artifact, signature, barrier):
@@ -218,7 +218,7 @@ def test_concurrent_registrars_get_different_versions(home, tmp_path):
 def test_concurrent_registrars_of_the_same_model_share_a_version(home, artifact):
     """Eight processes that register the same model at once make one version."""
     _race([(home, artifact, SIGNATURE)] * 8)
-    assert ["1"] == Registry(home).versions("churn")
+    assert Registry(home).versions("churn") == ["1"]
 
 
 def test_rename_never_overwrites(home, artifact, monkeypatch):
@@ -226,23 +226,23 @@ def test_rename_never_overwrites(home, artifact, monkeypatch):
     add(home, artifact)
     artifact.write_bytes(b"second")
     monkeypatch.setattr(Registry, "_highest", lambda self, name: 0)
-    assert "2" == add(home, artifact).version
-    assert b"first" == (home / "models/churn/1/artifact/model.joblib").read_bytes()
+    assert add(home, artifact).version == "2"
+    assert (home / "models/churn/1/artifact/model.joblib").read_bytes() == b"first"
 
 
 def test_version_1_manifests_stay_readable():
     """A manifest of format 1, as first released, is read for ever."""
     version = Registry(FIXTURE).get("churn", "1")
-    assert ("churn:1", "sklearn", "artifact/model.joblib") == (version.tag, version.adapter, version.artifact)
-    assert ("category", ("green", "red")) == (
+    assert (version.tag, version.adapter, version.artifact) == ("churn:1", "sklearn", "artifact/model.joblib")
+    assert (
         version.signature.input("colour").frame_dtype,
         version.signature.input("colour").labels,
-    )
-    assert (True, ("no", "yes")) == (
+    ) == ("category", ("green", "red"))
+    assert (
         version.signature.input("age").optional,
         version.signature.output("predict").labels,
-    )
-    assert b"{}\n" == Registry(FIXTURE).attachment(version, "references/empty.json")
+    ) == (True, ("no", "yes"))
+    assert Registry(FIXTURE).attachment(version, "references/empty.json") == b"{}\n"
 
 
 def test_manifests_of_the_future_are_refused(home, artifact):
@@ -250,7 +250,7 @@ def test_manifests_of_the_future_are_refused(home, artifact):
     version = add(home, artifact)
     manifest = version.path / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 2}))
-    assert [] == Registry(home).names()
+    assert Registry(home).names() == []
     with pytest.raises(InvalidManifest, match="upgrade Serinus"):
         Registry(home).get("churn", "1")
 
@@ -259,7 +259,7 @@ def test_manifests_must_be_their_folder_s(home, artifact):
     """A version folder copied under another number, or that points outside itself, is not a version."""
     version = add(home, artifact)
     shutil.copytree(version.path, version.path.parent / "5")
-    assert ["1"] == Registry(home).versions("churn")
+    assert Registry(home).versions("churn") == ["1"]
     manifest = version.path / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"artifact": "../../x"}))
     with pytest.raises(InvalidManifest, match="outside"):

@@ -43,7 +43,7 @@ def test_json_round_trip(signature):
 @given(signatures)
 def test_compatible_with_itself(signature):
     """Every signature can stand in for itself."""
-    assert [] == signature.incompatibilities(signature)
+    assert signature.incompatibilities(signature) == []
 
 
 @pytest.mark.parametrize("document", [{}, {"format": 2, "inputs": [], "outputs": []}, [], None])
@@ -103,7 +103,7 @@ def test_datatypes_and_dtypes_agree(name):
 @pytest.mark.parametrize("dtype", ["U5", "S3", object])
 def test_texts_are_bytes(dtype):
     """Strings of any numpy kind are BYTES."""
-    assert "BYTES" == datatype_of(np.dtype(dtype))
+    assert datatype_of(np.dtype(dtype)) == "BYTES"
 
 
 @pytest.mark.parametrize("dtype", ["complex128", "datetime64[ns]"])
@@ -143,4 +143,4 @@ def test_incompatibilities(newer, sentence):
 )
 def test_harmless_changes(newer):
     """A dropped input, a new optional one, a further output or a field that may now be missing hinder nobody."""
-    assert [] == newer.incompatibilities(OLDER)
+    assert newer.incompatibilities(OLDER) == []

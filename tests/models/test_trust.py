@@ -37,7 +37,7 @@ def test_the_file_is_private_and_keeps_comments(home):
     home.mkdir()
     (home / "trust.toml").write_text(f'# by hand\n[[trusted]]\ndigest = "{ONE}"\n')
     Trust(home).remember(TWO, "flag")
-    assert 0o600 == stat.S_IMODE((home / "trust.toml").stat().st_mode)
+    assert stat.S_IMODE((home / "trust.toml").stat().st_mode) == 0o600
     assert (home / "trust.toml").read_text().startswith("# by hand")
     assert {ONE, TWO} == set(Trust(home))
 
@@ -47,7 +47,7 @@ def test_damaged_files_are_refused(home, text):
     """A trust.toml that cannot be read is an error that names it, not an empty trust."""
     home.mkdir()
     (home / "trust.toml").write_text(text)
-    with pytest.raises(ModelError, match="trust.toml"):
+    with pytest.raises(ModelError, match=r"trust\.toml"):
         Trust(home)
 
 
