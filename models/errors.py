@@ -83,4 +83,4 @@ class ReadOnly(ModelError):
 
 def one_line(error: Exception) -> str:
     """Give another library's message as part of a sentence: on one line and not endless."""
-    return " ".join(str(error).split())[:500]
+    return " ".join(str(error).split())[:1000]

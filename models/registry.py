@@ -68,8 +68,8 @@ class Registry:
     """
 
     def __init__(self, home: Path, *, bundled: Sequence[Path] = ()) -> None:
-        self.home = Path(home)
-        self._roots = [*(Path(folder) / "models" for folder in bundled), self.home / "models"]
+        self.home = Path(home).absolute()
+        self._roots = [*(Path(folder).absolute() / "models" for folder in bundled), self.home / "models"]
 
     def names(self) -> list[str]:
         """List the models that have at least one version, sorted."""

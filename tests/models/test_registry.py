@@ -266,6 +266,14 @@ def test_manifests_must_be_their_folder_s(home, artifact):
         Registry(home).get("churn", "1")
 
 
+def test_a_relative_home_is_the_same_home(home, artifact, monkeypatch):
+    """However a home is spelt, its versions are its own to delete."""
+    version = add(home, artifact)
+    monkeypatch.chdir(home.parent)
+    assert Registry(Path(home.name)).get("churn") == version
+    Registry(Path(home.name)).delete("churn", "1")
+
+
 def test_versions_are_values(home, artifact):
     """A version can be sent to another process and compares by value."""
     version = add(home, artifact)
