@@ -123,11 +123,13 @@ class App:
             body = await self._pipeline.answer(call)
             status, error_type = 200, ""
         except RequestError as error:
+            call.request_id = call.request_id or call.prediction or self._pipeline.fresh_id()
             status, content_type, body = call.protocol.error(error, call.request_id)
             error_type = error.kind
             extra = ((b"retry-after", b"1"),) if status in (429, 503) else ()
         except Exception:  # a bug of ours: the caller gets a sentence, the log the trace
             _log.exception("Unexpected failure")
+            call.request_id = call.request_id or call.prediction or self._pipeline.fresh_id()
             unexpected = RequestError("The server failed unexpectedly; its log has the details.")
             status, content_type, body = call.protocol.error(unexpected, call.request_id)
             error_type = "internal"
@@ -138,7 +140,7 @@ class App:
     async def _respond(self, call: Call, endpoint: Endpoint, scope: Scope, send: Send, status: int,
                        content_type: bytes, body: bytes, error_type: str,
                        extra: tuple[tuple[bytes, bytes], ...]) -> None:
-        request_id = call.request_id or call.prediction or self._pipeline.fresh_id()
+        request_id = call.request_id
         headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)),
                    (b"x-request-id", request_id.encode()), *extra]
         choice, ids = call.choice, call.ids

@@ -108,7 +108,8 @@ class Control:
             await self._obey()
             await asyncio.sleep(0.002)
         done = await waiting
-        return 200, {"model": model, "stable": done.veto.stable, "version": done.veto.version, "complete": done.complete,
+        return 200, {"model": model, "stable": done.veto.stable, "version": done.veto.version,
+                     "complete": done.complete,
                      "workers": [{"pid": worker.pid, "seconds": worker.seconds} for worker in done.workers]}
 
     async def _ask_steward(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ __all__ = ["ControlSettings", "LimitSettings", "LogSettings", "RoutingSettings",
 
 _PREFIX = "SERINUS_"
 # Read by a process of ours directly; not settings of the tree.
-_OTHER_VARIABLES = {"SERINUS_SETTINGS", "SERINUS_RUN", "SERINUS_ONNX_THREADS", "SERINUS_WORKERS", "SERINUS_URL"}
+_OTHER_VARIABLES = {"SERINUS_SETTINGS", "SERINUS_RUN", "SERINUS_PARENT", "SERINUS_ONNX_THREADS", "SERINUS_WORKERS",
+                    "SERINUS_URL"}
 
 
 class _Section(BaseModel):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -21,25 +19,26 @@ import numpy as np
 import serinus
 from serinus.models.loading import load
 from serinus.models.model import Model
-from serinus.models.registry import Registry
 from serinus.models.signature import Signature
 from serinus.models.trust import Trust
 from serinus.serving.app import App, ASGIApp
 from serinus.serving.board import Board
 from serinus.serving.control import Control
 from serinus.serving.errors import SerinusError
-from serinus.serving.home import Home, RunFolder
+from serinus.serving.home import Home, RunFolder, current_run_folder
 from serinus.serving.pipeline import Pipeline
 from serinus.serving.prediction_log import SegmentWriter
+from serinus.serving.processes import die_with_parent, ensure_steward
 from serinus.serving.rollout.state import RolloutRecord
 from serinus.serving.router import Loaded, Router, Target, decide
+from serinus.serving.served_models import bundle_folders, open_registry, served
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import Snapshot, read_snapshot
 from serinus.serving.telemetry import Tracing
 from serinus.serving.telemetry.names import DEFAULT_SERVICE_NAME, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION
 from serinus.serving.veto import Vetoes, read_vetoes
 
-__all__ = ["Worker", "bundle_folders", "open_registry", "served"]
+__all__ = ["Worker", "make_worker"]
 
 _log = logging.getLogger("serinus.worker")
 _LOOK_S = 0.05
@@ -48,34 +47,6 @@ _STALE_S = 30.0
 _SWITCH_INTERVAL_S = 0.0005
 _WARM_UPS = 5
 _PLATFORMS = {"onnx": "onnx_onnxv1", "sklearn": "sklearn_joblib"}
-_PR_SET_PDEATHSIG = 1
-
-
-def bundle_folders() -> list[Path]:
-    """The read-only registry that a Bento carries, if this code runs out of one."""
-    folder = Path(serinus.__file__).resolve().parent.parent / "bundle"
-    return [folder] if (folder / "models").is_dir() else []
-
-
-def open_registry(settings: Settings) -> Registry:
-    """The registry of the home, and what a Bento brought along."""
-    return Registry(settings.home, bundled=bundle_folders())
-
-
-def served(settings: Settings, registry: Registry) -> dict[str, str | None]:
-    """The models to serve, each with the version that a person asked for, or None."""
-    from serinus.models.version import parse_tag
-
-    wanted = settings.server.models
-    return dict(parse_tag(tag) for tag in wanted) if wanted else dict.fromkeys(registry.names())
-
-
-def die_with_parent() -> None:
-    """Have the kernel send SIGTERM when the process that started this one ends, however it ends."""
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before the call
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Worker:
@@ -134,6 +105,7 @@ class Worker:
                 now = time.monotonic()
                 if now - beaten >= _BEAT_S:
                     self._beat()
+                    ensure_steward(self._run)
                     beaten = now
                 self.app.draining = self.app.draining or self._run.draining.exists()
             except Exception:  # the loop must outlive whatever a file or model does
@@ -257,8 +229,6 @@ def _made_up_row(signature: Signature) -> dict[str, Any]:
 
 def make_worker(inner: ASGIApp | None) -> Worker:
     """The worker of this process, with the settings that its parent handed over."""
-    from serinus.serving.home import current_run_folder
-
     settings = Settings.handed_over()
     try:
         return Worker(settings, current_run_folder(Home(settings.home)), inner)

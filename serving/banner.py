@@ -1,0 +1,83 @@
+"""What `serinus serve` prints when the server is ready: where it is, what is on, a line that works."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from typing import Any
+
+from serinus.models.signature import Field, Signature
+from serinus.serving.served_models import open_registry, served
+from serinus.serving.settings import Settings
+from serinus.serving.snapshot import read_snapshot
+
+__all__ = ["banner", "curl_line"]
+
+
+def banner(settings: Settings) -> str:
+    """A few plain lines."""
+    registry = open_registry(settings)
+    records = read_snapshot(settings.home / "run" / "snapshot.json").records
+    url = _url(settings)
+    names = sorted(served(settings, registry))
+    lines = [f"Serinus answers at {url} ({settings.server.workers} workers, home {settings.home})."]
+    for name in names:
+        record = records.get(name)
+        stable = (record.stable if record else None) or registry.versions(name)[0]
+        lines.append(f"  {name}: version {stable} is stable; registered: {', '.join(registry.versions(name))}.")
+    if not names:
+        lines.append("  No model is registered yet: `serinus models register NAME PATH`.")
+    lines += [f"  Infer:   POST {url}/v2/models/NAME/infer (Open Inference Protocol), POST {url}/predict (rows)",
+              f"  Look:    GET {url}/metrics, {url}/api/models, {url}/api/rollouts/NAME",
+              f"  Log:     {_log(settings)}", f"  Traces:  {_traces(settings)}", f"  Control: {_control(settings)}"]
+    if names:
+        first = registry.get(names[0], registry.versions(names[0])[0])
+        lines.append(f"  Try:     {curl_line(url, names[0], first.signature)}")
+    return "\n".join(lines)
+
+
+def curl_line(url: str, name: str, signature: Signature) -> str:
+    """A request that the model can answer, made from its signature."""
+    if len(signature.inputs) == 1 and len(signature.inputs[0].shape) == 2:
+        width = max(signature.inputs[0].shape[1], 1)
+        rows: list[Any] = [[0] * width]
+    else:
+        rows = [{field.name: _made_up(field) for field in signature.inputs}]
+    body = shlex.quote(json.dumps({"rows": rows}))
+    return f"curl -s {url}/predict/{name} -d {body}"
+
+
+def _made_up(field: Field) -> Any:
+    value: Any = "a" if field.datatype == "BYTES" else False if field.datatype == "BOOL" else 0
+    for size in reversed(field.shape[1:]):
+        value = [value] * max(size, 1)
+    return value
+
+
+def _url(settings: Settings) -> str:
+    host = settings.server.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+
+
+def _log(settings: Settings) -> str:
+    if not settings.log.enabled:
+        return "off (log.enabled)"
+    return f"every answer, before it is sent, in {settings.home}/log; at most {settings.log.cap_bytes / 1e9:g} GB"
+
+
+def _traces(settings: Settings) -> str:
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if settings.telemetry.traces == "off":
+        return "off (telemetry.traces)"
+    return f"every request, to {endpoint}" if endpoint else "not exported: set OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+def _control(settings: Settings) -> str:
+    from serinus.serving.auth import is_loopback
+
+    if settings.control.token:
+        return "with the token that is set"
+    if is_loopback(settings.server.host):
+        return "open to this host (loopback is a convenience, not authentication)"
+    return "closed: not bound to loopback and no token; set SERINUS_CONTROL_TOKEN"

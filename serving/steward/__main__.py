@@ -1,0 +1,66 @@
+"""`python -m serinus.serving.steward`: the steward's process. `SERINUS_RUN` names the server's run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import sys
+
+from serinus.serving.home import Home, RunFolder, current_run_folder
+from serinus.serving.processes import die_with_parent
+from serinus.serving.settings import Settings
+from serinus.serving.steward import Job, Steward
+from serinus.serving.steward.acknowledge_rollbacks import AcknowledgeRollbacks
+from serinus.serving.steward.adopt_boards import AdoptBoards
+from serinus.serving.steward.cap_log import CapLog
+from serinus.serving.steward.carry_vetoes import CarryVetoes
+from serinus.serving.steward.clear_run_folders import ClearRunFolders
+from serinus.serving.steward.first_records import FirstRecords
+from serinus.serving.steward.hold_lease import HoldLease
+from serinus.serving.steward.publish_snapshot import PublishSnapshot
+from serinus.serving.steward.restore_records import RestoreRecords
+from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
+
+_NICENESS = 10
+
+
+def all_jobs() -> list[Job]:
+    """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
+    return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
+            AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
+
+
+def main() -> int:
+    """Work until SIGTERM, or until the process that started this one ends."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+                        stream=sys.stderr)
+    settings = Settings.handed_over()
+    run = current_run_folder(Home(settings.home))
+    if not hold(run):
+        return 0  # another steward serves this server already
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
+    steward = Steward(settings, run, all_jobs())
+    signal.signal(signal.SIGTERM, steward.stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to stop
+    die_with_parent()
+    steward.serve_for_ever()
+    return 0
+
+
+def hold(run: RunFolder) -> bool:
+    """Take the lock that only one steward of a server holds, for the rest of this process's life."""
+    file = os.open(run.steward_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

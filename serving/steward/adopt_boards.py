@@ -1,0 +1,24 @@
+"""Job: add the boards of dead workers to the server's totals."""
+
+from __future__ import annotations
+
+import logging
+
+from serinus.serving.board import adopt, boards_in, is_owned
+from serinus.serving.steward.job import Shared
+
+_log = logging.getLogger("serinus.steward")
+
+
+class AdoptBoards:
+    """A board whose lock is free has lost its owner; a mark left on it is a call that died with the worker."""
+
+    name = "adopt_boards"
+    period_s = 0.5
+
+    def run(self, shared: Shared) -> None:
+        """See `Job.run`."""
+        for path in boards_in(shared.run.boards):
+            if not is_owned(path) and (reading := adopt(path)) is not None and reading.marks:
+                roles = ", ".join("candidate" if mark.kind == 2 else "stable" for mark in reading.marks)
+                _log.error("Worker %d died while a predict call was under way (%s).", reading.pid, roles)

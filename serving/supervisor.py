@@ -1,0 +1,13 @@
+"""`python -m serinus.serving.supervisor`: BentoML's own command line, ended by the kernel if its parent dies."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+from serinus.serving.processes import die_with_parent
+
+if __name__ == "__main__":
+    die_with_parent()
+    sys.argv[0] = "bentoml"
+    runpy.run_module("bentoml", run_name="__main__", alter_sys=True)
