@@ -40,9 +40,9 @@ class Store(Protocol):
         """Replace a record and append its journal entries, both or neither, if nobody did in between.
 
         `expected_generation` is that of the record the decision was made on, 0 when there was none; `new` carries
-        a later one (the next, unless it restores what a store has lost), and at least one entry. With `epoch`, that of the writer's STEWARD_LEASE, an old one is
-        refused. Once it returns, the record survives a power cut. Raises Conflict, Fenced, and ValueError for
-        arguments that break these rules.
+        a later one (the next, unless it restores what a store has lost), and at least one entry. With `epoch`, that
+        of the writer's STEWARD_LEASE, an old one is refused. Once it returns, the record survives a power cut.
+        Raises Conflict, Fenced, and ValueError for arguments that break these rules.
         """
         ...
 
