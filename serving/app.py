@@ -7,7 +7,6 @@ costs one dictionary access before its protocol's parser runs.
 from __future__ import annotations
 
 import logging
-import re
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import time_ns
@@ -31,6 +30,7 @@ from serinus.serving.pipeline import Call, Pipeline
 from serinus.serving.protocols import Protocol
 from serinus.serving.protocols.open_inference import OpenInference
 from serinus.serving.protocols.rows import Rows
+from serinus.serving.request import is_request_id
 from serinus.serving.router import Router
 from serinus.serving.settings import Settings
 from serinus.serving.telemetry import Trace, Tracing
@@ -43,9 +43,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("serinus.app")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _PREFIXES = ("/v2", "/predict", "/api", "/metrics")
 _JSON = (b"content-type", b"application/json")
+_SIZE_DIGITS = 18
 
 
 class Endpoint(NamedTuple):
@@ -193,7 +193,7 @@ class App:
     async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         limit = self._settings.limits.body_bytes
         announced = headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > limit:
+        if announced.isdigit() and (len(announced) > _SIZE_DIGITS or int(announced) > limit):
             raise _too_large(limit)
         message = await receive()
         body: bytes = message.get("body", b"")
@@ -298,7 +298,7 @@ def _valid_id(header: bytes | None) -> str:
     if header is None:
         return ""
     text = header.decode("latin-1")
-    return text if _REQUEST_ID.fullmatch(text) else ""
+    return text if is_request_id(text) else ""
 
 
 def _too_large(limit: int) -> RequestTooLarge:
@@ -344,5 +344,7 @@ async def _send_json(send: Send, status: int, document: Any) -> None:
 
 async def _send(send: Send, status: int, content_type: tuple[bytes, bytes], body: bytes) -> None:
     headers = [content_type, (b"content-length", b"%d" % len(body))]
+    if status == 405:
+        headers.append((b"allow", b"POST"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

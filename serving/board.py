@@ -247,11 +247,13 @@ def boards_in(folder: Path) -> list[Path]:
 def read(path: Path) -> Reading:
     """What the board at `path` says now. FileNotFoundError when it has gone, `BoardError` when it is none."""
     data = path.read_bytes()
-    if len(data) != _BYTES or int.from_bytes(data[:8], "little") != _MAGIC:
+    if int.from_bytes(data[:8], "little") != _MAGIC:
         raise BoardError(f"{path} is no board, or is only being made")
+    if (found := int.from_bytes(data[8:16], "little")) != FORMAT:
+        raise BoardError(f"{path} has format {found}, this program reads format {FORMAT}: upgrade it")
+    if len(data) != _BYTES:
+        raise BoardError(f"{path} has {len(data)} bytes, a board has {_BYTES}")
     words = struct.unpack_from(f"<{_HEADER_WORDS + 2 * _MARKS}Q", data)
-    if words[_W_FORMAT] != FORMAT:
-        raise BoardError(f"{path} has format {words[_W_FORMAT]}, this program reads format {FORMAT}: upgrade it")
     pairs = zip(words[_HEADER_WORDS::2], words[_HEADER_WORDS + 1::2], strict=True)
     return Reading(
         path, f"{words[_W_INCARNATION]:016x}", words[_W_PID], words[_W_START_TICKS], words[_W_STARTED_NS],

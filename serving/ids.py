@@ -17,7 +17,7 @@ __all__ = ["IdSource", "PredictionId", "parse_prediction_id", "prediction_id"]
 
 _SEQUENCE_BITS = 40
 _WRITER_BITS = 34
-_TEXT = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})-(\d{1,9})")
+_TEXT = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})-(0|[1-9][0-9]{0,8})")
 
 
 class PredictionId(NamedTuple):
@@ -73,8 +73,6 @@ def parse_prediction_id(text: str) -> PredictionId | None:
     free = ((value >> 64) & 0xFFF) << 62 | value & ((1 << 62) - 1)
     return PredictionId(value.to_bytes(16), value >> 80, free >> _SEQUENCE_BITS,
                         free & ((1 << _SEQUENCE_BITS) - 1), int(match[2]))
-
-
 
 
 def _compose(now_ms: int, writer: int, sequence: int) -> int:

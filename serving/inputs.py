@@ -7,19 +7,20 @@ become floats, and null is accepted where the field is optional.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serinus.models.signature import Field, Signature
-from serinus.serving.errors import InvalidInput, RequestTooLarge, Violation
+from serinus.serving.errors import InvalidInput, InvalidRequest, RequestTooLarge, Violation
 from serinus.serving.request import InferenceRequest
 
-__all__ = ["fit", "to_array", "validate"]
+__all__ = ["fit", "routing_key", "say", "to_array", "validate"]
 
-# For each kind of wanted type: the kinds of JSON values that may stand for it.
-_ACCEPTED = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
+# For each kind of wanted type: the types of JSON values that may stand for it.
+_ACCEPTED = {"f": frozenset({float, int}), "i": frozenset({int}), "u": frozenset({int}), "b": frozenset({bool})}
 _MANY_NAMES = 8
 
 
@@ -30,17 +31,19 @@ def to_array(values: Any, field: Field, path: str) -> NDArray[Any]:
     """
     if field.datatype == "BYTES":
         return _text_array(values, field, path)
-    try:
-        array = np.array(values)
-    except (ValueError, OverflowError):
-        raise _invalid(field, path, "values of one shape", "rows of unequal length") from None
+    # Types first: numpy would take `true` among numbers for 1, and make every string as long as the longest.
     wanted = field.dtype
-    kind = array.dtype.kind
-    if kind not in _ACCEPTED[wanted.kind]:
-        array = _mend(array, values, field, path)
-    elif wanted.kind in "iu" and array.dtype != wanted:
-        _check_range(array, field, path)
-    return array.astype(wanted, copy=False)
+    if not _types(values) <= _ACCEPTED[wanted.kind]:
+        _check_values(values, field, path)
+    try:
+        array = np.array(values, dtype=np.float64 if wanted.kind == "f" else None)
+    except ValueError:
+        raise _invalid(field, path, "values of one shape", "rows of unequal length") from None
+    if array.dtype == wanted:
+        return array
+    if wanted.kind in "iu":
+        return _whole(array, values, field, path)
+    return _single(array, field, path) if wanted.kind == "f" else array.astype(wanted)
 
 
 def fit(array: NDArray[Any], field: Field, path: str) -> NDArray[Any]:
@@ -62,6 +65,8 @@ def validate(request: InferenceRequest, signature: Signature, max_rows: int) -> 
     fields = signature.inputs
     if len(inputs) != len(fields) or any(field.name not in inputs for field in fields):
         inputs = _complete(inputs, signature)
+    if request.rows < 1:
+        raise InvalidInput("The request has no rows. Send at least one.")
     if request.rows > max_rows:
         raise RequestTooLarge(f"The request has {request.rows} rows, the limit is {max_rows}. Send fewer at a time.")
     if len(inputs) > 1:
@@ -81,7 +86,7 @@ def _text_array(values: Any, field: Field, path: str) -> NDArray[Any]:
     flat = list(_leaves(values))
     for index, value in enumerate(flat):
         if not isinstance(value, str) and (value is not None or not field.optional):
-            raise _invalid(field, f"{path}[{index}]", "a string", _say(value))
+            raise _invalid(field, _at(path, index), "a string", say(value))
     array = np.empty(len(flat), dtype=object)
     array[:] = flat
     try:
@@ -90,32 +95,44 @@ def _text_array(values: Any, field: Field, path: str) -> NDArray[Any]:
         raise _invalid(field, path, "values of one shape", "rows of unequal length") from None
 
 
-def _mend(array: NDArray[Any], values: Any, field: Field, path: str) -> NDArray[Any]:
-    """Nulls become NaN where they may; anything else is refused by name."""
-    if array.size == 0:  # an empty list has no kind
-        return array
+def _types(values: Any) -> set[type]:
+    """The types of the values in a list, nested or flat."""
+    if not isinstance(values, list):
+        return {type(values)}
+    while (types := set(map(type, values))) == {list}:
+        values = list(chain.from_iterable(values))
+    return types
+
+
+def _check_values(values: Any, field: Field, path: str) -> None:
+    """Refuse by name; null passes where it may, and becomes NaN."""
+    kind = field.dtype.kind
     for index, value in enumerate(_leaves(values)):
-        missing = value is None and field.optional and field.dtype.kind == "f"
-        if not missing and not _is_a(value, field.dtype.kind):
-            raise _invalid(field, f"{path}[{index}]", field.datatype, _say(value))
-    if array.dtype.kind == "O":
-        return array.astype(np.float64 if field.dtype.kind == "f" else field.dtype)
-    return array
+        missing = value is None and field.optional and kind == "f"
+        if not missing and type(value) not in _ACCEPTED[kind]:
+            raise _invalid(field, _at(path, index), field.datatype, say(value))
 
 
-def _is_a(value: Any, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "b"
-    if isinstance(value, int):
-        return kind in "fiu" and -(1 << 63) <= value < 1 << 64
-    return isinstance(value, float) and kind == "f"
-
-
-def _check_range(array: NDArray[Any], field: Field, path: str) -> None:
+def _whole(array: NDArray[Any], values: Any, field: Field, path: str) -> NDArray[Any]:
+    """Integers of the field's type; refuses what it cannot hold."""
+    if array.dtype.kind not in "iu":  # numpy takes a mixture of huge and negative integers for floats
+        array = np.array(values, dtype=object)
     limits = np.iinfo(field.dtype)
-    if array.size and (int(array.min()) < limits.min or int(array.max()) > limits.max):
-        got = int(array.min()) if int(array.min()) < limits.min else int(array.max())
+    if array.size and (array.min() < limits.min or array.max() > limits.max):
+        got = array.min() if array.min() < limits.min else array.max()
         raise _invalid(field, path, f"{field.datatype} from {limits.min} to {limits.max}", str(got), "out_of_range")
+    return array.astype(field.dtype)
+
+
+def _single(array: NDArray[Any], field: Field, path: str) -> NDArray[Any]:
+    """The same numbers in fewer bits; refuses one so large that it would become infinite."""
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(field.dtype)
+    except FloatingPointError:
+        limit = float(np.finfo(field.dtype).max)
+        got = array[np.abs(array) > limit][0]
+        raise _invalid(field, path, f"{field.datatype} up to {limit:g}", f"{got:g}", "out_of_range") from None
 
 
 def _complete(inputs: Mapping[str, NDArray[Any]], signature: Signature) -> Mapping[str, NDArray[Any]]:
@@ -142,13 +159,28 @@ def _split_matrix(matrix: NDArray[Any], signature: Signature) -> Mapping[str, ND
         raise InvalidInput(f"Input 'input' has shape {list(matrix.shape)}: expected one input per column "
                            f"({_names([f.name for f in fields])}), or for purely numeric columns one matrix "
                            f"[-1, {len(fields)}].")
-    return {field.name: matrix[:, index].astype(field.dtype, copy=False) for index, field in enumerate(fields)}
+    return {field.name: _column_of(matrix, index, field) for index, field in enumerate(fields)}
+
+
+def _column_of(matrix: NDArray[Any], index: int, field: Field) -> NDArray[Any]:
+    """One column of the matrix, in the field's type; the same values are refused as in a column of its own."""
+    column, path = matrix[:, index], f"$.inputs[0].data[*][{index}]"
+    if field.dtype.kind == "f":
+        if not field.optional and np.isnan(column).any():
+            raise _invalid(field, path, field.datatype, "null")
+        return _single(column, field, path)
+    if field.dtype.kind == "b":
+        raise _invalid(field, path, "a column of its own, as BOOL", "a column of a matrix of numbers")
+    fractions = column[~(column % 1 == 0)]  # NaN is one too
+    if fractions.size:
+        raise _invalid(field, path, field.datatype, "null" if np.isnan(fractions[0]) else f"float {fractions[0]!s}")
+    return _whole(column, [int(value) for value in column], field, path)
 
 
 def _check_even(inputs: Mapping[str, NDArray[Any]], signature: Signature) -> None:
     rows = -1
     for field in signature.inputs:
-        if field.shape and field.shape[0] == -1 and field.name in inputs and len(field.shape) == 1:
+        if field.shape[0] == -1 and field.name in inputs:
             here = inputs[field.name].shape[0]
             if rows not in (-1, here):
                 raise InvalidInput(f"Input {field.name!r} has {here} rows, the inputs before it {rows}. "
@@ -162,12 +194,29 @@ def _invalid(field: Field, path: str, wanted: str, got: str, kind: str = "type_m
                         (Violation(path, kind, wanted, got),))
 
 
-def _say(value: Any) -> str:
+def _at(path: str, index: int) -> str:
+    """Where the value of this number stands, in a list or in a column made of rows."""
+    return path.replace("[*]", f"[{index}]", 1) if "[*]" in path else f"{path}[{index}]"
+
+
+def say(value: Any) -> str:
+    """A JSON value as part of a sentence: its kind, and of a plain one the beginning."""
     if value is None:
         return "null"
-    text = repr(value)
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    text = repr(value[:60] if isinstance(value, str) else value)
     kind = "string" if isinstance(value, str) else type(value).__name__
     return f"{kind} {text if len(text) <= 60 else text[:57] + '…'}"
+
+
+def routing_key(value: Any, path: str) -> str | None:
+    """What a body calls its routing key, as text; None when it has none."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list | dict):
+        raise InvalidRequest(f"{path}: expected a string or a number, got {say(value)}.")
+    return str(value)
 
 
 def _names(names: list[str]) -> str:
@@ -176,11 +225,13 @@ def _names(names: list[str]) -> str:
 
 
 def _leaves(values: Any) -> Iterator[Any]:
-    if isinstance(values, list):
-        for value in values:
-            yield from _leaves(value)
-    else:
-        yield values
+    waiting = [values]  # a stack of our own: JSON nests deeper than Python calls
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(reversed(value))
+        else:
+            yield value
 
 
 def _shape(values: Any) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from serinus.serving.ids import IdSource
 from serinus.serving.inputs import validate
 from serinus.serving.prediction_log import SegmentWriter
 from serinus.serving.protocols import Protocol
-from serinus.serving.request import Answer, InferenceRequest
+from serinus.serving.request import Answer, InferenceRequest, is_request_id
 from serinus.serving.router import Arm, Choice, Router
 from serinus.serving.settings import LimitSettings
 from serinus.serving.telemetry import SpanContextIds
@@ -112,8 +112,9 @@ class Pipeline:
             self.log.close()
 
     def _choose(self, call: Call, request: InferenceRequest) -> Choice:
-        if request.request_id is not None and not call.request_id:
-            call.request_id = request.request_id
+        own = request.request_id
+        if own is not None and not call.request_id and is_request_id(own):
+            call.request_id = own
         return self._router.choose(call.model, call.version, call.routing_key or request.routing_key)
 
     def _predict(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:

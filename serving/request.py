@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +10,14 @@ from numpy.typing import NDArray
 
 from serinus.serving.errors import Violation
 
-__all__ = ["Answer", "InferenceRequest"]
+__all__ = ["Answer", "InferenceRequest", "is_request_id"]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def is_request_id(text: str) -> bool:
+    """Whether a client's id is fit for headers, the log and telemetry."""
+    return _REQUEST_ID.fullmatch(text) is not None
 
 
 class InferenceRequest(NamedTuple):

@@ -35,8 +35,8 @@ HEADER_BYTES = _HEADER.size
 _FRAME = struct.Struct("<II")
 FRAME_BYTES = _FRAME.size
 _CONTEXT_HEAD = struct.Struct("<BxH")
-# kind, number of arrays, context, rows, uuid, received, duration, key hash, trace id (two halves), span id, request id
-_PREDICTION_HEAD = struct.Struct("<BBHI16sQQQQQQH")
+# kind, context, rows, uuid, received, duration, key hash, trace id (two halves), span id, request id
+_PREDICTION_HEAD = struct.Struct("<BxHI16sQQQQQQH")
 _ONE_DIMENSION = struct.Struct("<BBQQ")
 _TWO_DIMENSIONS = struct.Struct("<BBQQQ")
 _ARRAY_HEAD = struct.Struct("<BB")
@@ -116,7 +116,7 @@ def encode_prediction(record: PredictionRecord, context: int) -> bytes:
     request_id = record.request_id.encode()
     parts = [
         _PREDICTION_HEAD.pack(
-            PREDICTION, len(record.inputs) + len(record.outputs), context, record.rows, record.prediction_uuid,
+            PREDICTION, context, record.rows, record.prediction_uuid,
             record.received_ns, record.duration_ns, record.routing_key_hash,
             record.trace_id >> 64, record.trace_id & _MASK64, record.span_id, len(request_id)),
         request_id,
@@ -130,7 +130,7 @@ def encode_prediction(record: PredictionRecord, context: int) -> bytes:
 
 def decode_prediction(payload: memoryview, contexts: Mapping[int, Context]) -> PredictionRecord:
     """The record in a prediction frame's payload; its arrays are views of the payload."""
-    (_, count, number, rows, prediction_uuid, received, duration, key_hash, trace_high, trace_low, span_id,
+    (_, number, rows, prediction_uuid, received, duration, key_hash, trace_high, trace_low, span_id,
      id_length) = _PREDICTION_HEAD.unpack_from(payload)
     context = contexts.get(number)
     if context is None:
@@ -138,7 +138,7 @@ def decode_prediction(payload: memoryview, contexts: Mapping[int, Context]) -> P
     offset = _PREDICTION_HEAD.size
     request_id = bytes(payload[offset:offset + id_length]).decode()
     arrays, offset = [], offset + id_length
-    for _ in range(count):
+    for _ in range(len(context.inputs) + len(context.outputs)):
         array, offset = _decode_array(payload, offset)
         arrays.append(array)
     split = len(context.inputs)

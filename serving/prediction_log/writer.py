@@ -67,13 +67,14 @@ class SegmentWriter:
         path = self._folder / segment_name(self._writer, sequence)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._size = os.fstat(self._file).st_size  # not 0 when a full disk refused this very header before
+        self._size = os.fstat(self._file).st_size
         self._contexts = {}
         if self._size == 0:
             try:
                 self._write(pack_header(self._writer, sequence, time.time_ns()))
-            except OSError:
+            except OSError:  # a full disk: no empty file for every request that it refuses
                 self.close()
+                path.unlink(missing_ok=True)
                 raise
 
     def _write(self, data: bytes) -> None:

@@ -10,7 +10,7 @@ import orjson
 
 from serinus.models.signature import DATATYPES, Field, Signature, datatype_of
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError
-from serinus.serving.inputs import fit, rows_of, to_array
+from serinus.serving.inputs import fit, routing_key, rows_of, say, to_array
 from serinus.serving.protocols import STATUS, ErrorAnswer
 from serinus.serving.request import Answer, InferenceRequest
 
@@ -47,7 +47,7 @@ class OpenInference:
         return InferenceRequest(
             inputs, rows, _output_names(wanted) if wanted else None,
             client_id if isinstance(client_id, str) and client_id else None,
-            str(key) if key is not None else None)
+            routing_key(key, "$.parameters.routing_key"))
 
     def render(self, answer: Answer) -> bytes:
         """See `Protocol.render`."""
@@ -57,7 +57,8 @@ class OpenInference:
                 "name": name, "shape": array.shape, "datatype": datatype_of(array.dtype),
                 "data": array.ravel().tolist() if array.dtype.hasobject else np.ascontiguousarray(array).ravel()})
         return orjson.dumps(
-            {"model_name": answer.model, "model_version": answer.version, "id": answer.request_id,
+            {"model_name": answer.model, "model_version": answer.version,
+             "id": answer.request.request_id or answer.request_id,
              "parameters": {"role": answer.role, "prediction_id": answer.prediction}, "outputs": outputs},
             option=orjson.OPT_SERIALIZE_NUMPY)
 
@@ -80,12 +81,14 @@ def _load(body: bytes) -> dict[str, Any]:
 
 
 def _tensor(tensor: Any, path: str, signature: Signature) -> tuple[Field, Any]:
-    if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
+    if not isinstance(tensor, dict):
         raise InvalidRequest(f"{path}: expected an object with name, shape, datatype and data, got {_kind(tensor)}.")
+    if not isinstance(tensor.get("name"), str):
+        raise InvalidRequest(f"{path}.name: expected the input's name, got {_kind(tensor.get('name'))}.")
     field = _field(tensor["name"], tensor, path, signature)
     declared = tensor.get("datatype")
-    if declared != field.datatype and declared not in DATATYPES:
-        raise InvalidRequest(f"{path}.datatype: expected one of {', '.join(DATATYPES)}, got {declared!r}.")
+    if declared != field.datatype and not (isinstance(declared, str) and declared in DATATYPES):
+        raise InvalidRequest(f"{path}.datatype: expected one of {', '.join(DATATYPES)}, got {say(declared)}.")
     if (declared == "BYTES") != (field.datatype == "BYTES"):
         raise InvalidInput(f"Input {field.name!r} at {path}: expected datatype {field.datatype}, got {declared}.")
     if "data" not in tensor:
@@ -94,23 +97,24 @@ def _tensor(tensor: Any, path: str, signature: Signature) -> tuple[Field, Any]:
     shape = tensor.get("shape")
     if shape != list(array.shape):
         array = _reshape(array, shape, path)
-    return field, array if field.name == _MATRIX and field.shape == () else fit(array, field, path)
+    return field, fit(array, field, path)
 
 
 def _field(name: str, tensor: dict[str, Any], path: str, signature: Signature) -> Field:
     for field in signature.inputs:
         if field.name == name:
             return field
-    if name == _MATRIX and all(field.datatype != "BYTES" for field in signature.inputs):
-        return Field(_MATRIX, "FP64", ())  # all columns in one matrix; `validate` takes it apart
+    if name == _MATRIX and all(field.datatype != "BYTES" and len(field.shape) == 1 for field in signature.inputs):
+        # All columns in one matrix, gaps allowed; `validate` takes it apart.
+        return Field(_MATRIX, "FP64", (-1, len(signature.inputs)), optional=True)
     known = ", ".join(repr(field.name) for field in signature.inputs[:8])
     raise InvalidInput(f"Input {name!r} at {path} unknown: the model wants {known}. "
                        "Leave it out or correct its name.")
 
 
 def _reshape(array: Any, shape: Any, path: str) -> Any:
-    if not isinstance(shape, list) or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise InvalidRequest(f"{path}.shape: expected a list of sizes, got {shape!r}.")
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        raise InvalidRequest(f"{path}.shape: expected a list of sizes, got {say(shape)}.")
     try:
         return array.reshape(shape)
     except ValueError:
@@ -125,5 +129,5 @@ def _output_names(wanted: Any) -> tuple[str, ...]:
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "an object without a name", list: "a list", str: "a string", type(None): "nothing"}
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "nothing"}
     return names.get(type(value), "a number")

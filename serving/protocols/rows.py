@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from serinus.models.signature import Field, Signature
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError, Violation
-from serinus.serving.inputs import fit, to_array
+from serinus.serving.inputs import fit, routing_key, say, to_array
 from serinus.serving.protocols import STATUS, ErrorAnswer
 from serinus.serving.request import Answer, InferenceRequest
 
@@ -41,12 +41,12 @@ class Rows:
         key = document.get("routing_key")
         client_id = document.get("id")
         return InferenceRequest(inputs, len(rows), None, client_id if isinstance(client_id, str) else None,
-                                str(key) if key is not None else None, _remarks(rows, signature))
+                                routing_key(key, "$.routing_key"), _remarks(rows, signature))
 
     def render(self, answer: Answer) -> bytes:
         """See `Protocol.render`."""
         names = list(answer.outputs)
-        columns = [array.tolist() if array.dtype.hasobject else list(array) for array in answer.outputs.values()]
+        columns = [list(array) if array.dtype.kind == "f" else array.tolist() for array in answer.outputs.values()]
         return orjson.dumps(
             {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)],
              "model": answer.model, "version": answer.version, "role": answer.role,
@@ -76,10 +76,10 @@ def _load(body: bytes) -> dict[str, Any]:
         raise InvalidInput("$.rows is empty. Send at least one row.")
     kind = type(rows[0])
     if kind not in (dict, list):
-        raise InvalidInput(f"$.rows[0]: expected an object with one value per column, got {rows[0]!r:.60}.")
+        raise InvalidInput(f"$.rows[0]: expected an object with one value per column, got {say(rows[0])}.")
     for index, row in enumerate(rows):
         if type(row) is not kind:
-            raise InvalidInput(f"$.rows[{index}]: expected the same form as $.rows[0], got {row!r:.60}.")
+            raise InvalidInput(f"$.rows[{index}]: expected the same form as $.rows[0], got {say(row)}.")
     return document  # type: ignore[no-any-return]
 
 
