@@ -1,0 +1,117 @@
+"""`/metrics` counts every request once: over workers, their deaths and restarts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+from tests.integration.client import BROKEN, Client
+from tests.integration.conftest import Start
+from tests.integration.server import Server, eventually, metric
+from tests.integration.zoo import CREDIT_INFER, CREDIT_ROWS
+
+REQUESTS = "http_server_request_duration_seconds_count"
+
+
+def test_either_worker_gives_the_count_of_all(home: Path, start: Start) -> None:
+    """The exact number of requests by route and status, whichever worker is asked, also after one was killed."""
+    server = start(home)
+    _send_to_each_worker(server, 40)
+    _assert_counts(server, rows=40, infer=40, refused=20)
+    victim = min(server.ready_workers())
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: victim not in server.ready_workers() and len(server.ready_workers()) == 2, 20)
+    _assert_counts(server, rows=40, infer=40, refused=20)
+    _send_to_each_worker(server, 20)
+    _assert_counts(server, rows=60, infer=60, refused=30)
+
+
+def test_counts_never_decrease_while_workers_die(home: Path, start: Start) -> None:
+    """A scraper that asks all the time sees every counter only grow, though workers are killed and replaced."""
+    server = start(home)
+    _send_to_each_worker(server, 30)
+    seen: list[float] = []
+    stop = threading.Event()
+    scraper = threading.Thread(target=_scrape, args=(server, seen, stop))
+    scraper.start()
+    try:
+        for _ in range(3):
+            victim = max(server.ready_workers())
+            os.kill(victim, signal.SIGKILL)
+            _send(server, 20)
+            eventually(lambda v=victim: v not in server.ready_workers() and len(server.ready_workers()) == 2, 20)
+    finally:
+        stop.set()
+        scraper.join()
+    assert len(seen) > 50
+    assert sorted(seen) == seen
+    assert seen[0] >= 75
+    assert seen[-1] <= 75 + 60
+
+
+def test_a_second_server_on_the_same_home_counts_for_itself(home: Path, start: Start) -> None:
+    """Two servers share models, log and vetoes, not their counts: what one answers the other does not show."""
+    first, second = start(home), start(home)
+    _send(first, 7)
+    _send(second, 5)
+    with first.client() as one, second.client() as other:
+        assert metric(one.get("/metrics").body.decode(), REQUESTS) == 7
+        assert metric(other.get("/metrics").body.decode(), REQUESTS) == 5
+    assert second.stop() == 0
+    _send(first, 3)
+    with first.client() as one:
+        assert metric(one.get("/metrics").body.decode(), REQUESTS) == 10
+
+
+def _send_to_each_worker(server: Server, number: int) -> None:
+    """Half of the requests to each worker: `number` rows, `number` tensors, half as many refused ones."""
+    for (client,) in server.clients_of_each_worker().values():
+        for turn in range(number // 2):
+            assert client.post("/predict/credit", CREDIT_ROWS).status == 200
+            assert client.post("/v2/models/credit/infer", CREDIT_INFER).status == 200
+            if turn % 2:
+                assert client.post("/predict/credit", {"rows": [{}]}).status == 422
+        client.close()
+
+
+def _send(server: Server, number: int) -> None:
+    with server.client() as client:
+        for _ in range(number):
+            _patiently(client, "/predict/credit")
+
+
+def _patiently(client: Client, path: str) -> None:
+    for _ in range(200):
+        try:
+            client.post(path, CREDIT_ROWS)
+            return
+        except BROKEN:
+            time.sleep(0.05)
+    raise AssertionError("nobody answered for ten seconds")
+
+
+def _assert_counts(server: Server, *, rows: int, infer: int, refused: int) -> None:
+    for (client,) in server.clients_of_each_worker().values():
+        text = client.get("/metrics").body.decode()
+        client.close()
+        ok = {"http_response_status_code": "200", "serinus_model_name": "credit", "serinus_model_version": "1"}
+        assert metric(text, REQUESTS, http_route="/predict/{model}", **ok) == rows
+        assert metric(text, REQUESTS, http_route="/v2/models/{model}/infer", **ok) == infer
+        assert metric(text, REQUESTS, error_type="invalid_input") == refused
+        assert metric(text, REQUESTS) == rows + infer + refused
+        assert metric(text, "serinus_log_frames_total") == rows + infer
+        assert metric(text, "serinus_predict_duration_seconds_count") == rows + infer
+        assert metric(text, "serinus_workers") == 2
+
+
+def _scrape(server: Server, seen: list[float], stop: threading.Event) -> None:
+    client = server.client()
+    while not stop.is_set():
+        try:
+            seen.append(metric(client.get("/metrics").body.decode(), REQUESTS))
+        except BROKEN:
+            time.sleep(0.01)
+    client.close()
