@@ -136,7 +136,7 @@ class Server:
         for board in self.boards():
             for link in Path(f"/proc/{board.pid}/fd").iterdir():
                 with contextlib.suppress(OSError):
-                    if os.readlink(link) == f"socket:[{inode}]":
+                    if str(link.readlink()) == f"socket:[{inode}]":
                         return board.pid
         raise LookupError("no worker has accepted this connection")
 

@@ -67,7 +67,7 @@ def test_refused_requests_have_an_error_type_and_no_error_status(traced: Server,
     """A 422 is the caller's mistake: `error.type` says what, the span's status stays unset, no child is made."""
     with traced.client() as client:
         refused = [client.post("/predict/credit", {"rows": [{"age": "old"}]}) for _ in range(20)]
-    assert [422] * 20 == [answer.status for answer in refused]
+    assert [answer.status for answer in refused] == [422] * 20
     collector.wait_for_spans(20)
     assert traced.stop() == 0
     assert len(collector.spans) == 20
@@ -96,9 +96,10 @@ def test_a_shutdown_loses_no_span(home: Path, start: Start, collector: Collector
 
 def test_a_dead_backend_costs_no_answer_and_no_long_shutdown(home: Path, start: Start) -> None:
     """Nobody listens where the spans should go: answers stay 200, the loss is counted, the end takes a few seconds."""
-    server = start(home, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_SCHEDULE_DELAY": "200"})
+    nowhere = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    server = start(home, environ=nowhere)
     with server.client() as client:
-        assert [200] * 30 == [_ask(client, turn, {}).status for turn in range(30)]
+        assert [_ask(client, turn, {}).status for turn in range(30)] == [200] * 30
     assert server.stop(timeout=10) == 0
     assert "does not take spans; answers are not affected" in server.output()
     assert "Traceback" not in server.output()
