@@ -66,7 +66,7 @@ class SegmentWriter:
     def _open(self, sequence: int) -> None:
         path = self._folder / segment_name(self._writer, sequence)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # waits a moment for a reader that only asks whether it is free
         self._size = os.fstat(self._file).st_size
         self._contexts = {}
         if self._size == 0:
