@@ -46,6 +46,7 @@ _log = logging.getLogger("serinus.app")
 _PREFIXES = ("/v2", "/predict", "/api", "/metrics")
 _JSON = (b"content-type", b"application/json")
 _SIZE_DIGITS = 18
+_TRY_AGAIN = (429, 503)
 
 
 class Endpoint(NamedTuple):
@@ -55,6 +56,15 @@ class Endpoint(NamedTuple):
     route: str
     model: str | None
     version: str | None
+
+
+class Reply(NamedTuple):
+    """What goes back to the caller. `error_type` is empty on success."""
+
+    status: int
+    content_type: bytes
+    body: bytes
+    error_type: str
 
 
 class App:
@@ -72,6 +82,8 @@ class App:
         self._control = control
         self._inner = inner
         self._under_way = 0
+        self._concurrency = settings.limits.concurrency
+        self._body_bytes = settings.limits.body_bytes
         self._key_header = settings.routing.key_header.lower().encode()
         self._protocols = (OpenInference(), Rows())
         self._endpoints: dict[str, Endpoint] = {}
@@ -108,75 +120,73 @@ class App:
     async def _infer(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
         started = time_ns()
         headers = dict(scope["headers"])
-        ids = self._tracing.begin(headers.get(b"traceparent"), endpoint.route)
-        key = headers.get(self._key_header)
+        key, request_id = headers.get(self._key_header), headers.get(b"x-request-id")
         call = Call(endpoint.protocol, endpoint.model or "", endpoint.version, b"",
-                    _valid_id(headers.get(b"x-request-id")), None if key is None else key.decode("latin-1"), ids,
-                    started)
+                    "" if request_id is None else _valid_id(request_id), None if key is None else key.decode("latin-1"),
+                    self._tracing.begin(headers.get(b"traceparent"), endpoint.route), started)
         self._under_way += 1
-        content_type, extra = b"application/json", ()
         try:
-            self._admit()
+            if self._under_way > self._concurrency:
+                raise Overloaded(f"{self._concurrency} requests are under way in this worker. Try again.")
             if endpoint.model is None:
                 call.model = self._only_model()
-            call.body = await self._read(headers, receive)
-            body = await self._pipeline.answer(call)
-            status, error_type = 200, ""
+            message = await receive()
+            body = message.get("body", b"")
+            if message.get("more_body") or len(body) > self._body_bytes or b"content-encoding" in headers or not body:
+                body = await self._read(message, headers, receive)
+            call.body = body
+            answer = Reply(200, b"application/json", await self._pipeline.answer(call), "")
         except RequestError as error:
-            call.request_id = call.request_id or call.prediction or self._pipeline.fresh_id()
-            status, content_type, body = call.protocol.error(error, call.request_id)
-            error_type = error.kind
-            extra = ((b"retry-after", b"1"),) if status in (429, 503) else ()
+            answer = self._refusal(call, error)
         except Exception:  # a bug of ours: the caller gets a sentence, the log the trace
             _log.exception("Unexpected failure")
-            call.request_id = call.request_id or call.prediction or self._pipeline.fresh_id()
-            unexpected = RequestError("The server failed unexpectedly; its log has the details.")
-            status, content_type, body = call.protocol.error(unexpected, call.request_id)
-            error_type = "internal"
+            answer = self._refusal(call, RequestError("The server failed unexpectedly; its log has the details."))
         finally:
             self._under_way -= 1
-        await self._respond(call, endpoint, scope, send, status, content_type, body, error_type, extra)
+        await self._respond(call, endpoint, scope, send, answer)
 
-    async def _respond(self, call: Call, endpoint: Endpoint, scope: Scope, send: Send, status: int,
-                       content_type: bytes, body: bytes, error_type: str,
-                       extra: tuple[tuple[bytes, bytes], ...]) -> None:
-        request_id = call.request_id
-        headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)),
-                   (b"x-request-id", request_id.encode()), *extra]
+    def _refusal(self, call: Call, error: RequestError) -> Reply:
+        call.request_id = call.request_id or call.prediction or self._pipeline.fresh_id()
+        status, content_type, body = call.protocol.error(error, call.request_id)
+        return Reply(status, content_type, body, error.kind)
+
+    async def _respond(self, call: Call, endpoint: Endpoint, scope: Scope, send: Send, answer: Reply) -> None:
+        status, content_type, body, error_type = answer
         choice, ids = call.choice, call.ids
+        headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)),
+                   (b"x-request-id", call.request_id.encode())]
         if choice is not None:
             headers += choice.arm.headers
         if ids is not None:
             headers.append((b"traceparent", ids.traceparent.encode()))
+        if status in _TRY_AGAIN:
+            headers.append((b"retry-after", b"1"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        self._count(call, endpoint, status, error_type)
+        ended = time_ns()
+        self._count(call, endpoint, status, error_type, ended)
         if ids is not None and ids.sampled and self._tracing.exporting:
             arm = choice.arm if choice is not None else None
             self._tracing.end(Trace(
                 ids, "POST", scope["path"], endpoint.route, scope["http_version"], status, error_type,
                 arm.name if arm else call.model, arm.version if arm else "", arm.role if arm else "",
-                choice.reason if choice else "", request_id, call.prediction, call.rows, call.started_ns,
-                call.parsed_ns, call.predict_started_ns, call.predict_ended_ns, time_ns()))
+                choice.reason if choice else "", call.request_id, call.prediction, call.rows, call.started_ns,
+                call.parsed_ns, call.predict_started_ns, call.predict_ended_ns, ended))
 
-    def _count(self, call: Call, endpoint: Endpoint, status: int, error_type: str) -> None:
+    def _count(self, call: Call, endpoint: Endpoint, status: int, error_type: str, ended_ns: int) -> None:
         choice, board = call.choice, self._board
-        predicted = call.predict_ended_ns - call.predict_started_ns if call.predict_ended_ns else -1
+        base = None
         if choice is None:
             base = board.base(Labels("", "", "", endpoint.route, "POST", status, error_type))
-        else:
+        elif not error_type:
+            base = choice.arm.series.get(endpoint.route)
+        if base is None and choice is not None:
             arm = choice.arm
-            found = arm.series.get((endpoint.route, status))
-            if found is None or error_type:
-                found = board.base(Labels(arm.name, arm.version, arm.role, endpoint.route, "POST", status, error_type))
-                if not error_type:
-                    arm.series[endpoint.route, status] = found
-            base = found
-        board.count(base, time_ns() - call.started_ns, call.rows, predicted)
-
-    def _admit(self) -> None:
-        if self._under_way > self._settings.limits.concurrency:
-            raise Overloaded(f"{self._settings.limits.concurrency} requests are under way in this worker. Try again.")
+            base = board.base(Labels(arm.name, arm.version, arm.role, endpoint.route, "POST", status, error_type))
+            if not error_type:
+                arm.series[endpoint.route] = base
+        predicted = call.predict_ended_ns - call.predict_started_ns if call.predict_ended_ns else -1
+        board.count(base or 0, ended_ns - call.started_ns, call.rows, predicted)
 
     def _only_model(self) -> str:
         names = list(self._router.routes)
@@ -190,15 +200,13 @@ class App:
         raise InvalidRequest(f"Several models are served ({', '.join(sorted(names))}): post to /predict/NAME, "
                              "or set server.default_model.")
 
-    async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        limit = self._settings.limits.body_bytes
+    async def _read(self, message: MutableMapping[str, Any], headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """The body of a request that came in parts, is large, encoded or empty."""
+        limit = self._body_bytes
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and (len(announced) > _SIZE_DIGITS or int(announced) > limit):
             raise _too_large(limit)
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body") or message["type"] == "http.disconnect":
-            body = await _read_on(message, receive, limit)
+        body = await _read_on(message, receive, limit)
         encoding = headers.get(b"content-encoding")
         return body if encoding is None else _decoded(body, encoding, limit)
 
@@ -294,9 +302,7 @@ def _tensor(field: Any) -> dict[str, Any]:
     return described | ({"parameters": parameters} if parameters else {})
 
 
-def _valid_id(header: bytes | None) -> str:
-    if header is None:
-        return ""
+def _valid_id(header: bytes) -> str:
     text = header.decode("latin-1")
     return text if is_request_id(text) else ""
 

@@ -56,7 +56,8 @@ class IdSource:
         self._last_ms = now_ms
         value = _compose(now_ms, self.writer, 0)
         self._head_bytes = value.to_bytes(16)[:11]
-        self._head_text = str(uuid.UUID(int=value))[:-10]
+        text = f"{value:032x}"
+        self._head_text = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:22]}"
 
 
 def prediction_id(prediction_uuid: bytes, row: int) -> str:

@@ -6,8 +6,10 @@ become floats, and null is accepted where the field is optional.
 
 from __future__ import annotations
 
+from array import array as strict_array
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from math import hypot
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,41 @@ from serinus.models.signature import Field, Signature
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestTooLarge, Violation
 from serinus.serving.request import InferenceRequest
 
-__all__ = ["fit", "routing_key", "say", "to_array", "validate"]
+__all__ = ["fit", "plain_numbers", "routing_key", "say", "to_array", "validate"]
 
 # For each kind of wanted type: the types of JSON values that may stand for it.
 _ACCEPTED = {"f": frozenset({float, int}), "i": frozenset({int}), "u": frozenset({int}), "b": frozenset({bool})}
 _MANY_NAMES = 8
+# Where C is as strict: no string, no null, nothing out of range, no fraction for an integer. Yet `true` passes for 1.
+_WHOLE = {"INT64": "q", "INT32": "i"}
+_LIMITS = {"FP64": float("inf"), "FP32": float(np.finfo(np.float32).max)}
+
+
+def plain_numbers(values: Any, shape: Any, field: Field) -> NDArray[Any] | None:
+    """`values` (flat, or one list per row) as an array of the field's type and of `shape`; None when anything is
+    unusual about them. `to_array` and `fit` then do the same the long way, and say what is wrong.
+
+    For requests whose body holds neither `true` nor `false`.
+    """
+    wanted = field.shape
+    if type(shape) is not list or len(shape) != len(wanted) or type(values) is not list:
+        return None
+    for size, expected in zip(shape, wanted, strict=True):
+        if size != expected and (expected != -1 or type(size) is not int):
+            return None
+    try:
+        if values and type(values[0]) is list:
+            if len(shape) != 2 or [shape[0], *set(map(len, values))] != [len(values), shape[1]]:
+                return None
+            values = list(chain.from_iterable(values))
+        limit = _LIMITS.get(field.datatype)
+        if limit is None:
+            code = _WHOLE[field.datatype]
+            return np.frombuffer(strict_array(code, values), dtype=code).reshape(shape)
+        # hypot takes numbers only and is no smaller than the largest of them: two checks in one pass
+        return np.array(values, field.dtype).reshape(shape) if hypot(*values) < limit else None
+    except (KeyError, TypeError, OverflowError, ValueError):
+        return None
 
 
 def to_array(values: Any, field: Field, path: str) -> NDArray[Any]:

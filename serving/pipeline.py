@@ -84,11 +84,14 @@ class Pipeline:
 
     async def answer(self, call: Call) -> bytes:
         """The answer's body. Raises `RequestError`; an answer that was returned is in the prediction log."""
-        contract = self._router.choose(call.model, call.version, None).arm.signature
+        contract = self._router.contract(call.model, call.version)
         request = call.protocol.parse(call.body, contract)
         request = validate(request, contract, self._max_rows)
         call.parsed_ns = time_ns()
-        choice = call.choice = self._choose(call, request)
+        own_id = request.request_id
+        if own_id is not None and not call.request_id and is_request_id(own_id):
+            call.request_id = own_id
+        choice = call.choice = self._router.choose(call.model, call.version, call.routing_key or request.routing_key)
         arm = choice.arm
         if arm.expected_ns.get(request.rows.bit_length(), self._inline_ns + 1) <= self._inline_ns:
             outputs = self._predict(call, arm, request)
@@ -111,12 +114,6 @@ class Pipeline:
         if self.log is not None:
             self.log.close()
 
-    def _choose(self, call: Call, request: InferenceRequest) -> Choice:
-        own = request.request_id
-        if own is not None and not call.request_id and is_request_id(own):
-            call.request_id = own
-        return self._router.choose(call.model, call.version, call.routing_key or request.routing_key)
-
     def _predict(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:
         mark = self._board.begin(arm.mark)
         started = call.predict_started_ns = time_ns()
@@ -127,7 +124,8 @@ class Pipeline:
         finally:
             ended = call.predict_ended_ns = time_ns()
             self._board.end(mark)
-            arm.learn(request.rows, ended - started)
+            if ended - started > self._inline_ns:  # else it is where it belongs
+                arm.learn(request.rows, ended - started)
 
     async def _predict_in_thread(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:
         """For calls that would hold up the others. A running call cannot be stopped: past the deadline it is left

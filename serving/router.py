@@ -45,10 +45,9 @@ class Arm:
         self.platform = loaded.platform
         self.signature: Signature = model.signature
         self.mark = 2 if role == CANDIDATE else 1
-        self.headers = [(b"x-model-name", name.encode()), (b"x-model-version", version.encode()),
-                        (b"x-model-role", role.encode())]
-        self.series: dict[tuple[str, int], int] = {}
-        """Where on the board each (route, status) of this arm is counted."""
+        self.headers = [(b"x-model-version", version.encode()), (b"x-model-role", role.encode())]
+        self.series: dict[str, int] = {}
+        """Where on the board this arm's answers on each route are counted."""
         self.expected_ns = dict(loaded.expected_ns)
         """Running mean of the model's own time, by the number of rows' bit length."""
 
@@ -57,6 +56,14 @@ class Arm:
         size = rows.bit_length()
         known = self.expected_ns.get(size)
         self.expected_ns[size] = took_ns if known is None else known + 0.1 * (took_ns - known)
+
+
+class Choice(NamedTuple):
+    """The arm that answers, why (OpenTelemetry's feature-flag reasons), and the routing key's hash (0: no key)."""
+
+    arm: Arm
+    reason: str
+    key_hash: int
 
 
 class Route(NamedTuple):
@@ -69,14 +76,8 @@ class Route(NamedTuple):
     bucketer: Bucketer | None
     others: Mapping[str, Arm]
     """Further loaded versions, reachable by their own address only."""
-
-
-class Choice(NamedTuple):
-    """The arm that answers, why (OpenTelemetry's feature-flag reasons), and the routing key's hash (0: no key)."""
-
-    arm: Arm
-    reason: str
-    key_hash: int
+    static: Choice
+    """The choice while nothing is on trial."""
 
 
 class Target(NamedTuple):
@@ -129,6 +130,8 @@ class Router:
         route = self.routes.get(name)
         if route is None:
             raise self._unknown(name)
+        if version is None and key is None and route.bucketer is None:
+            return route.static
         hashed = key_hash(key) if key is not None else 0
         if version is not None:
             return Choice(self._named(route, version), "targeting_match", hashed)
@@ -136,6 +139,13 @@ class Router:
             return Choice(route.stable, "static", hashed)
         bucket = randrange(FULL_WEIGHT) if key is None else route.bucketer(key)
         return Choice(route.candidate if bucket < route.weight else route.stable, "split", hashed)
+
+    def contract(self, name: str, version: str | None) -> Signature:
+        """What requests of this address must look like. Raises as `choose` does."""
+        route = self.routes.get(name)
+        if route is None:
+            raise self._unknown(name)
+        return route.stable.signature if version is None else self._named(route, version).signature
 
     def missing(self, target: Target, name: str) -> list[str]:
         """The versions of `target` that are not loaded yet, stable first."""
@@ -165,7 +175,7 @@ class Router:
         bucketer = Bucketer(target.salt) if candidate is not None and target.weight > 0 else None
         others = {version: self._arm(before, name, version, STABLE) for version in target.keep
                   if (name, version) in self._models and version != target.stable}
-        self.routes[name] = Route(name, stable, candidate, target.weight, bucketer, others)
+        self.routes[name] = Route(name, stable, candidate, target.weight, bucketer, others, Choice(stable, "static", 0))
         return True
 
     def forget(self, name: str, keep: set[str]) -> None:

@@ -49,6 +49,13 @@ _WARM_UPS = 5
 _PLATFORMS = {"onnx": "onnx_onnxv1", "sklearn": "sklearn_joblib"}
 
 
+def silence_access_log() -> None:
+    """uvicorn formats a line for every request as soon as this logger has a handler, its own or the root's."""
+    access = logging.getLogger("uvicorn.access")
+    access.handlers.clear()
+    access.propagate = False
+
+
 class Worker:
     """Everything that lives in one worker. `inner` is BentoML's own application."""
 
@@ -75,6 +82,7 @@ class Worker:
         os.environ.setdefault("SERINUS_WORKERS", str(self._settings.server.workers))
         die_with_parent()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        silence_access_log()
         await self._follow(self._look(), stable_only=True)
         self.app.ready = True
         self._beat()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import orjson
 
+from serinus.models.errors import InvalidSignature
 from serinus.models.signature import DATATYPES, Field, Signature, datatype_of
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError
-from serinus.serving.inputs import fit, routing_key, rows_of, say, to_array
+from serinus.serving.inputs import fit, plain_numbers, routing_key, rows_of, say, to_array
 from serinus.serving.protocols import STATUS, ErrorAnswer
 from serinus.serving.request import Answer, InferenceRequest
 
 __all__ = ["OpenInference"]
 
 _MATRIX = "input"
+_DATATYPES: dict[str, str] = {}
 
 
 class OpenInference:
@@ -33,8 +34,10 @@ class OpenInference:
                                  'Send {"inputs": [{"name", "shape", "datatype", "data"}]}.')
         inputs: dict[str, Any] = {}
         rows = 1
+        without_booleans = b"true" not in body and b"false" not in body
         for index, tensor in enumerate(tensors):
-            field, array = _tensor(tensor, f"$.inputs[{index}]", signature)
+            field, array = (_plain(tensor, signature) if without_booleans else None) or _tensor(
+                tensor, f"$.inputs[{index}]", signature)
             if field.name in inputs:
                 raise InvalidInput(f"Input {field.name!r} stands twice in $.inputs. Send each input once.")
             inputs[field.name] = array
@@ -51,11 +54,10 @@ class OpenInference:
 
     def render(self, answer: Answer) -> bytes:
         """See `Protocol.render`."""
-        outputs = []
-        for name, array in answer.outputs.items():
-            outputs.append({
-                "name": name, "shape": array.shape, "datatype": datatype_of(array.dtype),
-                "data": array.ravel().tolist() if array.dtype.hasobject else np.ascontiguousarray(array).ravel()})
+        outputs = [
+            {"name": name, "shape": array.shape, "datatype": _DATATYPES.get(array.dtype.char) or _datatype(array),
+             "data": array.ravel().tolist() if array.dtype.hasobject else array.ravel()}
+            for name, array in answer.outputs.items()]
         return orjson.dumps(
             {"model_name": answer.model, "model_version": answer.version,
              "id": answer.request.request_id or answer.request_id,
@@ -70,6 +72,10 @@ class OpenInference:
         return ErrorAnswer(STATUS[error.kind], b"application/json", orjson.dumps(body))
 
 
+def _datatype(array: Any) -> str:
+    return _DATATYPES.setdefault(array.dtype.char, datatype_of(array.dtype))
+
+
 def _load(body: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
@@ -78,6 +84,18 @@ def _load(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidRequest(f"The body: expected a JSON object, got {_kind(document)}.")
     return document
+
+
+def _plain(tensor: Any, signature: Signature) -> tuple[Field, Any] | None:
+    """A tensor that is just what the signature says; None sends it the long way, which also says what is wrong."""
+    try:
+        field = signature.input(tensor["name"])
+        if tensor["datatype"] != field.datatype:
+            return None
+        array = plain_numbers(tensor["data"], tensor["shape"], field)
+    except (KeyError, TypeError, InvalidSignature):
+        return None
+    return None if array is None else (field, array)
 
 
 def _tensor(tensor: Any, path: str, signature: Signature) -> tuple[Field, Any]:
