@@ -39,13 +39,25 @@ def test_the_fields_of_format_1_stay() -> None:
     shapes = json.loads(FIXTURE.read_text())
     for shape in (PredictionRecord, InferenceRequest, Answer):
         known = shapes[shape.__name__]
-        assert list(shape._fields[:len(known)]) == known
-        assert set(shape._fields[len(known):]) <= set(shape._field_defaults)
+        assert list(shape._fields[: len(known)]) == known
+        assert set(shape._fields[len(known) :]) <= set(shape._field_defaults)
 
 
-@pytest.mark.parametrize(("text", "fit"), [
-    ("a", True), ("order-17:b_2.c", True), ("x" * 128, True),
-    ("", False), ("x" * 129, False), ("a b", False), ("a\r\nx: y", False), ("a\n", False), ("é", False), ("/", False)])
+@pytest.mark.parametrize(
+    ("text", "fit"),
+    [
+        ("a", True),
+        ("order-17:b_2.c", True),
+        ("x" * 128, True),
+        ("", False),
+        ("x" * 129, False),
+        ("a b", False),
+        ("a\r\nx: y", False),
+        ("a\n", False),
+        ("é", False),
+        ("/", False),
+    ],
+)
 def test_a_request_id_is_short_and_plain(text: str, fit: bool) -> None:
     """It goes into headers, the log and telemetry, so nothing that could mean something there passes."""
     assert is_request_id(text) is fit

@@ -64,8 +64,13 @@ adopt(Path(sys.argv[1]))
 
 
 def child(script: str, argument: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", script, str(argument)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                            env=os.environ | {"PYTHONPATH": str(ROOT)})
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(argument)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
 
 
 @pytest.fixture
@@ -99,11 +104,18 @@ def test_a_board_of_format_1_is_read(tmp_path: Path) -> None:
     assert (found.started_ns, found.heartbeat_ns, found.ready) == (10**18 + 1, 77, True)
     assert (found.veto_sequence, found.generation, found.in_flight) == (5, 9, 1)
     assert found.marks == (Mark(2, 78),)
-    assert found.counters == {"log_frames": 2, "log_bytes": 345, "log_failures": 1, "spans_exported": 4,
-                              "spans_dropped": 2, "load_failures": 1}
+    assert found.counters == {
+        "log_frames": 2,
+        "log_bytes": 345,
+        "log_failures": 1,
+        "spans_exported": 4,
+        "spans_dropped": 2,
+        "load_failures": 1,
+    }
     assert found.series == {
         STABLE: Series(20_000_600_000, 4, 11_000_090_000, 2, _buckets(1, 17), _buckets(0, 17)),
-        FAILED: Series(500_000, 1, 0, 0, _buckets(0), _buckets())}
+        FAILED: Series(500_000, 1, 0, 0, _buckets(0), _buckets()),
+    }
 
 
 def test_totals_of_format_1_are_read(tmp_path: Path) -> None:
@@ -280,11 +292,20 @@ def test_a_board_that_is_gone_is_not_adopted(tmp_path: Path) -> None:
 # Merging
 
 small = st.integers(0, 2**63)
-labels = st.builds(Labels, st.sampled_from("ab"), st.sampled_from("12"), st.sampled_from(("stable", "candidate")),
-                   st.just("/predict"), st.just("POST"), st.sampled_from((200, 500)), st.just(""))
+labels = st.builds(
+    Labels,
+    st.sampled_from("ab"),
+    st.sampled_from("12"),
+    st.sampled_from(("stable", "candidate")),
+    st.just("/predict"),
+    st.just("POST"),
+    st.sampled_from((200, 500)),
+    st.just(""),
+)
 series = st.builds(Series, small, small, small, small, st.tuples(*[small] * 18), st.tuples(*[small] * 18))
-counts = st.tuples(st.dictionaries(st.sampled_from(("log_frames", "log_bytes")), small),
-                   st.dictionaries(labels, series, max_size=3))
+counts = st.tuples(
+    st.dictionaries(st.sampled_from(("log_frames", "log_bytes")), small), st.dictionaries(labels, series, max_size=3)
+)
 
 
 @given(st.lists(counts, max_size=4))
@@ -306,7 +327,8 @@ def test_a_sum_is_exact(parts: list[Counts]) -> None:
     counters, merged = merge(parts)
     assert sum(counters.values()) == sum(sum(part[0].values()) for part in parts)
     assert sum(found.requests for found in merged.values()) == sum(
-        found.requests for part in parts for found in part[1].values())
+        found.requests for part in parts for found in part[1].values()
+    )
 
 
 def _buckets(*filled: int) -> tuple[int, ...]:

@@ -59,9 +59,19 @@ def test_what_is_nearly_an_id_is_none() -> None:
     """One spelling per id: no other version or variant, no capitals, no zeros in front, no foreign digits."""
     good = "0190163d-8694-7398-a5c1-8e8bd3a9f4c2-12"
     assert parse_prediction_id(good) is not None
-    for bad in (good.upper(), good.replace("-7398", "-4398"), good.replace("-a5c1", "-c5c1"), good[:-3],
-                f"{good}x", f" {good}", f"{good}\n", good.replace("-12", "-012"), good.replace("-12", "-١٢"),
-                good.replace("-12", "--1"), good.replace("-12", "-1234567890")):
+    for bad in (
+        good.upper(),
+        good.replace("-7398", "-4398"),
+        good.replace("-a5c1", "-c5c1"),
+        good[:-3],
+        f"{good}x",
+        f" {good}",
+        f"{good}\n",
+        good.replace("-12", "-012"),
+        good.replace("-12", "-١٢"),
+        good.replace("-12", "--1"),
+        good.replace("-12", "-1234567890"),
+    ):
         assert parse_prediction_id(bad) is None, bad
 
 

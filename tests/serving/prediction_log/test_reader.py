@@ -26,7 +26,7 @@ def read_to_the_end(path: Path) -> tuple[list[PredictionRecord], SegmentEnd]:
 def last_frame(data: bytes) -> int:
     """Where the last frame begins."""
     offset = 40
-    while (following := offset + 8 + int.from_bytes(data[offset:offset + 4], "little")) < len(data):
+    while (following := offset + 8 + int.from_bytes(data[offset : offset + 4], "little")) < len(data):
         offset = following
     return offset
 

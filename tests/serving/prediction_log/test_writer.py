@@ -61,8 +61,14 @@ writer.append(record, FIRST + 50)
 
 
 def run(script: str, folder: Path, room: int) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", script, str(folder), str(room)], cwd=ROOT, text=True, check=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder), str(room)],
+        cwd=ROOT,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
     return done.stdout.splitlines()
 
 
