@@ -95,7 +95,7 @@ class Series(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A predict call under way: `kind` 1 stable, 2 candidate; when it began (monotonic ns)."""
+    """A predict call under way: `kind` 1 stable, 2 candidate; when it began (Unix ns)."""
 
     kind: int
     started_ns: int
@@ -174,15 +174,15 @@ class Board:
             words[base + _S_PREDICTS] += 1
             words[base + _S_PREDICT_BUCKETS + bisect_left(BOUNDS_NS, predict_ns)] += 1
 
-    def begin(self, kind: int) -> int:
-        """Mark a predict call as under way; the mark outlives a crash. Returns its slot for `end`.
+    def begin(self, kind: int, started_ns: int) -> int:
+        """Mark a predict call as under way since `started_ns`; the mark outlives a crash. Returns its slot for `end`.
 
         More calls at once than there are slots share the last one.
         """
         words = self.words
         words[_W_IN_FLIGHT] += 1
         slot = self._free.pop() if self._free else _LAST_MARK
-        words[slot + 1] = time.monotonic_ns()
+        words[slot + 1] = started_ns
         words[slot] = kind
         return slot
 

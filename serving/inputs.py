@@ -39,7 +39,7 @@ def plain_numbers(values: Any, shape: Any, field: Field) -> NDArray[Any] | None:
     if type(shape) is not list or len(shape) != len(wanted) or type(values) is not list:
         return None
     for size, expected in zip(shape, wanted, strict=True):
-        if size != expected and (expected != -1 or type(size) is not int):
+        if (type(size) is not int or size < 0) if expected == -1 else size != expected:
             return None
     try:
         if values and type(values[0]) is list:
@@ -95,17 +95,15 @@ def validate(request: InferenceRequest, signature: Signature, max_rows: int) -> 
     """The request with its inputs in the signature's order; refuses missing, unknown and uneven ones."""
     inputs = request.inputs
     fields = signature.inputs
-    if len(inputs) != len(fields) or any(field.name not in inputs for field in fields):
+    if len(fields) != 1 or len(inputs) != 1 or fields[0].name not in inputs:
         inputs = _complete(inputs, signature)
+        _check_even(inputs, signature)
+        inputs = {field.name: inputs[field.name] for field in fields if field.name in inputs}
+        request = request._replace(inputs=inputs)
     if request.rows < 1:
         raise InvalidInput("The request has no rows. Send at least one.")
     if request.rows > max_rows:
         raise RequestTooLarge(f"The request has {request.rows} rows, the limit is {max_rows}. Send fewer at a time.")
-    if len(inputs) > 1:
-        _check_even(inputs, signature)
-        inputs = {field.name: inputs[field.name] for field in fields if field.name in inputs}
-    if inputs is not request.inputs:
-        request = request._replace(inputs=inputs)
     return request
 
 

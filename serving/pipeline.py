@@ -115,8 +115,8 @@ class Pipeline:
             self.log.close()
 
     def _predict(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:
-        mark = self._board.begin(arm.mark)
         started = call.predict_started_ns = time_ns()
+        mark = self._board.begin(arm.mark, started)
         try:
             return arm.model.predict(request.inputs, request.outputs)
         except Exception as error:
@@ -130,8 +130,8 @@ class Pipeline:
     async def _predict_in_thread(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:
         """For calls that would hold up the others. A running call cannot be stopped: past the deadline it is left
         to end by itself, and its result is dropped."""
-        mark = self._board.begin(arm.mark)
         started = call.predict_started_ns = time_ns()
+        mark = self._board.begin(arm.mark, started)
         future = asyncio.get_running_loop().run_in_executor(
             self._threads, arm.model.predict, request.inputs, request.outputs)
         future.add_done_callback(lambda _: self._board.end(mark))

@@ -121,10 +121,21 @@ def encode_prediction(record: PredictionRecord, context: int) -> bytes:
             record.trace_id >> 64, record.trace_id & _MASK64, record.span_id, len(request_id)),
         request_id,
     ]
-    for array in record.inputs.values():
-        _encode_array(array, parts)
-    for array in record.outputs.values():
-        _encode_array(array, parts)
+    for arrays in (record.inputs, record.outputs):
+        for array in arrays.values():
+            code = _CODES.get(array.dtype.char, _TEXT)
+            shape = array.shape
+            size = 0 if code == _TEXT else array.nbytes
+            if len(shape) == 2:
+                parts.append(_TWO_DIMENSIONS.pack(code, 2, shape[0], shape[1], size))
+            elif len(shape) == 1:
+                parts.append(_ONE_DIMENSION.pack(code, 1, shape[0], size))
+            else:
+                parts.append(_ARRAY_HEAD.pack(code, len(shape)) + struct.pack(f"<{len(shape) + 1}Q", *shape, size))
+            if code == _TEXT:
+                parts.extend(_encode_texts(array.flat))
+            else:
+                parts.append(array.tobytes())
     return b"".join(parts)
 
 
@@ -147,19 +158,6 @@ def decode_prediction(payload: memoryview, contexts: Mapping[int, Context]) -> P
         dict(zip(context.inputs, arrays[:split], strict=True)),
         dict(zip(context.outputs, arrays[split:], strict=True)),
         key_hash, trace_high << 64 | trace_low, span_id)
-
-
-def _encode_array(array: NDArray[Any], parts: list[bytes]) -> None:
-    code = _CODES.get(array.dtype.char, _TEXT)
-    shape = array.shape
-    if len(shape) == 1:
-        parts.append(_ONE_DIMENSION.pack(code, 1, shape[0], 0 if code == _TEXT else array.nbytes))
-    elif len(shape) == 2:
-        parts.append(_TWO_DIMENSIONS.pack(code, 2, shape[0], shape[1], 0 if code == _TEXT else array.nbytes))
-    else:
-        parts.append(_ARRAY_HEAD.pack(code, len(shape))
-                     + struct.pack(f"<{len(shape) + 1}Q", *shape, 0 if code == _TEXT else array.nbytes))
-    parts.extend(_encode_texts(array.flat) if code == _TEXT else (array.tobytes(),))
 
 
 def _encode_texts(values: Iterable[Any]) -> Iterable[bytes]:

@@ -39,19 +39,17 @@ class SegmentWriter:
         self._segment_bytes = segment_bytes
         self._file = -1
         self._size = 0
-        self._contexts: dict[Context, int] = {}
+        self._contexts: dict[tuple[str | None, ...], int] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def append(self, record: PredictionRecord, sequence: int) -> None:
         """Write `record`, whose id has the writer's `sequence`; it is in the file when this returns."""
         if self._file < 0:
             self._open(sequence)
-        context = Context(record.model, record.version, record.role, tuple(record.inputs), tuple(record.outputs))
-        number = self._contexts.get(context)
+        key = (record.model, record.version, record.role, *record.inputs, None, *record.outputs)
+        number = self._contexts.get(key)
         if number is None:
-            number = len(self._contexts)
-            self._write(frame(encode_context(number, context)))
-            self._contexts[context] = number
+            number = self._add_context(key, record)
         self._write(frame(encode_prediction(record, number)))
         self.frames += 1
         if self._size >= self._segment_bytes or len(self._contexts) > 60_000:
@@ -62,6 +60,13 @@ class SegmentWriter:
         if self._file >= 0:
             os.close(self._file)  # and with it the lock
             self._file = -1
+
+    def _add_context(self, key: tuple[str | None, ...], record: PredictionRecord) -> int:
+        number = len(self._contexts)
+        context = Context(record.model, record.version, record.role, tuple(record.inputs), tuple(record.outputs))
+        self._write(frame(encode_context(number, context)))
+        self._contexts[key] = number  # only now: a context that was not written must not be referred to
+        return number
 
     def _open(self, sequence: int) -> None:
         path = self._folder / segment_name(self._writer, sequence)

@@ -48,7 +48,7 @@ base = board.base(Labels("wine", "1", "stable", "/predict", "POST", 200, ""))
 for number in range(1000):
     board.count(base, 700_000, 2, 100_000)
 board.log_counts(1000, 5000)
-board.begin(2)
+board.begin(2, 1)
 print("counted", flush=True)
 time.sleep(60)
 """
@@ -199,14 +199,14 @@ def test_what_does_not_fit_goes_to_overflow(tmp_path: Path) -> None:
 def test_marks_show_calls_under_way(tmp_path: Path) -> None:
     """More at once than there are slots share the last one; when all came back nothing is left."""
     board = Board(tmp_path)
-    slots = [board.begin(1) for _ in range(70)]
+    slots = [board.begin(1, 1) for _ in range(70)]
     found = read(board.path)
     assert (len(found.marks), found.in_flight) == (64, 70)
     for slot in slots:
         board.end(slot)
     found = read(board.path)
     assert (found.marks, found.in_flight) == ((), 0)
-    assert len({board.begin(1) for _ in range(63)}) == 63  # the shared slot was not given out twice
+    assert len({board.begin(1, 1) for _ in range(63)}) == 63  # the shared slot was not given out twice
 
 
 def test_a_worker_says_how_it_is(tmp_path: Path) -> None:
