@@ -8,16 +8,14 @@ from typing import Any
 
 import click
 
-from serinus.models.errors import InvalidName
 from serinus.models.registry import Registry
 from serinus.models.signature import Field
 from serinus.models.version import ModelVersion, parse_tag
+from serinus.serving.cli.local import known_records
 from serinus.serving.cli.options import home_option, json_option, open_home
 from serinus.serving.cli.output import print_json, print_table, table
 from serinus.serving.errors import CommandError
 from serinus.serving.home import Home
-from serinus.serving.rollout.state import RolloutRecord
-from serinus.serving.snapshot import read_snapshot
 from serinus.serving.veto import read_vetoes
 
 __all__ = ["command"]
@@ -140,28 +138,9 @@ class _Roles:
         return "previous" if version.version == record.previous_at(time.time()) else None
 
 
-def known_records(home: Home) -> dict[str, RolloutRecord]:
-    """The rollout records of a home: of its store, or of the last-known-good snapshot while it is out of reach."""
-    from serinus.serving.store import SqliteStore, StoreError
-
-    try:
-        store = SqliteStore(home.store, create=False)
-    except StoreError:
-        return dict(read_snapshot(home.snapshot).records)
-    try:
-        return store.records()
-    except StoreError:
-        return dict(read_snapshot(home.snapshot).records)
-    finally:
-        store.close()
-
-
 def _what_next(version: ModelVersion, home: Home) -> str:
     """The command that makes use of a version just registered."""
-    try:
-        record = known_records(home).get(version.name)
-    except InvalidName:
-        record = None
+    record = known_records(home).get(version.name)
     stable = record.stable if record is not None else Registry(home.path).versions(version.name)[0]
     if stable == version.version:
         return f"Serve it: serinus serve {version.name}"

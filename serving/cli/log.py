@@ -1,0 +1,118 @@
+"""`serinus log`: read the prediction log."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from serinus.monitors.record import PredictionRecord
+from serinus.serving.cli.options import home_option, open_home
+from serinus.serving.cli.output import iso, print_json_line, short, table, width
+from serinus.serving.errors import CommandError
+
+__all__ = ["command"]
+
+
+@click.group("log")
+def command() -> None:
+    """Read the prediction log: every answered prediction, written before its answer left.
+
+    Exit codes: 0 done, 1 no such prediction, 2 wrong usage.
+    """
+
+
+@command.command("show")
+@click.option("--model", help="Only this model.")
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True,
+              help="At most so many predictions, the newest; 0: all.")
+@click.option("--prediction", metavar="ID", help="This one prediction.")
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, one object per prediction.")
+def show(model: str | None, limit: int, prediction: str | None, home: Path | None, as_json: bool) -> None:
+    """Print predictions, the newest last."""
+    folder = open_home(home).log
+    rows = [_one(folder, prediction)] if prediction is not None else _newest(folder, model, limit)
+    if as_json:
+        for row in rows:
+            print_json_line(row)
+    elif rows:
+        click.echo("\n".join(short(line, width()) for line in table(
+            ("TIME", "MODEL", "ROLE", "PREDICTION", "OUTPUTS", "INPUTS"), [_cells(row) for row in rows])))
+    else:
+        which = f" of {model!r}" if model else ""
+        click.echo(f"No prediction{which} is in {folder} yet.", err=True)
+
+
+def _newest(folder: Path, model: str | None, limit: int) -> list[dict[str, Any]]:
+    records = (record for record in _records(folder) if model in (None, record.model))
+    by_time: list[PredictionRecord] = sorted(records, key=_received) if not limit \
+        else sorted(heapq.nlargest(limit, records, key=_received), key=_received)
+    rows = [_row(record, number) for record in by_time for number in range(record.rows)]
+    return rows[-limit:] if limit else rows
+
+
+def _received(record: PredictionRecord) -> int:
+    return record.received_ns
+
+
+def _records(folder: Path) -> Iterator[PredictionRecord]:
+    """Every record; a segment that cannot be read is named and passed over."""
+    from serinus.serving.prediction_log import read_segment, segments
+    from serinus.serving.prediction_log.frame import FrameError
+
+    for segment in segments(folder):
+        try:
+            yield from read_segment(segment)
+        except FileNotFoundError:
+            continue  # removed meanwhile, by the size cap
+        except (FrameError, OSError) as error:
+            click.echo(f"serinus: {segment} is passed over: {error}.", err=True)
+
+
+def _one(folder: Path, prediction: str) -> dict[str, Any]:
+    from serinus.serving.ids import parse_prediction_id
+    from serinus.serving.prediction_log import find
+    from serinus.serving.prediction_log.frame import FrameError
+
+    wanted = parse_prediction_id(prediction)
+    if wanted is None:
+        raise CommandError(f"{prediction!r} is no prediction id: wanted one that an answer carried in prediction_ids, "
+                           "such as 0190a6b2-….-0.")
+    try:
+        record = find(folder, prediction)
+    except (FrameError, OSError) as error:
+        raise CommandError(f"The segment of prediction {prediction} cannot be read: {error}.") from None
+    if record is None:
+        raise CommandError(f"Prediction {prediction} is not in {folder}: it was answered by another home's server, or "
+                           "its segment was removed when the log reached its size cap.")
+    return _row(record, wanted.row)
+
+
+def _row(record: PredictionRecord, number: int) -> dict[str, Any]:
+    from serinus.serving.ids import prediction_id
+
+    return {"prediction_id": prediction_id(record.prediction_uuid, number), "request_id": record.request_id,
+            "time": _precise(record.received_ns), "model": record.model, "version": record.version,
+            "role": record.role, "inputs": {name: array[number] for name, array in record.inputs.items()},
+            "outputs": {name: array[number] for name, array in record.outputs.items()},
+            "trace_id": f"{record.trace_id:032x}" if record.trace_id else None}
+
+
+def _precise(nanoseconds: int) -> str:
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{iso(seconds)[:-1]}.{rest // 1000:06d}Z"
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (row["time"][:23] + "Z", f"{row['model']}:{row['version']}", row["role"], row["prediction_id"],
+            _values(row["outputs"]), _values(row["inputs"]))
+
+
+def _values(values: dict[str, Any]) -> str:
+    return " ".join(f"{name}={orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()}"
+                    for name, value in values.items())

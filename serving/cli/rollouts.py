@@ -1,0 +1,102 @@
+"""What a command can do to rollouts, on a home of this host (`local`) or on a running server (`remote`) alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import click
+from click.core import ParameterSource
+
+from serinus.serving.cli.options import open_home
+from serinus.serving.cli.output import share
+from serinus.serving.rollout.state import Phase, RolloutRecord
+
+__all__ = ["Followed", "Rollouts", "choose", "describe", "wait_until_followed"]
+
+_LOOK_S = 0.02
+
+
+class Rollouts(Protocol):
+    """Documents are those of the server's `/api/rollouts/MODEL`."""
+
+    @property
+    def where(self) -> str:
+        """The home or the address, for sentences."""
+        ...
+
+    def act(self, model: str, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Let a verb happen; the answer has `record` and, when there was nothing to do, `notice`."""
+        ...
+
+    def roll_back(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The previous version again, at once; the answer lists when each worker obeyed."""
+        ...
+
+    def status(self, model: str) -> dict[str, Any]:
+        """Record, veto and workers."""
+        ...
+
+
+class Followed(NamedTuple):
+    """Whether all live workers follow, how many do, how long it took, and how many could not load a version."""
+
+    complete: bool
+    following: int
+    workers: int
+    seconds: float
+    load_failures: int
+
+
+def choose(home: Path | None, url: str | None) -> Rollouts:
+    """A home that was named beats an address from the environment; both on one command line are an error."""
+    context = click.get_current_context()
+    if home is not None and url and context.get_parameter_source("url") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--home acts on this host and --url on a running server: give one of them.")
+    if url and home is None:
+        from serinus.serving.cli.remote import RemoteRollouts
+
+        return RemoteRollouts(url)
+    from serinus.serving.cli.local import LocalRollouts
+
+    return LocalRollouts(open_home(home))
+
+
+def wait_until_followed(rollouts: Rollouts, model: str, generation: int, timeout_s: float,
+                        before: dict[str, Any] | None = None,
+                        sleep: Callable[[float], None] = time.sleep) -> Followed:
+    """Until every live worker follows a record of at least `generation`; `before` is an earlier status."""
+    started = time.monotonic()
+    while True:
+        seen = rollouts.status(model)
+        workers = seen["workers"]
+        following = [worker for worker in workers if worker["follows"]]
+        took = time.monotonic() - started
+        done = len(following) == len(workers) and (not workers or seen["record"]["generation"] >= generation)
+        if done or took >= timeout_s:
+            failures = _load_failures(seen) - (_load_failures(before) if before else 0)
+            return Followed(done, len(following), len(workers), took, max(failures, 0))
+        sleep(_LOOK_S)
+
+
+def _load_failures(status: dict[str, Any]) -> int:
+    return sum(worker.get("load_failures", 0) for worker in status["workers"])
+
+
+def describe(record: RolloutRecord) -> str:
+    """Where a model's rollout stands, as one sentence."""
+    if record.running:
+        plan = record.plan.steps if record.plan else ()
+        steps = ", ".join(f"{step / 100:g}" for step in plan)
+        paused = ", paused" if record.phase in (Phase.HOLD, Phase.FROZEN) else ""
+        return (f"{record.model}: version {record.candidate} answers {share(record.weight)} of the requests, version "
+                f"{record.stable} the rest (step {record.step + 1} of {len(plan)}: {steps} %{paused}).")
+    sentence = f"{record.model}: version {record.stable} answers every request"
+    previous = record.previous_at(time.time())
+    if previous is not None and record.previous_until is not None:
+        until = datetime.fromtimestamp(record.previous_until, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        sentence += f"; a rollback brings version {previous} again, until {until}"
+    return sentence + "."
