@@ -85,7 +85,7 @@ class TelemetrySettings(_Section):
 class ControlSettings(_Section):
     """Who may change what is served."""
 
-    token: str | None = None
+    token: str | None = Field(None, min_length=1)
     allowed_hosts: tuple[str, ...] = ()
     """`Host` values accepted besides loopback names and the bind address."""
 
@@ -115,7 +115,7 @@ class Settings(_Section):
             for key, value in _flatten(_read_toml(path)):
                 _put(tree, sources, key, value, f"{path}")
         for name, value in sorted((os.environ if environ is None else environ).items()):
-            if name.startswith(_PREFIX) and name not in _OTHER_VARIABLES:
+            if value and name.startswith(_PREFIX) and name not in _OTHER_VARIABLES:  # empty is the same as unset
                 _put(tree, sources, _key_of_variable(name), _split_if_many(_key_of_variable(name), value), name)
         for key, value in (flags or {}).items():
             if value is not None:
