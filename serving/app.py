@@ -197,6 +197,8 @@ class App:
             return default  # type: ignore[return-value]
         if not names:
             raise ModelUnavailable("No model is served. Register one: `serinus models register NAME PATH`.")
+        if default is not None:
+            raise NotServed(f"server.default_model {default!r} is not served here; served: {', '.join(sorted(names))}.")
         raise InvalidRequest(f"Several models are served ({', '.join(sorted(names))}): post to /predict/NAME, "
                              "or set server.default_model.")
 
@@ -341,6 +343,8 @@ def _decoded(body: bytes, encoding: bytes, limit: int) -> bytes:
         raise _too_large(limit)
     if not engine.eof:
         raise InvalidRequest(f"The {name} body ends early.")
+    if engine.unused_data:
+        raise InvalidRequest(f"The {name} body goes on after its end. Send one compressed document.")
     return data
 
 

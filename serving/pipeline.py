@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from serinus.models.errors import InvalidInput as UnfitInput
 from serinus.models.errors import UnknownOutput
 from serinus.monitors.record import PredictionRecord
 from serinus.serving.board import Board
@@ -137,7 +138,9 @@ class Pipeline:
         future.add_done_callback(lambda _: self._board.end(mark))
         try:
             return await asyncio.wait_for(asyncio.shield(future), self._deadline_s)
-        except TimeoutError:
+        except TimeoutError as error:
+            if future.done():  # the model's own
+                raise _translated(error, arm) from error
             raise TimedOut(f"Model {arm.name}:{arm.version} did not answer within {self._deadline_s:g} s.") from None
         except Exception as error:
             raise _translated(error, arm) from error
@@ -165,7 +168,7 @@ class Pipeline:
 
 
 def _translated(error: Exception, arm: Arm) -> RequestError:
-    if isinstance(error, UnknownOutput):
+    if isinstance(error, UnknownOutput | UnfitInput):  # a date that is none, say: only the model can tell
         return InvalidInput(str(error))
     _log.error("%s:%s raised during predict", arm.name, arm.version, exc_info=error)
     return PredictionFailed(f"Model {arm.name}:{arm.version} raised {type(error).__name__} on these inputs; "
