@@ -49,7 +49,7 @@ class RemoteRollouts:
             {"Authorization": f"Bearer {self._token}"} if self._token else {})
         data = None if body is None else json.dumps(body).encode()
         try:
-            request = urllib.request.Request(self._url + path, data, headers, method=method)  # noqa: S310
+            request = urllib.request.Request(self._url + path, data, headers, method=method)
             with self._opener.open(request, timeout=_PATIENCE_S) as response:
                 return dict(json.loads(response.read()))
         except urllib.error.HTTPError as error:

@@ -176,6 +176,6 @@ def _told(followed: Followed, rollouts: Rollouts, record: RolloutRecord) -> str:
         return (f"{followed.following} of {followed.workers} workers follow after {took}: the server's own output says "
                 f"why. Look again: serinus rollout status {record.model}")
     if followed.load_failures:
-        return (f"{followed.load_failures} of {followed.workers} workers cannot load version {record.candidate}: stable "
-                f"answers there, and the server's own output says why.")
+        return (f"{followed.load_failures} of {followed.workers} workers cannot load version {record.candidate}: "
+                f"stable answers there, and the server's own output says why.")
     return f"{followed.following} of {followed.workers} workers follow after {took}."

@@ -1,0 +1,58 @@
+"""`serinus bento`: build a Bento that holds chosen versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from serinus.models.registry import Registry
+from serinus.models.version import ModelVersion, parse_tag
+from serinus.serving.cli.local import known_records
+from serinus.serving.cli.options import home_option, open_home
+from serinus.serving.cli.output import print_json
+from serinus.serving.home import Home
+
+__all__ = ["command"]
+
+
+@click.group("bento")
+def command() -> None:
+    """Ship chosen versions as a Bento, BentoML's package of code and models."""
+
+
+@command.command("build")
+@click.argument("tags", metavar="NAME[:VERSION]...", nargs=-1, required=True)
+@click.option("--code", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder with your own modules that pickles refer to; it comes first on the Bento's search path.")
+@home_option
+@click.option("--json", "--output-json", "as_json", is_flag=True, help="Print JSON.")
+def build(tags: tuple[str, ...], code: Path | None, home: Path | None, as_json: bool) -> None:
+    """Build a Bento with exactly these versions, pinned by digest and read-only.
+
+    NAME without a VERSION means its stable version. Works without network. The Bento goes to BENTOML_HOME (default
+    ~/bentoml); serve it anywhere with `bentoml serve TAG`, or make an image with `bentoml containerize TAG`.
+
+    Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+    """
+    from serinus.models.bento import build as build_bento
+
+    folder = open_home(home)
+    versions = list({version.tag: version for version in (_version(folder, tag) for tag in tags)}.values())
+    if not as_json:
+        click.echo(f"Building with {', '.join(version.tag for version in versions)} …", err=True)
+    built = build_bento(versions, home=folder.path, code=code)
+    if as_json:
+        print_json({"tag": built.tag, "path": str(built.path),
+                    "versions": {version.tag: version.digest for version in built.versions}})
+        return
+    click.echo(f"Built {built.tag} in {built.path}")
+    for version in built.versions:
+        click.echo(f"  {version.tag}  {version.digest}")
+    click.echo(f"Serve it: bentoml serve {built.tag}")
+
+
+def _version(home: Home, tag: str) -> ModelVersion:
+    name, number = parse_tag(tag)
+    record = known_records(home).get(name) if number is None else None
+    return Registry(home.path).get(name, record.stable if record is not None else number)
