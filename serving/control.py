@@ -34,7 +34,7 @@ class Control:
     """The control plane as one worker offers it."""
 
     def __init__(self, settings: Settings, run: RunFolder, registry: Registry,
-                 obey: Callable[[], Awaitable[None]]) -> None:
+                 obey: Callable[[], None]) -> None:
         self._settings = settings
         self._home = Home(settings.home)
         self._run = run
@@ -105,7 +105,7 @@ class Control:
         waiting = asyncio.create_task(asyncio.to_thread(
             roll_back, self._home, model, actor=actor, reason=reason, to=None if to is None else str(to)))
         while not waiting.done():  # this worker looks at once and often, not only at its next turn
-            await self._obey()
+            self._obey()
             await asyncio.sleep(0.002)
         done = await waiting
         return 200, {"model": model, "stable": done.veto.stable, "version": done.veto.version,

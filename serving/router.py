@@ -33,7 +33,7 @@ class Loaded(NamedTuple):
 class Arm:
     """One loaded version in one role, with what every request of it shares."""
 
-    __slots__ = ("expected_ns", "headers", "mark", "model", "name", "platform", "role", "series", "signature",
+    __slots__ = ("expected_ns", "head", "mark", "model", "name", "platform", "role", "series", "signature",
                  "version")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
@@ -45,7 +45,7 @@ class Arm:
         self.platform = loaded.platform
         self.signature: Signature = model.signature
         self.mark = 2 if role == CANDIDATE else 1
-        self.headers = [(b"x-model-version", version.encode()), (b"x-model-role", role.encode())]
+        self.head = b"x-model-version: %b\r\nx-model-role: %b\r\n" % (version.encode(), role.encode())
         self.series: dict[str, int] = {}
         """Where on the board this arm's answers on each route are counted."""
         self.expected_ns = dict(loaded.expected_ns)
@@ -179,9 +179,12 @@ class Router:
         return True
 
     def forget(self, name: str, keep: set[str]) -> None:
-        """Close the versions of `name` that nothing refers to any more, and retry failed ones when asked again."""
+        """Let go of the versions of `name` that are not wanted any more, and retry failed ones when asked again.
+
+        They are not closed: an admitted request may still wait for a thread to ask one. The last one frees it.
+        """
         for key in [key for key in self._models if key[0] == name and key[1] not in keep]:
-            self._models.pop(key).model.close()
+            del self._models[key]
         self._failed = {key for key in self._failed if key[0] != name or key[1] in keep}
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ from serinus.serving.rollout.state import RolloutRecord
 from serinus.serving.router import Loaded, Router, Target, decide
 from serinus.serving.served_models import bundle_folders, open_registry, served
 from serinus.serving.settings import Settings
-from serinus.serving.snapshot import Snapshot, read_snapshot
+from serinus.serving.snapshot import Snapshot, boot_id, read_snapshot
 from serinus.serving.telemetry import Tracing
 from serinus.serving.telemetry.names import DEFAULT_SERVICE_NAME, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION
 from serinus.serving.veto import Vetoes, read_vetoes
@@ -43,7 +43,7 @@ __all__ = ["Worker", "make_worker"]
 _log = logging.getLogger("serinus.worker")
 _LOOK_S = 0.05
 _BEAT_S = 0.5
-_STALE_S = 30.0
+_STALE_NS = 30 * 10**9
 _SWITCH_INTERVAL_S = 0.0005
 _WARM_UPS = 5
 _PLATFORMS = {"onnx": "onnx_onnxv1", "sklearn": "sklearn_joblib"}
@@ -72,30 +72,36 @@ class Worker:
         self.app = App(settings, self._router, self._pipeline, self._board, self._tracing,
                        Control(settings, run, self._registry, self._obey), inner)
         self._seen: tuple[Any, ...] = ()
-        self._generation = 0
+        self._targets: dict[str, Target] = {}
+        self._asked_generation = self._generation = 0
+        self._began_ns = time.monotonic_ns()
+        self._confirmed_ns = 0
         self._stale = False
+        self._base_loaded = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
-        self._lock = asyncio.Lock()
+        self._loading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Load what is stable, be ready, then begin to follow."""
+        """Load what is stable and what it may be rolled back to, and be ready; what is on trial comes after."""
         os.environ.setdefault("SERINUS_WORKERS", str(self._settings.server.workers))
         die_with_parent()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         silence_access_log()
-        await self._follow(self._look(), stable_only=True)
+        self._follow()
+        self._following = asyncio.create_task(self._keep_following())
+        await self._base_loaded.wait()
         self.app.ready = True
         self._beat()
         gc.collect()
         gc.freeze()  # models and modules are here to stay: collections need not walk them
-        self._following = asyncio.create_task(self._keep_following())
 
     async def stop(self) -> None:
         """End cleanly: no more following, the last spans sent, the segment ended, the board given up."""
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+        for task in (self._following, self._loading):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         self.app.ready = False
         self._beat()
         self._pipeline.close()
@@ -105,11 +111,10 @@ class Worker:
 
     async def _keep_following(self) -> None:
         beaten = 0.0
-        await self._follow(self._look())  # what was left out at the start: candidate and previous stable
         while True:
             await asyncio.sleep(_LOOK_S)
             try:
-                await self._obey()
+                self._obey()
                 now = time.monotonic()
                 if now - beaten >= _BEAT_S:
                     self._beat()
@@ -119,49 +124,55 @@ class Worker:
             except Exception:  # the loop must outlive whatever a file or model does
                 _log.exception("A worker could not follow the snapshot")
 
-    async def _obey(self) -> None:
+    def _obey(self) -> None:
         """Look at the vetoes and the snapshot, and do as they say if they changed."""
         if self._stamps() != self._seen or self._is_stale() != self._stale:
-            async with self._lock:
-                await self._follow(self._look())
+            self._follow()
 
     def _stamps(self) -> tuple[Any, ...]:
         return _stamp(self._home.vetoes), _stamp(self._home.snapshot)
 
-    def _look(self) -> tuple[tuple[Any, ...], Vetoes, Snapshot]:
-        """Vetoes first, snapshot second: see `serinus.serving.veto`."""
+    def _follow(self) -> None:
+        """Do at once what can be done with the loaded versions: a rollback waits for no other version's loading."""
         stamps = self._stamps()
-        return stamps, read_vetoes(self._home.vetoes), read_snapshot(self._home.snapshot)
-
-    async def _follow(self, seen: tuple[tuple[Any, ...], Vetoes, Snapshot], *, stable_only: bool = False) -> None:
-        stamps, vetoes, snapshot = seen
-        self._stale = snapshot.age_s() > _STALE_S
-        targets = self._targets(vetoes, snapshot)
-        for name, target in targets.items():  # first what needs no loading: a rollback must not wait
-            self._router.flip(name, target)
+        vetoes = read_vetoes(self._home.vetoes)  # before the snapshot: see `serinus.serving.veto`
+        snapshot = read_snapshot(self._home.snapshot)
+        self._confirmed_ns = snapshot.confirmed_ns if snapshot.boot == boot_id() else 0
+        self._stale = self._is_stale()
+        self._targets = self._decide(vetoes, snapshot)
+        obeyed = [self._router.flip(name, target) or name not in vetoes.by_model
+                  for name, target in self._targets.items()]
         self.app.rebuild()
-        self._board.acknowledge_veto(vetoes.sequence)
-        self._seen = stamps
-        for name, target in targets.items():
-            await self._complete(name, target, stable_only=stable_only)
-        self.app.rebuild()
-        if not stable_only:
-            self._generation = snapshot.generation
+        if all(obeyed):
+            self._board.acknowledge_veto(vetoes.sequence)
+        self._seen, self._asked_generation = stamps, snapshot.generation
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load_missing())
 
-    async def _complete(self, name: str, target: Target, *, stable_only: bool) -> None:
-        missing = self._router.missing(target, name)
-        for version in missing[:1] if stable_only and target.stable in missing else () if stable_only else missing:
-            await asyncio.to_thread(self._router.load, name, version)
-        if missing and not self._vetoed_meanwhile():
-            self._router.flip(name, target)
-        if not stable_only:
-            wanted = {target.stable, target.candidate, *target.keep}
-            self._router.forget(name, {version for version in wanted if version is not None})
+    async def _load_missing(self) -> None:
+        """Load one version after another in a thread, look again after each, and let go of what is not wanted."""
+        try:
+            while missing := self._missing():
+                name, version = missing[0]
+                if version == self._targets[name].candidate:
+                    self._base_loaded.set()
+                await asyncio.to_thread(self._router.load, name, version)
+                self._follow()
+            for name, target in self._targets.items():
+                wanted = {target.stable, target.candidate, *target.keep}
+                self._router.forget(name, {version for version in wanted if version is not None})
+            self._base_loaded.set()
+            self._generation = self._asked_generation
+        finally:
+            self._loading = None
 
-    def _vetoed_meanwhile(self) -> bool:
-        return _stamp(self._home.vetoes) != self._seen[0]
+    def _missing(self) -> list[tuple[str, str]]:
+        """Names and versions to load: those on trial last."""
+        found = [(name, version) for name, target in self._targets.items()
+                 for version in self._router.missing(target, name)]
+        return sorted(found, key=lambda wanted: wanted[1] == self._targets[wanted[0]].candidate)
 
-    def _targets(self, vetoes: Vetoes, snapshot: Snapshot) -> dict[str, Target]:
+    def _decide(self, vetoes: Vetoes, snapshot: Snapshot) -> dict[str, Target]:
         targets = {}
         for name, asked in served(self._settings, self._registry).items():
             record = snapshot.records.get(name) or self._first_record(name, asked)
@@ -175,12 +186,8 @@ class Worker:
         return RolloutRecord.initial(name, asked or versions[0], time.time()) if versions else None
 
     def _is_stale(self) -> bool:
-        # Only asked while nothing changes: the steward confirms the snapshot every second.
-        try:
-            age = time.time() - self._home.snapshot.stat().st_mtime
-        except FileNotFoundError:
-            return self._stale
-        return age > _STALE_S
+        """Whether the store has not confirmed the snapshot for long, or not yet in this worker's life."""
+        return self._confirmed_ns < self._began_ns or time.monotonic_ns() - self._confirmed_ns > _STALE_NS
 
     def _beat(self) -> None:
         self._board.beat(ready=self.app.readiness()[0], generation=self._generation)

@@ -47,7 +47,7 @@ def test_no_answer_is_missing_from_the_log(home: Path, start: Start, kills: int)
     received = [_prediction(answer) for answer in answers]
     logged = _logged(server.home.log)
     assert len(received) == len(set(received))
-    assert [] == [prediction for prediction in received if logged[prediction] != 1]
+    assert [prediction for prediction in received if logged[prediction] != 1] == []
     assert {1} == set(logged.values())
     assert len(logged) - len(received) <= 6 * kills  # written, but the answer died with its worker
     silences = _silences([exchange.answered for exchange in crowd.exchanges if exchange.answer is not None])
