@@ -1,0 +1,159 @@
+"""The metrics page: valid to Prometheus' own parser, and exact over all workers, dead ones included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from serinus.serving.board import BOUNDS_NS, Board, Labels, adopt
+from serinus.serving.telemetry.metrics import exposition
+from serinus.serving.telemetry.names import METRICS
+
+OK = Labels("wine", "1", "stable", "/predict/{model}", "POST", 200, "")
+TENSOR = OK._replace(route="/v2/models/{model}/infer")
+CANDIDATE = OK._replace(version="2", role="candidate")
+FAILED = OK._replace(status=500, error_type="prediction_failed")
+REFUSED = Labels("", "", "", "/predict", "POST", 400, "invalid_request")
+
+
+def scrape(folder: Path) -> dict[str, Metric]:
+    return {family.name: family for family in text_string_to_metric_families(exposition(folder))}
+
+
+def value(family: Metric, sample: str, **labels: str) -> float:
+    (found,) = [each.value for each in family.samples if each.name == sample and labels.items() <= each.labels.items()]
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two living workers, and one that died and was adopted, each with 1, 2 and 4 times the same counts."""
+    boards = [Board(tmp_path) for _ in range(3)]
+    for board, times in zip(boards, (1, 2, 4), strict=True):
+        for _ in range(times):
+            board.count(board.base(OK), 1_500_000, 3, 200_000)
+            board.count(board.base(TENSOR), 30_000_000_000, 5, 20_000_000_000)
+            board.count(board.base(CANDIDATE), 10_000_000, 7, 1_000_000)
+            board.count(board.base(FAILED), 700_000, 0, 100_000)
+            board.count(board.base(REFUSED), 90_000, 0, -1)
+        board.log_counts(10 * times, 1000 * times)
+        board.log_failed()
+        board.load_failed()
+        board.span_counts(20 * times, 2 * times)
+        board.begin(1, 1)
+        board.beat(ready=times != 2, generation=1)
+    boards[2].close()
+    adopt(boards[2].path)
+    _alive.extend(boards[:2])
+    return tmp_path
+
+
+_alive: list[Board] = []
+
+
+def test_the_page_is_valid_and_complete(folder: Path) -> None:
+    """Every metric of the page of names, with its help and its type, once."""
+    found = scrape(folder)
+    assert {name.removesuffix("_total") for name in METRICS} == set(found)
+    for name, about in METRICS.items():
+        family = found[name.removesuffix("_total")]
+        assert family.documentation == about
+        assert family.type == (
+            "histogram" if name.endswith("_seconds") else "counter" if name.endswith("_total") else "gauge"
+        )
+
+
+def test_requests_add_up_over_living_and_dead_workers(folder: Path) -> None:
+    """1 + 2 + 4 of each, with their labels; the parts of a histogram agree."""
+    requests = scrape(folder)["http_server_request_duration_seconds"]
+    for labels in (OK, TENSOR, CANDIDATE, FAILED, REFUSED):
+        wanted = {
+            "http_route": labels.route,
+            "http_response_status_code": str(labels.status),
+            "http_request_method": "POST",
+            **({"error_type": labels.error_type} if labels.error_type else {}),
+            **({"serinus_model_version": labels.version} if labels.version else {}),
+        }
+        assert value(requests, "http_server_request_duration_seconds_count", **wanted) == 7
+        assert value(requests, "http_server_request_duration_seconds_bucket", le="+Inf", **wanted) == 7
+    assert value(
+        requests,
+        "http_server_request_duration_seconds_sum",
+        http_route=OK.route,
+        serinus_model_version="1",
+        http_response_status_code="200",
+    ) == pytest.approx(7 * 0.0015, rel=1e-12)
+
+
+def test_buckets_are_cumulative_and_in_seconds(folder: Path) -> None:
+    """1.5 ms lies above 1 ms and at 2.5 ms; 30 s only in +Inf."""
+    samples = [
+        each
+        for each in scrape(folder)["http_server_request_duration_seconds"].samples
+        if each.name.endswith("_bucket")
+        and each.labels.get("serinus_model_version") == "1"
+        and each.labels["http_response_status_code"] == "200"
+    ]
+    short = {each.labels["le"]: each.value for each in samples if each.labels["http_route"] == OK.route}
+    long = {each.labels["le"]: each.value for each in samples if each.labels["http_route"] == TENSOR.route}
+    assert len(short) == len(BOUNDS_NS) + 1
+    assert [float(bound) for bound in short] == sorted(float(bound) for bound in short)
+    assert (short["0.001"], short["0.0025"], short["10.0"]) == (0, 7, 7)
+    assert (long["10.0"], long["+Inf"]) == (0, 7)
+
+
+def test_predict_times_are_by_version(folder: Path) -> None:
+    """Over all routes and statuses; a request without a predict call has none."""
+    predicts = scrape(folder)["serinus_predict_duration_seconds"]
+    assert value(predicts, "serinus_predict_duration_seconds_count", serinus_model_version="1") == 21
+    assert value(predicts, "serinus_predict_duration_seconds_count", serinus_model_version="2") == 7
+    assert value(predicts, "serinus_predict_duration_seconds_sum", serinus_model_version="1") == pytest.approx(
+        7 * (0.0002 + 20 + 0.0001), rel=1e-12
+    )
+
+
+def test_rows_and_counters_are_exact(folder: Path) -> None:
+    """Rows of answered requests only; the counters of all lives."""
+    found = scrape(folder)
+    assert {
+        (each.labels["http_route"], each.labels["serinus_model_version"]): each.value
+        for each in found["serinus_rows"].samples
+    } == {(OK.route, "1"): 21, (TENSOR.route, "1"): 35, (OK.route, "2"): 49}
+    counters = {
+        name: value(found[f"serinus_{name}"], f"serinus_{name}_total")
+        for name in ("log_frames", "log_bytes", "log_failures", "spans_exported", "spans_dropped", "load_failures")
+    }
+    assert counters == {
+        "log_frames": 70,
+        "log_bytes": 7000,
+        "log_failures": 3,
+        "spans_exported": 140,
+        "spans_dropped": 14,
+        "load_failures": 3,
+    }
+
+
+def test_gauges_are_of_the_living(folder: Path) -> None:
+    """A dead worker is neither ready nor busy; one of the two living ones is not ready."""
+    found = scrape(folder)
+    assert value(found["serinus_in_flight"], "serinus_in_flight") == 2
+    assert value(found["serinus_workers"], "serinus_workers") == 1
+
+
+def test_label_values_are_escaped(tmp_path: Path) -> None:
+    """Whatever a label holds, it comes back from the parser."""
+    board = Board(tmp_path)
+    odd = 'a"b\\c\nd'
+    board.count(board.base(OK._replace(route=odd)), 1, 1, 1)
+    (sample,) = scrape(tmp_path)["serinus_rows"].samples
+    assert sample.labels["http_route"] == odd
+
+
+def test_no_workers_are_no_error(tmp_path: Path) -> None:
+    """A page of zeros."""
+    found = scrape(tmp_path / "nothing")
+    assert value(found["serinus_workers"], "serinus_workers") == 0
+    assert found["http_server_request_duration_seconds"].samples == []
