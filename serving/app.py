@@ -34,6 +34,7 @@ from serinus.serving.request import is_request_id
 from serinus.serving.router import Router
 from serinus.serving.settings import Settings
 from serinus.serving.telemetry import Trace, Tracing
+from serinus.serving.transport import send_whole
 
 __all__ = ["App"]
 
@@ -153,27 +154,25 @@ class App:
     async def _respond(self, call: Call, endpoint: Endpoint, scope: Scope, send: Send, answer: Reply) -> None:
         status, content_type, body, error_type = answer
         choice, ids = call.choice, call.ids
-        headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)),
-                   (b"x-request-id", call.request_id.encode())]
+        head = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
+            content_type, len(body), call.request_id.encode())
         if choice is not None:
-            headers += choice.arm.headers
+            head += choice.arm.head
         if ids is not None:
-            headers.append((b"traceparent", ids.traceparent.encode()))
+            head += b"traceparent: %b\r\n" % ids.traceparent.encode()
         if status in _TRY_AGAIN:
-            headers.append((b"retry-after", b"1"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-        ended = time_ns()
-        self._count(call, endpoint, status, error_type, ended)
+            head += b"retry-after: 1\r\n"
+        self._count(call, endpoint, status, error_type)  # before the answer: whoever got one was counted
+        await send_whole(send, status, head, body)
         if ids is not None and ids.sampled and self._tracing.exporting:
             arm = choice.arm if choice is not None else None
             self._tracing.end(Trace(
                 ids, "POST", scope["path"], endpoint.route, scope["http_version"], status, error_type,
                 arm.name if arm else call.model, arm.version if arm else "", arm.role if arm else "",
                 choice.reason if choice else "", call.request_id, call.prediction, call.rows, call.started_ns,
-                call.parsed_ns, call.predict_started_ns, call.predict_ended_ns, ended))
+                call.parsed_ns, call.predict_started_ns, call.predict_ended_ns, time_ns()))
 
-    def _count(self, call: Call, endpoint: Endpoint, status: int, error_type: str, ended_ns: int) -> None:
+    def _count(self, call: Call, endpoint: Endpoint, status: int, error_type: str) -> None:
         choice, board = call.choice, self._board
         base = None
         if choice is None:
@@ -186,7 +185,7 @@ class App:
             if not error_type:
                 arm.series[endpoint.route] = base
         predicted = call.predict_ended_ns - call.predict_started_ns if call.predict_ended_ns else -1
-        board.count(base or 0, ended_ns - call.started_ns, call.rows, predicted)
+        board.count(base or 0, time_ns() - call.started_ns, call.rows, predicted)
 
     def _only_model(self) -> str:
         names = list(self._router.routes)
@@ -194,7 +193,7 @@ class App:
         if default is None and len(names) == 1:
             return names[0]
         if default in self._router.routes:
-            return default  # type: ignore[return-value]
+            return default
         if not names:
             raise ModelUnavailable("No model is served. Register one: `serinus models register NAME PATH`.")
         if default is not None:
@@ -296,7 +295,7 @@ class App:
 
 def _tensor(field: Any) -> dict[str, Any]:
     described = {"name": field.name, "datatype": field.datatype, "shape": list(field.shape)}
-    parameters = {}
+    parameters: dict[str, bool | str] = {}
     if field.optional:
         parameters["optional"] = True
     if field.labels:

@@ -336,7 +336,8 @@ def _read_series(data: bytes, number: int) -> Iterator[tuple[Labels, Series]]:
         if key:
             words = struct.unpack_from(f"<{_SERIES_WORDS}Q", data, offset + _KEY_BYTES)
             yield Labels(*orjson.loads(key)), Series(
-                *words[:_S_DURATION_BUCKETS], words[_S_DURATION_BUCKETS:_S_PREDICT_BUCKETS],
+                words[_S_DURATION_NS], words[_S_ROWS], words[_S_PREDICT_NS], words[_S_PREDICTS],
+                words[_S_DURATION_BUCKETS:_S_PREDICT_BUCKETS],
                 words[_S_PREDICT_BUCKETS:_S_PREDICT_BUCKETS + _BUCKETS])
 
 
@@ -361,7 +362,7 @@ def _totals(folder: Path) -> tuple[Counts, list[str]]:
         return ({}, {}), []
     if stored["format"] != FORMAT:
         raise BoardError(f"{folder / TOTALS} has format {stored['format']}, this program reads {FORMAT}: upgrade it")
-    series = {Labels(*labels): Series(*counts[:4], tuple(counts[4]), tuple(counts[5]))
+    series = {Labels(*labels): Series._make([*counts[:4], tuple(counts[4]), tuple(counts[5])])
               for labels, counts in stored["series"]}
     return (stored["counters"], series), stored["adopted"]
 

@@ -34,28 +34,28 @@ class ServerSettings(_Section):
     """Where the server listens and what it serves."""
 
     host: str = "127.0.0.1"
-    port: int = Field(3000, ge=0, le=65535)
-    workers: int = Field(2, ge=1, le=256)
+    port: int = Field(default=3000, ge=0, le=65535)
+    workers: int = Field(default=2, ge=1, le=256)
     models: tuple[str, ...] = ()
     """Tags (`name` or `name:version`); empty means everything registered."""
     default_model: str | None = None
     """What a bare `/predict` means when several models are served."""
-    linger_seconds: float = Field(0.0, ge=0)
+    linger_seconds: float = Field(default=0.0, ge=0)
     """From being no longer ready until new connections are refused: time for a load balancer to notice."""
-    drain_seconds: float = Field(10.0, ge=0)
+    drain_seconds: float = Field(default=10.0, ge=0)
     """For requests under way at a shutdown; then the processes are killed."""
 
 
 class LimitSettings(_Section):
     """What one request, and all of them together, may ask for."""
 
-    body_bytes: int = Field(16 * 1024 * 1024, ge=1)
+    body_bytes: int = Field(default=16 * 1024 * 1024, ge=1)
     """Also after decompression."""
-    rows: int = Field(10_000, ge=1)
-    concurrency: int = Field(256, ge=1)
+    rows: int = Field(default=10_000, ge=1)
+    concurrency: int = Field(default=256, ge=1)
     """Requests under way in one worker; more are answered 429."""
-    deadline_seconds: float = Field(30.0, gt=0)
-    inline_seconds: float = Field(0.002, ge=0)
+    deadline_seconds: float = Field(default=30.0, gt=0)
+    inline_seconds: float = Field(default=0.002, ge=0)
     """A predict call expected to take longer runs in a thread."""
 
 
@@ -71,8 +71,8 @@ class LogSettings(_Section):
     enabled: bool = True
     on_error: Literal["refuse", "serve"] = "refuse"
     """When a record cannot be written: answer 503, or answer and count."""
-    segment_bytes: int = Field(64 * 1024 * 1024, ge=4096)
-    cap_bytes: int = Field(10 * 1000**3, ge=1)
+    segment_bytes: int = Field(default=64 * 1024 * 1024, ge=4096)
+    cap_bytes: int = Field(default=10 * 1000**3, ge=1)
     """The oldest segments are removed beyond this size."""
 
 
@@ -85,7 +85,7 @@ class TelemetrySettings(_Section):
 class ControlSettings(_Section):
     """Who may change what is served."""
 
-    token: str | None = Field(None, min_length=1)
+    token: str | None = Field(default=None, min_length=1)
     allowed_hosts: tuple[str, ...] = ()
     """`Host` values accepted besides loopback names and the bind address."""
 

@@ -44,6 +44,7 @@ class OnnxModel:
         self._run = getattr(session, "_sess", session).run
         self._session = session
         self._inputs = frozenset(field.name for field in _inputs(session))
+        self._required = {field.name for field in signature.inputs if not field.optional}
         self._outputs = [field.name for field in signature.outputs]
 
     def predict(
@@ -63,7 +64,8 @@ class OnnxModel:
         known = {name: array for name, array in inputs.items() if name in self._inputs}
         if len(known) < len(inputs):
             return self.predict(known, names)
-        if isinstance(error, ValueError) or type(error).__name__ == "InvalidArgument":
+        missing = not self._required <= inputs.keys()
+        if missing or isinstance(error, ValueError) or type(error).__name__ == "InvalidArgument":
             raise InvalidInput(f"ONNX Runtime refused the inputs: {one_line(error)}") from error
         raise error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ def read(folder: Path) -> Iterator[PredictionRecord]:
         yield from read_segment(segment)
 
 
-def read_segment(segment: Path) -> Iterator[PredictionRecord]:
+def read_segment(segment: Path) -> Generator[PredictionRecord, None, SegmentEnd]:
     """The records of one segment; the generator's return value is its `SegmentEnd`.
 
     Raises `FrameError` when the file is no segment of a known format.

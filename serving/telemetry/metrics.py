@@ -31,8 +31,8 @@ def _samples(name: str, counters: dict[str, int], series: dict[Labels, Series],
         for labels, counts in sorted(series.items()):
             yield from _histogram(name, _http_labels(labels), counts.duration_buckets, counts.duration_ns)
     elif name == "serinus_predict_duration_seconds":
-        for labels, buckets, total in _by_version(series):
-            yield from _histogram(name, labels, buckets, total)
+        for version, buckets, total in _by_version(series):
+            yield from _histogram(name, version, buckets, total)
     elif name == "serinus_rows_total":
         for labels, counts in sorted(series.items()):
             if labels.model and labels.status == 200:

@@ -132,4 +132,5 @@ def request_body(parts: tuple[bytes, bytes], spans: Iterable[bytes]) -> bytes:
 
 def decode(body: bytes) -> ExportTraceServiceRequest:
     """The same as OpenTelemetry's own classes see it: for exporters that want a message, and for tests."""
-    return ExportTraceServiceRequest.FromString(body)
+    message: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
+    return message

@@ -150,7 +150,8 @@ def _is_always_on(sampler: Any) -> bool:
     # The SDK's default, asked of thousands of requests a second: the answer is then the parent's flag.
     if not isinstance(sampler, ParentBased):
         return False
-    return sampler.get_description() == ParentBased(ALWAYS_ON).get_description()
+    description = sampler.get_description()  # type: ignore[no-untyped-call]
+    return str(description) == ParentBased(ALWAYS_ON).get_description()  # type: ignore[no-untyped-call]
 
 
 def _exporter() -> Any | None:
@@ -292,12 +293,13 @@ class TraceEncoder:
         model: dict[str, str | int | float] = {}
         if done.model:
             model = {names.MODEL_NAME: done.model, names.MODEL_VERSION: done.version, names.ROLE: done.role}
-        attributes = {names.HTTP_METHOD: done.method, names.HTTP_ROUTE: done.route, names.URL_SCHEME: "http",
-                      names.HTTP_STATUS: done.status, names.PROTOCOL_VERSION: done.protocol_version} | model
+        attributes: dict[str, str | int | float] = {
+            names.HTTP_METHOD: done.method, names.HTTP_ROUTE: done.route, names.URL_SCHEME: "http",
+            names.HTTP_STATUS: done.status, names.PROTOCOL_VERSION: done.protocol_version, **model}
         if done.reason:
             attributes |= {names.FLAG_KEY: done.model, names.FLAG_VARIANT: done.version,
                            names.FLAG_REASON: done.reason, names.FLAG_PROVIDER: names.PROVIDER}
-        failed = {names.ERROR_TYPE: done.error_type} if done.error_type else {}
+        failed: dict[str, str | int | float] = {names.ERROR_TYPE: done.error_type} if done.error_type else {}
         server = SpanTemplate(f"{done.method} {done.route}", SERVER, attributes | failed, error=done.status >= 500)
         predict = None
         if done.model:
