@@ -17,7 +17,7 @@ from serinus.serving.errors import SerinusError
 from serinus.serving.files import write_atomically
 from serinus.serving.rollout.state import RolloutRecord
 
-__all__ = ["Snapshot", "read_snapshot", "write_snapshot"]
+__all__ = ["Snapshot", "is_behind", "read_snapshot", "write_snapshot"]
 
 FORMAT = 1
 
@@ -57,6 +57,11 @@ def read_snapshot(path: Path) -> Snapshot:
         raise SerinusError(f"{path} has format {stored.get('format')}, this program reads {FORMAT}: upgrade it.")
     records = {name: RolloutRecord.from_dict(record) for name, record in stored["records"].items()}
     return Snapshot(records, stored["confirmed_ns"], stored["boot"])
+
+
+def is_behind(records: Mapping[str, RolloutRecord], known: Mapping[str, RolloutRecord]) -> bool:
+    """Whether `records`, of a store that was lost or put back from a copy, lack something that workers `known`."""
+    return any(name not in records or records[name].generation < record.generation for name, record in known.items())
 
 
 def write_snapshot(path: Path, records: Mapping[str, RolloutRecord]) -> Snapshot:

@@ -8,7 +8,7 @@ import time
 from serinus.serving.home import Home
 from serinus.serving.rollout import controller
 from serinus.serving.rollout.errors import TransitionRefused
-from serinus.serving.snapshot import write_snapshot
+from serinus.serving.snapshot import is_behind, read_snapshot, write_snapshot
 from serinus.serving.steward.job import Shared
 from serinus.serving.store import Store
 from serinus.serving.veto import Veto, read_vetoes, remove_veto
@@ -31,8 +31,11 @@ class CarryVetoes:
 def carry(home: Home, store: Store, veto: Veto) -> None:
     """Make the store say what the veto says. Used by the command line too, where no server runs.
 
-    Raises `StoreError` when the store is out of reach; the veto then stands.
+    Raises `StoreError` when the store is out of reach; the veto then stands, as it does while the store knows less
+    than the workers.
     """
+    if is_behind(store.records(), read_snapshot(home.snapshot).records):
+        return
     try:
         controller.roll_back(store, veto.model, veto.actor, now=time.time(), reason=veto.reason, to=veto.to)
     except TransitionRefused as error:

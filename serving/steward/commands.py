@@ -27,6 +27,8 @@ def carry_out(shared: Shared, request: dict[str, Any]) -> dict[str, Any]:
     try:
         if read_vetoes(shared.home.vetoes).by_model.get(model) is not None:
             raise ControlRefused(f"A rollback of {model!r} is still being carried into the store. Try again.")
+        if shared.is_behind():
+            raise ControlRefused("The store has lost records, which are being restored. Try again.", "unavailable")
         outcome = perform(shared.store, shared.registry, model, request)
     except ControlRefused as error:
         return {"error": str(error), "kind": error.kind}

@@ -20,6 +20,8 @@ class FirstRecords:
 
     def run(self, shared: Shared) -> None:
         """See `Job.run`."""
+        if shared.is_behind():  # what looks new was there before
+            return
         for name, asked in served(shared.settings, shared.registry).items():
             versions = shared.registry.versions(name)
             if asked is not None and (name, asked) not in self._asked:

@@ -9,7 +9,7 @@ from typing import Protocol
 from serinus.models.registry import Registry
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.settings import Settings
-from serinus.serving.snapshot import write_snapshot
+from serinus.serving.snapshot import Snapshot, is_behind, read_snapshot, write_snapshot
 from serinus.serving.store import Lease, SqliteStore, Store
 
 __all__ = ["Job", "Shared"]
@@ -51,9 +51,16 @@ class Shared:
             store, self._store = self._store, None
             store.close()
 
-    def publish(self) -> None:
-        """Let the workers follow what the store says now."""
-        write_snapshot(self.home.snapshot, self.store.records())
+    def is_behind(self) -> bool:
+        """Whether the store knows less than the workers; nothing is decided on it until `restore_records` was there."""
+        return is_behind(self.store.records(), read_snapshot(self.home.snapshot).records)
+
+    def publish(self) -> Snapshot | None:
+        """Let the workers follow what the store says now; None when it knows less than they: they never go back."""
+        records = self.store.records()
+        if is_behind(records, read_snapshot(self.home.snapshot).records):
+            return None
+        return write_snapshot(self.home.snapshot, records)
 
 
 class Job(Protocol):

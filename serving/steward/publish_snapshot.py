@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serinus.serving.snapshot import NO_SNAPSHOT, read_snapshot, write_snapshot
+from serinus.serving.snapshot import NO_SNAPSHOT
 from serinus.serving.steward.job import Shared
 
 _CONFIRM_S = 1.0
@@ -22,7 +22,4 @@ class PublishSnapshot:
         records = shared.store.records()
         if records == self._last.records and self._last.age_s() < _CONFIRM_S:
             return
-        known = read_snapshot(shared.home.snapshot).records
-        if all(name in records and records[name].generation >= record.generation for name, record in known.items()):
-            self._last = write_snapshot(shared.home.snapshot, records)
-        # else `restore_records` puts the store right first: a snapshot never goes back
+        self._last = shared.publish() or self._last
