@@ -30,13 +30,13 @@ def command() -> None:
 @click.option("--model", help="Only this model.")
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True,
               help="At most so many predictions, the newest; 0: all.")
-@click.option("--prediction", metavar="ID", help="This one prediction.")
+@click.option("--prediction", metavar="ID", help="This one prediction; without its last number, all of its request.")
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, one object per prediction.")
 def show(model: str | None, limit: int, prediction: str | None, home: Path | None, as_json: bool) -> None:
     """Print predictions, the newest last."""
     folder = open_home(home).log
-    rows = [_one(folder, prediction)] if prediction is not None else _newest(folder, model, limit)
+    rows = _named(folder, prediction) if prediction is not None else _newest(folder, model, limit)
     if as_json:
         for row in rows:
             print_json_line(row)
@@ -74,23 +74,25 @@ def _records(folder: Path) -> Iterator[PredictionRecord]:
             click.echo(f"serinus: {segment} is passed over: {error}.", err=True)
 
 
-def _one(folder: Path, prediction: str) -> dict[str, Any]:
+def _named(folder: Path, prediction: str) -> list[dict[str, Any]]:
+    """One prediction, or those of a whole request: the Open Inference Protocol's answers carry the stem alone."""
     from serinus.serving.ids import parse_prediction_id
     from serinus.serving.prediction_log import find
     from serinus.serving.prediction_log.frame import FrameError
 
-    wanted = parse_prediction_id(prediction)
-    if wanted is None:
-        raise CommandError(f"{prediction!r} is no prediction id: wanted one that an answer carried in prediction_ids, "
-                           "such as 0190a6b2-….-0.")
+    one = parse_prediction_id(prediction)
+    stem = parse_prediction_id(f"{prediction}-0")
+    if one is None and stem is None:
+        raise CommandError(f"{prediction!r} is no prediction id: wanted one that an answer carried, such as "
+                           "0190a6b2-7c3e-7000-8000-000000000000-0.")
     try:
-        record = find(folder, prediction)
+        record = find(folder, prediction if one is not None else f"{prediction}-0")
     except (FrameError, OSError) as error:
         raise CommandError(f"The segment of prediction {prediction} cannot be read: {error}.") from None
     if record is None:
         raise CommandError(f"Prediction {prediction} is not in {folder}: it was answered by another home's server, or "
                            "its segment was removed when the log reached its size cap.")
-    return _row(record, wanted.row)
+    return [_row(record, number) for number in (range(record.rows) if one is None else [one.row])]
 
 
 def _row(record: PredictionRecord, number: int) -> dict[str, Any]:
