@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from serinus.serving.rollout import controller
 from serinus.serving.served_models import served
 from serinus.serving.steward.job import Shared
+
+_log = logging.getLogger("serinus.steward")
 
 
 class FirstRecords:
@@ -25,10 +28,20 @@ class FirstRecords:
         for name, asked in served(shared.settings, shared.registry).items():
             versions = shared.registry.versions(name)
             if asked is not None and (name, asked) not in self._asked:
-                self._set(shared, name, asked, "named when the server was started")
+                self._ask(shared, name, asked)
                 self._asked.add((name, asked))
             elif versions and shared.store.record(name) is None:
                 self._set(shared, name, versions[0], "first registered version")
+
+    def _ask(self, shared: Shared, name: str, asked: str) -> None:
+        """A newer version that a person named becomes stable. An older one does not: the command line of a restart
+        must not undo a promotion."""
+        record = shared.store.record(name)
+        if record is None or record.stable is None or int(asked) > int(record.stable):
+            self._set(shared, name, asked, "named when the server was started")
+        elif asked != record.stable:
+            _log.warning("%s:%s was named, but version %s is stable since; to go back: serinus rollback %s --to %s",
+                         name, asked, record.stable, name, asked)
 
     def _set(self, shared: Shared, name: str, version: str, reason: str) -> None:
         found = shared.registry.get(name, version)

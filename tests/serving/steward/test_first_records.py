@@ -63,6 +63,15 @@ def test_a_named_version_is_stable(tmp_path: Path) -> None:
     assert stable(host) == "1"
 
 
+def test_a_restart_does_not_undo_a_promotion(tmp_path: Path) -> None:
+    """The command line names the version of long ago; the one that became stable since stays."""
+    trained(tmp_path, "wine", 1.0, 2.0)
+    FirstRecords().run(shared(tmp_path, server={"models": ("wine:2",)}))
+    host = shared(tmp_path, server={"models": ("wine:1",)})
+    FirstRecords().run(host)
+    assert stable(host) == "2"
+
+
 def test_a_model_that_is_not_asked_for_has_no_record(tmp_path: Path) -> None:
     """Of several, only those that were named."""
     trained(tmp_path, "wine", 1.0)
