@@ -103,9 +103,12 @@ class RunFolder:
 
 def current_run_folder(home: Home) -> RunFolder:
     """The run folder that the parent handed over; under plain `bentoml serve`, one named after the supervisor."""
+    from serinus.serving.board import start_ticks
+
     given = os.environ.get("SERINUS_RUN")
     if given:
         return RunFolder(Path(given))
-    folder = RunFolder(home.run / f"server-{os.getppid()}")
-    folder.claim(os.getppid())
+    pid = os.getppid()  # in a container every server may have the same one: the start time tells them apart
+    folder = RunFolder(home.run / f"server-{pid}-{start_ticks(pid)}")
+    folder.claim(pid)
     return folder

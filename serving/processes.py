@@ -19,10 +19,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Have the kernel send SIGTERM when the process that started this one ends, however it ends."""
-    parent = os.getppid()
+    """Have the kernel send SIGTERM when the process that started this one ends, however it ends.
+
+    It may have ended before the call: `SERINUS_SPAWNER` says which process it was.
+    """
+    parent = int(os.environ.get("SERINUS_SPAWNER") or os.getppid())
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before the call
+    if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -32,13 +35,14 @@ def child_environment(run: RunFolder) -> dict[str, str]:
     path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != root]
     if (Path(root) / "serving").is_dir():  # a checkout or a Bento: last, or our `models/` would shadow a user's
         path.append(root)
-    return os.environ | {"SERINUS_RUN": str(run.path), "PYTHONPATH": os.pathsep.join(path)}
+    return os.environ | {"SERINUS_RUN": str(run.path), "SERINUS_SPAWNER": str(os.getpid()),
+                         "PYTHONPATH": os.pathsep.join(path)}
 
 
 def start_steward(run: RunFolder) -> subprocess.Popen[bytes]:
-    """Start the steward of this server; it ends with the process that called this."""
+    """Start the steward of this server; it ends with the process that called this, and Ctrl-C does not reach it."""
     return subprocess.Popen([sys.executable, "-m", "serinus.serving.steward"], env=child_environment(run),
-                            stdin=subprocess.DEVNULL)
+                            stdin=subprocess.DEVNULL, process_group=0)
 
 
 def ensure_steward(run: RunFolder) -> None:

@@ -85,7 +85,8 @@ class Server:
     @property
     def run_folder(self) -> RunFolder:
         """What the processes share."""
-        return RunFolder(self.home.run / f"server-{self.pid}")
+        found = [folder for folder in self.home.run.glob(f"server-{self.pid}*") if RunFolder(folder).is_alive()]
+        return RunFolder(found[0] if found else self.home.run / f"server-{self.pid}")
 
     def output(self) -> str:
         """All that was printed so far."""

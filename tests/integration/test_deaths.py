@@ -8,6 +8,8 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.integration.client import Crowd
 from tests.integration.conftest import Start
 from tests.integration.server import eventually
@@ -29,6 +31,18 @@ def test_the_death_of_the_parent_ends_everything(home: Path, start: Start) -> No
     again = start(home, port=server.port)
     with again.client() as client:
         assert client.post("/predict/credit", CREDIT_ROWS).status == 200
+
+
+@pytest.mark.parametrize("moment", [0.3, 0.7, 1.1, 1.6])
+@pytest.mark.parametrize("who", ["parent", "supervisor"])
+def test_a_death_while_it_starts_ends_everything(home: Path, start: Start, who: str, moment: float) -> None:
+    """A child whose parent is gone before it could ask the kernel for the news ends all the same."""
+    server = start(home, ready=False)
+    eventually(lambda: server.find("serinus.serving.supervisor"), 20)
+    time.sleep(moment)
+    os.kill(server.pid if who == "parent" else server.supervisor(), signal.SIGKILL)
+    server.wait()
+    server.assert_gone(timeout=8)
 
 
 def test_the_death_of_the_steward_is_mended(home: Path, start: Start) -> None:
