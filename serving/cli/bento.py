@@ -18,7 +18,10 @@ __all__ = ["command"]
 
 @click.group("bento")
 def command() -> None:
-    """Ship chosen versions as a Bento, BentoML's package of code and models."""
+    """Ship chosen versions as a Bento, BentoML's package of code and models.
+
+    Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+    """
 
 
 @command.command("build")
@@ -32,8 +35,6 @@ def build(tags: tuple[str, ...], code: Path | None, home: Path | None, as_json: 
 
     NAME without a VERSION means its stable version. Works without network. The Bento goes to BENTOML_HOME (default
     ~/bentoml); serve it anywhere with `bentoml serve TAG`, or make an image with `bentoml containerize TAG`.
-
-    Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
     """
     from serinus.models.bento import build as build_bento
 
@@ -54,5 +55,8 @@ def build(tags: tuple[str, ...], code: Path | None, home: Path | None, as_json: 
 
 def _version(home: Home, tag: str) -> ModelVersion:
     name, number = parse_tag(tag)
-    record = known_records(home).get(name) if number is None else None
-    return Registry(home.path).get(name, record.stable if record is not None else number)
+    registry = Registry(home.path)
+    if number is None:  # before any server ran, the first registered version counts as stable
+        record = known_records(home).get(name)
+        number = record.stable if record is not None else next(iter(registry.versions(name)), None)
+    return registry.get(name, number)

@@ -27,6 +27,8 @@ def command(what: tuple[str, ...], name: str | None, trust: tuple[str, ...], con
     """Serve models over HTTP until Ctrl-C.
 
     WHAT is a PATH (registered first) or NAME[:VERSION]; without it, everything registered is served.
+
+    Exit codes: 0 ended by a signal, 1 could not start, or the server ended by itself, 2 wrong usage.
     """
     from serinus.serving.parent import Parent
 
