@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serinus.serving.board import (
@@ -316,12 +316,14 @@ counts = st.tuples(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(counts, max_size=4))
 def test_a_sum_has_no_order(parts: list[Counts]) -> None:
     """Merging is commutative."""
     assert all(merge(order) == merge(parts) for order in permutations(parts))
 
 
+@settings(max_examples=40)
 @given(counts, counts, counts)
 def test_a_sum_has_no_brackets(a: Counts, b: Counts, c: Counts) -> None:
     """Merging is associative, and nothing is its zero."""
@@ -329,6 +331,7 @@ def test_a_sum_has_no_brackets(a: Counts, b: Counts, c: Counts) -> None:
     assert merge([a, ({}, {})]) == merge([a]) == a
 
 
+@settings(max_examples=40)
 @given(st.lists(counts, max_size=4))
 def test_a_sum_is_exact(parts: list[Counts]) -> None:
     """Beyond 64 bits too."""
