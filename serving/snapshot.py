@@ -14,10 +14,10 @@ from typing import NamedTuple
 import orjson
 
 from serinus.serving.errors import SerinusError
-from serinus.serving.files import write_atomically
+from serinus.serving.files import locked, write_atomically
 from serinus.serving.rollout.state import RolloutRecord
 
-__all__ = ["Snapshot", "is_behind", "read_snapshot", "write_snapshot"]
+__all__ = ["Snapshot", "boot_id", "is_behind", "publish_snapshot", "read_snapshot", "write_snapshot"]
 
 FORMAT = 1
 
@@ -62,6 +62,17 @@ def read_snapshot(path: Path) -> Snapshot:
 def is_behind(records: Mapping[str, RolloutRecord], known: Mapping[str, RolloutRecord]) -> bool:
     """Whether `records`, of a store that was lost or put back from a copy, lack something that workers `known`."""
     return any(name not in records or records[name].generation < record.generation for name, record in known.items())
+
+
+def publish_snapshot(path: Path, records: Mapping[str, RolloutRecord]) -> Snapshot | None:
+    """Replace the snapshot by `records`, unless they are behind it: then None, and nothing is written.
+
+    The lock lets several stewards, and the command line, publish on one host without taking each other back.
+    """
+    with locked(path.with_suffix(".lock")):
+        if is_behind(records, read_snapshot(path).records):
+            return None
+        return write_snapshot(path, records)
 
 
 def write_snapshot(path: Path, records: Mapping[str, RolloutRecord]) -> Snapshot:

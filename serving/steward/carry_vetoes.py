@@ -8,7 +8,7 @@ import time
 from serinus.serving.home import Home
 from serinus.serving.rollout import controller
 from serinus.serving.rollout.errors import TransitionRefused
-from serinus.serving.snapshot import is_behind, read_snapshot, write_snapshot
+from serinus.serving.snapshot import is_behind, publish_snapshot, read_snapshot
 from serinus.serving.steward.job import Shared
 from serinus.serving.store import Store
 from serinus.serving.veto import Veto, read_vetoes, remove_veto
@@ -43,5 +43,5 @@ def carry(home: Home, store: Store, veto: Veto) -> None:
         if record is None or record.stable != veto.stable:
             _log.error("The rollback of %s stands on this host, but the store refuses it: %s", veto.model, error)
             return
-    write_snapshot(home.snapshot, store.records())
-    remove_veto(home, veto)
+    if publish_snapshot(home.snapshot, store.records()) is not None:
+        remove_veto(home, veto)

@@ -9,7 +9,7 @@ from typing import Protocol
 from serinus.models.registry import Registry
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.settings import Settings
-from serinus.serving.snapshot import Snapshot, is_behind, read_snapshot, write_snapshot
+from serinus.serving.snapshot import Snapshot, is_behind, publish_snapshot, read_snapshot
 from serinus.serving.store import Lease, SqliteStore, Store
 
 __all__ = ["Job", "Shared"]
@@ -57,10 +57,7 @@ class Shared:
 
     def publish(self) -> Snapshot | None:
         """Let the workers follow what the store says now; None when it knows less than they: they never go back."""
-        records = self.store.records()
-        if is_behind(records, read_snapshot(self.home.snapshot).records):
-            return None
-        return write_snapshot(self.home.snapshot, records)
+        return publish_snapshot(self.home.snapshot, self.store.records())
 
 
 class Job(Protocol):

@@ -16,6 +16,8 @@ import pytest
 from serinus.models import register
 from serinus.serving.home import Home
 from serinus.serving.rollback import roll_back
+from serinus.serving.rollout import RolloutRecord
+from serinus.serving.snapshot import publish_snapshot, read_snapshot
 from tests.integration.client import Answer, Client, Crowd
 from tests.integration.conftest import Start
 from tests.integration.rollouts import candidate_loaded, command, record, start_rollout, wait_until_followed
@@ -182,6 +184,35 @@ def test_with_nothing_to_roll_back(home: Path, start: Start) -> None:
     assert answer.json()["detail"].endswith(".")
     assert command(server, "nobody", "rollback").status == 404
     _assert_only("1", server)
+
+
+def test_two_publishers_never_take_the_snapshot_back(tmp_path: Path) -> None:
+    """Stewards of two servers on one home publish what each read a moment ago: the workers never see an older one."""
+    path = tmp_path / "snapshot.json"
+    publish_snapshot(path, {"m": RolloutRecord("m", 1, stable="1")})
+    latest = [1]
+    seen: list[int] = []
+
+    def publish() -> None:
+        while latest[0] < 150:
+            known = latest[0]
+            time.sleep(0.001)  # what it read grows old before it is written
+            publish_snapshot(path, {"m": RolloutRecord("m", known, stable="1")})
+
+    def watch() -> None:
+        while latest[0] < 150:
+            seen.append(read_snapshot(path).generation)
+
+    threads = [threading.Thread(target=work) for work in (publish, publish, watch)]
+    for thread in threads:
+        thread.start()
+    while latest[0] < 150:
+        latest[0] += 1
+        publish_snapshot(path, {"m": RolloutRecord("m", latest[0], stable="1")})
+    for thread in threads:
+        thread.join()
+    assert seen == sorted(seen)
+    assert read_snapshot(path).generation == 150
 
 
 def _roll_back_under_load(server: Server, act: Callable[[], T]) -> T:
