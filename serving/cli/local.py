@@ -71,13 +71,15 @@ class LocalRollouts:
     def status(self, model: str) -> dict[str, Any]:
         """See `Rollouts`."""
         snapshot = read_snapshot(self._home.snapshot)
-        record = snapshot.records.get(model) or known_records(self._home).get(model)
+        published = snapshot.records.get(model)
+        record = published or known_records(self._home).get(model)
         if record is None:
             self._check_known(model)
             raise CommandError(f"Nothing is known of a rollout of {model!r} yet: serve it, or start one with "
                                f"`serinus rollout start {model}:VERSION`.")
         veto = read_vetoes(self._home.vetoes).by_model.get(model)
-        workers = [{"pid": board.pid, "ready": board.ready, "follows": board.generation >= snapshot.generation,
+        workers = [{"pid": board.pid, "ready": board.ready,
+                    "follows": published is not None and board.generation >= snapshot.generation,
                     "load_failures": board.counters.get("load_failures", 0)} for board in live_boards(self._home)]
         age = snapshot.age_s()
         return {"record": record.to_dict(), "veto": asdict(veto) if veto else None, "workers": workers,

@@ -1,0 +1,91 @@
+"""`serinus log show`: the newest predictions, one by id, as a table or JSON lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serinus.monitors.record import PredictionRecord
+from serinus.serving.home import Home
+from serinus.serving.ids import IdSource, prediction_id
+from serinus.serving.prediction_log import SegmentWriter
+
+_SECOND = 1_000_000_000
+
+
+@pytest.fixture
+def ids(home: Path) -> list[str]:
+    """Two workers' segments with five requests; the second request has two rows. Their prediction ids by time."""
+    given = []
+    sources = [IdSource(), IdSource()]
+    writers = [SegmentWriter(Home(home).log, source.writer, 1 << 20) for source in sources]
+    for number in range(5):
+        source, rows = sources[number % 2], 2 if number == 1 else 1
+        received = (1_700_000_000 + number) * _SECOND
+        uuid, _ = source.next(received)
+        writers[number % 2].append(PredictionRecord(
+            uuid, f"request-{number}", received, 1000, "iris" if number < 4 else "other", "1", "stable", rows,
+            {"x": np.arange(rows, dtype=np.float32) + np.float32(0.1), "word": np.array(["ø", None][:rows], object)},
+            {"y": np.full((rows, 2), np.nan)}, 0, number, 0), source.sequence - 1)
+        given += [prediction_id(uuid, row) for row in range(rows)]
+    for writer in writers:
+        writer.close()
+    return given
+
+
+def test_the_newest_come_last_over_all_workers(cli: Any, ids: list[str]) -> None:
+    """Segments are merged by time; a limit counts predictions."""
+    shown = [json.loads(line) for line in cli("log", "show", "--json").out.splitlines()]
+    assert [row["prediction_id"] for row in shown] == ids
+    few = [json.loads(line) for line in cli("log", "show", "--json", "--limit", 2).out.splitlines()]
+    assert [row["prediction_id"] for row in few] == ids[-2:]
+    assert len(cli("log", "show", "--json", "--limit", 0).out.splitlines()) == 6
+
+
+def test_a_line_is_one_prediction_with_its_values(cli: Any, ids: list[str]) -> None:
+    """Values are those of this row, in short digits; what is missing is null."""
+    row = json.loads(cli("log", "show", "--prediction", ids[2], "--json").out)
+    assert row == {"prediction_id": ids[2], "request_id": "request-1", "time": "2023-11-14T22:13:21.000000Z",
+                   "model": "iris", "version": "1", "role": "stable", "inputs": {"x": 1.1, "word": None},
+                   "outputs": {"y": [None, None]}, "trace_id": f"{1:032x}"}
+
+
+def test_a_request_is_shown_whole_by_its_stem(cli: Any, ids: list[str]) -> None:
+    """The Open Inference Protocol's answers carry the id without the row."""
+    lines = cli("log", "show", "--prediction", ids[1].removesuffix("-0"), "--json").out.splitlines()
+    assert [json.loads(line)["prediction_id"] for line in lines] == ids[1:3]
+
+
+def test_one_model_alone(cli: Any, ids: list[str]) -> None:
+    """The others are left out; a table for people."""
+    head, line = cli("log", "show", "--model", "other").out.splitlines()
+    assert head.split() == ["TIME", "MODEL", "ROLE", "PREDICTION", "OUTPUTS", "INPUTS"]
+    assert ids[-1] in line and "other:1" in line
+
+
+@pytest.mark.parametrize(("prediction", "sentence"), [
+    ("x", "'x' is no prediction id"),
+    ("0190a6b2-7c3e-7000-8000-000000000000-0", "is not in"),
+])
+def test_what_is_not_there_is_said(prediction: str, sentence: str, cli: Any, ids: list[str]) -> None:
+    """Exit code 1."""
+    said = cli("log", "show", "--prediction", prediction)
+    assert said.code == 1 and sentence in said.err
+
+
+def test_a_damaged_segment_hides_no_other(cli: Any, home: Path, ids: list[str]) -> None:
+    """It is named, and passed over."""
+    (Home(home).log / "000000000-0000000000.segment").write_bytes(b"no segment at all, but long enough to have a head")
+    said = cli("log", "show", "--json")
+    assert len(said.out.splitlines()) == 6
+    assert "000000000-0000000000.segment is passed over" in said.err
+
+
+def test_an_empty_log_says_so(cli: Any, home: Path) -> None:
+    """Nothing on standard output, so that a pipe gets nothing."""
+    said = cli("log", "show")
+    assert (said.code, said.out) == (0, "") and "No prediction is in" in said.err

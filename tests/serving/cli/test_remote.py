@@ -1,0 +1,111 @@
+"""Acting on a running server: what is sent, and what becomes of its answers."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from serinus.serving.rollout.state import RolloutRecord
+
+_RECORD = RolloutRecord.initial("iris", "1", 1.0).to_dict()
+
+
+class FakeServer:
+    """Answers what it is told to; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any, str | None]] = []
+        self.answers: dict[tuple[str, str], tuple[int, bytes]] = {}
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.asked.append((self.command, self.path, json.loads(body or b"null"),
+                                    self.headers.get("Authorization")))
+                status, answer = outer.answers.get((self.command, self.path), (404, b'{"detail": "No such thing."}'))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_POST = do_GET  # noqa: N815  (http.server's name)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def answer(self, method: str, path: str, document: Any, status: int = 200) -> None:
+        """From now on."""
+        self.answers[method, path] = status, json.dumps(document).encode()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    """A running server, named by the environment."""
+    fake = FakeServer()
+    threading.Thread(target=fake.server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("SERINUS_URL", fake.url)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # a proxy of the environment is not asked
+    fake.answer("GET", "/api/rollouts/iris", {"record": _RECORD, "veto": None, "workers": [
+        {"pid": 1, "ready": True, "follows": True}], "confirmed_seconds_ago": 0.1})
+    yield fake
+    fake.server.shutdown()
+    fake.server.server_close()
+
+
+def test_a_start_is_one_call_with_who_why_and_the_plan(cli: Any, server: FakeServer) -> None:
+    """And then the server is asked until its workers follow."""
+    server.answer("POST", "/api/rollouts/iris/start", {"record": _RECORD, "notice": None}, 202)
+    said = cli("rollout", "start", "iris:2", "--steps", "5", "--actor", "ci", "--reason", "try")
+    assert said.code == 0 and "1 of 1 workers follow after" in said.out
+    assert [asked[:3] for asked in server.asked if asked[0] == "POST"] == [
+        ("POST", "/api/rollouts/iris/start",
+         {"version": "2", "steps": "5", "force": False, "actor": "ci", "reason": "try"})]
+
+
+def test_the_token_comes_from_the_environment(cli: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands on no command line."""
+    monkeypatch.setenv("SERINUS_CONTROL_TOKEN", "secret")
+    cli("rollout", "status", "iris")
+    assert server.asked[-1][3] == "Bearer secret"
+
+
+def test_a_rollback_prints_what_the_server_says(cli: Any, server: FakeServer) -> None:
+    """Its exit code too."""
+    server.answer("POST", "/api/rollouts/iris/rollback", {
+        "model": "iris", "stable": "1", "version": "2", "complete": False,
+        "workers": [{"pid": 7, "seconds": 0.0123}, {"pid": 8, "seconds": None}]})
+    said = cli("rollback", "iris")
+    assert said.code == 3
+    assert said.out.splitlines()[:2] == ["iris: version 1 answers again in 1 of 2 workers after 12 ms.",
+                                         "  Process 7 obeyed after 12 ms."]
+
+
+def test_a_refusal_is_the_servers_own_sentence(cli: Any, server: FakeServer) -> None:
+    """Problem details become one sentence and exit code 1."""
+    server.answer("POST", "/api/rollouts/iris/promote", {"detail": "Cannot promote now."}, 409)
+    said = cli("rollout", "promote", "iris")
+    assert (said.code, said.out, said.err) == (1, "", "serinus: Cannot promote now.\n")
+
+
+def test_another_kind_of_server_is_recognised(cli: Any, server: FakeServer) -> None:
+    """An answer that is no JSON of ours is not shown as it came."""
+    server.answers["GET", "/api/rollouts/iris"] = 502, b"<html>"
+    assert "answered 502" in cli("rollout", "status", "iris").err
+
+
+@pytest.mark.parametrize(("url", "sentence"), [
+    ("http://127.0.0.1:1", "cannot be asked"), ("127.0.0.1:3000", "expected http://HOST:PORT"),
+])
+def test_a_server_that_is_not_there(url: str, sentence: str, cli: Any) -> None:
+    """One sentence, exit code 1."""
+    said = cli("rollout", "status", "iris", "--url", url)
+    assert said.code == 1 and sentence in said.err
