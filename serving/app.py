@@ -166,9 +166,10 @@ class App:
         await send_whole(send, status, head, body)
         if ids is not None and ids.sampled and self._tracing.exporting:
             arm = choice.arm if choice is not None else None
+            model = call.model if call.model in self._router.routes else ""  # an address may name anything
             self._tracing.end(Trace(
                 ids, "POST", scope["path"], endpoint.route, scope["http_version"], status, error_type,
-                arm.name if arm else call.model, arm.version if arm else "", arm.role if arm else "",
+                arm.name if arm else model, arm.version if arm else "", arm.role if arm else "",
                 choice.reason if choice else "", call.request_id, call.prediction, call.rows, call.started_ns,
                 call.parsed_ns, call.predict_started_ns, call.predict_ended_ns, time_ns()))
 
@@ -213,6 +214,9 @@ class App:
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
+        if method == "POST" and (endpoint := self._unserved(path)) is not None:
+            await self._infer(endpoint, scope, receive, send)
+            return
         if self._inner is not None and path != "/" and not path.startswith(_PREFIXES):
             await self._inner(scope, receive, send)
             return
@@ -232,7 +236,7 @@ class App:
         parts = tuple(path.strip("/").split("/"))
         if method not in ("GET", "HEAD"):
             allowed = path in self._endpoints
-            return self._no_such(path, method) if not allowed else (405, {"error": f"{path} takes POST."})
+            return _no_such(path, method) if not allowed else (405, {"error": f"{path} takes POST."})
         match parts:
             case ("",):
                 return 200, {"status": "alive"}
@@ -247,7 +251,7 @@ class App:
                 return self._model(model, rest, path, method)
         if path in self._endpoints:
             return 405, {"error": f"{path} takes POST, got {method}."}
-        return self._no_such(path, method)
+        return _no_such(path, method)
 
     def readiness(self) -> tuple[bool, str]:
         """Whether requests can be answered, and else why not."""
@@ -268,7 +272,7 @@ class App:
             case ["versions", version, "ready"]:
                 question = "ready"
             case _:
-                return self._no_such(path, method)
+                return _no_such(path, method)
         try:
             arm = self._router.choose(model, version, None if version else "").arm
         except RequestError as error:
@@ -282,15 +286,24 @@ class App:
                      "inputs": [_tensor(field) for field in shown.signature.inputs],
                      "outputs": [_tensor(field) for field in shown.signature.outputs]}
 
-    def _no_such(self, path: str, method: str) -> tuple[int, Any]:
+    def _unserved(self, path: str) -> Endpoint | None:
+        """What an address of inference means whose model or version is not served: it is answered, counted and
+        traced like any other, as not found."""
+        infer, rows = self._protocols
         match path.strip("/").split("/"):
-            case ["v2", "models", model, *rest] | ["predict", model, *rest]:
-                version = rest[1] if len(rest) > 1 and rest[0] == "versions" else None
-                try:
-                    self._router.choose(model, version, None)
-                except RequestError as error:
-                    return (404 if isinstance(error, NotServed) else 503), {"error": str(error)}
-        return 404, {"error": f"There is no {method} {path} here; see GET /v2 and GET /api/models."}
+            case ["v2", "models", model, "infer"]:
+                return Endpoint(infer, "/v2/models/{model}/infer", model, None)
+            case ["v2", "models", model, "versions", version, "infer"]:
+                return Endpoint(infer, "/v2/models/{model}/versions/{version}/infer", model, version)
+            case ["predict", model]:
+                return Endpoint(rows, "/predict/{model}", model, None)
+            case ["predict", model, "versions", version]:
+                return Endpoint(rows, "/predict/{model}/versions/{version}", model, version)
+        return None
+
+
+def _no_such(path: str, method: str) -> tuple[int, Any]:
+    return 404, {"error": f"There is no {method} {path} here; see GET /v2 and GET /api/models."}
 
 
 def _tensor(field: Any) -> dict[str, Any]:

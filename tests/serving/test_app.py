@@ -240,10 +240,20 @@ def test_without_a_model_there_is_no_service(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_here_is_404_and_says_what_is(line: Line, method: str, path: str, sentence: str) -> None:
-    """For models and versions the names that are served."""
+    """For models and versions the names that are served, in the protocol's own form."""
     answer = line.call(method, path, TENSORS)
     assert answer.status == 404
-    assert answer.json["error"].startswith(sentence)
+    said = answer.json["detail"] if path.startswith("/predict/") else answer.json["error"]
+    assert said.startswith(sentence)
+
+
+def test_what_is_not_served_is_counted(line: Line) -> None:
+    """Under its route, with no label from the address: a scanner makes no new series."""
+    for name in ("a", "b", "c"):
+        assert line.call("POST", f"/v2/models/{name}/infer", TENSORS).status == 404
+    _, series = line.counts()
+    labels = Labels("", "", "", "/v2/models/{model}/infer", "POST", 404, "not_found")
+    assert {found: counts.requests for found, counts in series.items()} == {labels: 3}
 
 
 @pytest.mark.parametrize(
