@@ -16,8 +16,8 @@ from serinus.models import Registry, default_home, register
 
 def main() -> None:
     if find_spec("skl2onnx") is None:
-        sys.exit("This example needs skl2onnx, which turns scikit-learn models into ONNX graphs: install it, or Serinus "
-                 "with its `dev` extra.")
+        sys.exit("This example needs skl2onnx, which turns scikit-learn models into ONNX graphs: install it, or "
+                 "Serinus with its `dev` extra.")
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 

@@ -1,4 +1,4 @@
-"""The documentation is true: the quick start is run as it stands, and every setting, command and metric is described."""
+"""The documentation is true: the quick start runs as it stands; every setting, command and metric is described."""
 
 from __future__ import annotations
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,7 +133,8 @@ def test_a_bento_holds_the_chosen_versions_and_serves_them(home: Path, bentos: P
     """Exactly the chosen versions, read-only; the newest other one is not in it. All processes end afterwards."""
     built = _build(home, "credit:1", "iris")
     bundle = Path(built["path"]) / "src" / "bundle"
-    assert sorted(str(path.relative_to(bundle / "models")) for path in bundle.glob("models/*/*")) == ["credit/1", "iris/1"]
+    held = sorted(path.relative_to(bundle / "models").as_posix() for path in bundle.glob("models/*/*"))
+    assert held == ["credit/1", "iris/1"]
     assert [path for path in bundle.rglob("*") if path.is_file() and path.stat().st_mode & 0o222] == []
     assert list(built["versions"]) == ["credit:1", "iris:1"]
     fresh = tmp_path / "fresh"
@@ -163,12 +166,37 @@ def test_plain_bentoml_build_works_in_the_checkout(home: Path, bentos: Path, tmp
         eventually(lambda: not server.processes(), 15.0, lambda: str(server.processes()))
 
 
+def test_an_installed_serinus_builds_the_same_bento(home: Path, bentos: Path, tmp_path: Path) -> None:
+    """In a wheel the parts lie inside the package and there is no pyproject.toml: what it needs is in its metadata."""
+    site = tmp_path / "site"
+    shutil.copytree(CHECKOUT / "serinus", site / "serinus", ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("models", "monitors", "serving"):
+        shutil.copytree(CHECKOUT / part, site / "serinus" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    needs = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    (site / "serinus-0.1.0.dist-info").mkdir()
+    (site / "serinus-0.1.0.dist-info" / "METADATA").write_text("\n".join(
+        ["Metadata-Version: 2.1", "Name: serinus", "Version: 0.1.0", *(f"Requires-Dist: {need}" for need in needs),
+         'Requires-Dist: ruff; extra == "dev"']))
+    done = subprocess.run([sys.executable, "-m", "serinus", "bento", "build", "iris:1", "--home", str(home), "--json"],
+                          cwd=tmp_path, env={**os.environ, **OFFLINE, "PYTHONPATH": str(site)}, text=True,
+                          capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    installed, checkout = Path(json.loads(done.stdout)["path"]), Path(_build(home, "iris:1")["path"])
+    assert _files(installed / "src") == _files(checkout / "src")
+    assert (installed / "env" / "python" / "requirements.txt").read_text() == (
+        checkout / "env" / "python" / "requirements.txt").read_text()
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_changed_artifact_is_not_built_in(home: Path, bentos: Path) -> None:
     """Pinned by digest: files that are not those registered are refused, in one sentence."""
     artifact = next((home / "models" / "iris" / "1" / "artifact").iterdir())
     artifact.chmod(0o644)
     artifact.write_bytes(artifact.read_bytes() + b" ")
-    with pytest.raises(AssertionError, match="The files of iris:1 in .* changed after registration"):
+    with pytest.raises(AssertionError, match=r"The files of iris:1 in .* changed after registration"):
         _build(home, "iris:1")
 
 

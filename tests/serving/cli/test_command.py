@@ -25,7 +25,8 @@ def test_an_unknown_setting_is_a_sentence(cli: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SERINUS_SERVER_PROT", "1")
     said = cli("models", "list")
     assert said.code == 1
-    assert said.err == "serinus: Unknown setting 'server.prot' (from SERINUS_SERVER_PROT). Did you mean 'server.port'?\n"
+    assert said.err == ("serinus: Unknown setting 'server.prot' (from SERINUS_SERVER_PROT). "
+                        "Did you mean 'server.port'?\n")
 
 
 def test_a_named_home_needs_no_settings(cli: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

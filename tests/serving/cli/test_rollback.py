@@ -10,7 +10,6 @@ import pytest
 
 from serinus.serving.home import Home
 from serinus.serving.veto import read_vetoes
-
 from tests.serving.cli.conftest import FakeWorker
 
 

@@ -13,7 +13,6 @@ import pytest
 from serinus.serving.home import Home
 from serinus.serving.snapshot import read_snapshot, write_snapshot
 from serinus.serving.store import SqliteStore
-
 from tests.serving.cli.conftest import FakeWorker
 
 pytestmark = pytest.mark.usefixtures("home")
