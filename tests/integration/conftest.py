@@ -25,32 +25,30 @@ def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(scope="module")
-def module_home(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registered home for the tests of one module."""
-    return _copy(filled_home, tmp_path_factory.mktemp("module"))
-
-
 @pytest.fixture
 def home(filled_home: Path, tmp_path: Path) -> Path:
     """A registered home for one test alone."""
     return _copy(filled_home, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def server(module_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A ready server that the tests of a module share."""
-    with Server(module_home, tmp_path_factory.mktemp("server")) as running:
+@pytest.fixture(scope="session")
+def server(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A ready server for tests that leave it as it was: no rollout of theirs is left running."""
+    folder = tmp_path_factory.mktemp("server")
+    with Server(_copy(filled_home, folder), folder) as running:
         yield running
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a server and wait until it is ready: `start(home, flags=…, environ=…)`. All are gone at the end."""
+    """Start a server and wait until it is ready: `start(home, flags=…, environ=…)`. All are gone at the end.
+
+    They are killed: how a server ends by itself is tested where it is the question.
+    """
     with ExitStack() as stack:
         def started(home: Path, *, ready: bool = True, **given: Any) -> Server:
             running = Server(home, tmp_path, **given)
-            stack.callback(running.end)
+            stack.callback(running.kill_everything)
             running.launch()
             if ready:
                 running.wait_until_ready()

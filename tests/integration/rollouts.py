@@ -24,8 +24,8 @@ def record(server: Server, model: str) -> dict[str, Any]:
 
 
 def start_rollout(server: Server, model: str, version: str, steps: str) -> dict[str, Any]:
-    """Start a rollout and wait until every worker has the candidate loaded and gives it its weight."""
-    answer = command(server, model, "start", version=version, steps=steps, actor="tester")
+    """Start a rollout, of a version that was rolled back before too, and wait until every worker follows."""
+    answer = command(server, model, "start", version=version, steps=steps, actor="tester", force=True)
     assert answer.status == 202, answer.body
     wait_until_followed(server, model)
     return record(server, model)

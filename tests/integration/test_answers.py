@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from serinus.models import Registry, Trust, load
+from serinus.serving.router import Loaded, Router, Target
 from tests.integration.server import Server
 from tests.integration.zoo import CREDIT_INFER, CREDIT_ROWS, IRIS_INFER, IRIS_ROWS
 
@@ -38,3 +43,22 @@ def test_a_bare_predict_with_two_models_names_them(server: Server) -> None:
         answer = client.post("/predict", CREDIT_ROWS)
     assert answer.status == 400
     assert "credit, iris" in answer.json()["detail"]
+
+
+def test_an_admitted_request_may_use_a_version_that_was_let_go(filled_home: Path) -> None:
+    """A rollback lets the candidate go while requests for it still wait for a thread: it answers, then it is freed."""
+    registry, trust = Registry(filled_home), Trust(filled_home)
+    router = Router(lambda name, version: Loaded(load(registry.get(name, version), trust=trust), "onnx", {}))
+    both = Target("1", "2", 10_000, "salt", ())
+    for version in router.missing(both, "iris"):
+        router.load("iris", version)
+    router.flip("iris", both)
+    admitted = router.choose("iris", None, "anybody").arm
+    router.flip("iris", Target("1", None, 0, "salt", ()))
+    router.forget("iris", {"1"})
+    assert admitted.version == "2"
+    assert admitted.model.predict({"petals": np.zeros((1, 4), np.float32)}, None)["label"].shape == (1,)
+    freed = weakref.ref(admitted.model)
+    del admitted
+    gc.collect()
+    assert freed() is None

@@ -12,21 +12,18 @@ from pathlib import Path
 
 import bentoml
 import pytest
+from bentoml.exceptions import BentoMLException
 
 from serinus.serving.board import start_ticks
-from tests.integration.conftest import Start
 from tests.integration.server import Server, eventually
 from tests.integration.zoo import CREDIT_ROWS
 
 
-def test_bentomls_client_predicts(home: Path, start: Start) -> None:
-    """`bentoml.SyncHTTPClient(url).predict(rows=[…])` finds its schema and gets our answer."""
-    server = start(home, flags=["credit"])
-    with bentoml.SyncHTTPClient(f"http://127.0.0.1:{server.port}") as client:
-        answer = client.predict(rows=CREDIT_ROWS["rows"])
-    assert answer["model"] == "credit"
-    assert answer["predictions"][0]["predict"] in ("yes", "no")
-    assert len(answer["prediction_ids"]) == 1
+def test_bentomls_client_predicts(server: Server) -> None:
+    """`bentoml.SyncHTTPClient(url).predict(rows=[…])` finds its schema; with several models the error names them."""
+    with (bentoml.SyncHTTPClient(f"http://127.0.0.1:{server.port}") as client,
+          pytest.raises(BentoMLException, match="credit, iris")):
+        client.predict(rows=CREDIT_ROWS["rows"])
 
 
 def test_bentomls_paths_are_still_bentomls(server: Server) -> None:
@@ -71,17 +68,24 @@ def _plain_server(home: Path, tmp_path: Path) -> Server:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environ = {"SERINUS_HOME": str(home), "BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "true"}
+    environ = {"SERINUS_HOME": str(home), "SERINUS_SERVER_DEFAULT_MODEL": "credit",
+               "BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "true"}
     command = [sys.executable, "-m", "bentoml", "serve", "serinus.bento:service", "--host", "127.0.0.1", "--port",
                str(port), "--working-dir", str(tmp_path)]
     return Server(home, tmp_path, environ=environ, command=command, port=port)
 
 
 def test_plain_bentoml_serve_has_one_steward(plain: Server) -> None:
-    """A worker starts the steward; there is one, control calls and metrics work, and it ends with the server."""
+    """A worker starts the steward; there is one, control calls and metrics work, and it ends with the server.
+
+    Its run folder bears the start time, so that "draining", say, is not taken over by the next one with the same pid.
+    """
     assert len(plain.find("serinus.serving.steward")) == 1
+    assert [plain.run_folder.path] == list(plain.home.run.glob("server-*"))
+    assert plain.run_folder.path.name == f"server-{plain.pid}-{start_ticks(plain.pid)}"
+    with bentoml.SyncHTTPClient(f"http://127.0.0.1:{plain.port}") as bentomls:
+        _assert_answers(bentomls)
     with plain.client() as client:
-        assert client.post("/predict/credit", CREDIT_ROWS).status == 200
         assert client.post("/api/rollouts/credit/start", {"version": "2", "steps": "50"}).status == 202
         eventually(lambda: client.get("/v2/models/credit/versions/2/ready").status == 200)
         assert client.post("/api/rollouts/credit/rollback", {}).json()["complete"]
@@ -104,7 +108,9 @@ def test_the_steward_is_replaced_when_its_worker_dies(plain: Server) -> None:
         eventually(lambda: client.post("/api/rollouts/credit/pause", {}).status == 409, 5)
 
 
-def test_a_run_folder_is_of_one_life(plain: Server) -> None:
-    """What a server left behind, "draining" say, is not taken for its own by the next one with the same pid."""
-    assert [plain.run_folder.path] == list(plain.home.run.glob("server-*"))
-    assert plain.run_folder.path.name == f"server-{plain.pid}-{start_ticks(plain.pid)}"
+def _assert_answers(client: bentoml.SyncHTTPClient) -> None:
+    """BentoML's own client gets our answer."""
+    answer = client.predict(rows=CREDIT_ROWS["rows"])
+    assert answer["model"] == "credit"
+    assert answer["predictions"][0]["predict"] in ("yes", "no")
+    assert len(answer["prediction_ids"]) == 1

@@ -33,8 +33,10 @@ def test_the_death_of_the_parent_ends_everything(home: Path, start: Start) -> No
         assert client.post("/predict/credit", CREDIT_ROWS).status == 200
 
 
-@pytest.mark.parametrize("moment", [0.3, 0.7, 1.1, 1.6])
-@pytest.mark.parametrize("who", ["parent", "supervisor"])
+@pytest.mark.parametrize(("who", "moment"), [
+    ("parent", 0.3), ("supervisor", 1.6),
+    *(pytest.param(who, tenths / 10, marks=pytest.mark.slow) for who in ("parent", "supervisor")
+      for tenths in range(30))])
 def test_a_death_while_it_starts_ends_everything(home: Path, start: Start, who: str, moment: float) -> None:
     """A child whose parent is gone before it could ask the kernel for the news ends all the same."""
     server = start(home, ready=False)

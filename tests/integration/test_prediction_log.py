@@ -34,9 +34,9 @@ def test_no_answer_is_missing_from_the_log(home: Path, start: Start, kills: int)
     seed = 20_261_121
     picks = random.Random(seed)
     respawns = []
-    with Crowd([server.client(5) for _ in range(6)], _ask, pause=0.004) as crowd:
+    with Crowd([server.client(5) for _ in range(6)], _ask, pause=0.02) as crowd:
         for _ in range(kills):
-            crowd.wait_for(100)
+            crowd.wait_for(50)
             victim = picks.choice(sorted(server.ready_workers()))
             respawns.append(_kill_and_time_respawn(server, victim))
             eventually(lambda: len(server.ready_workers()) == 2, 30)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,13 +18,12 @@ import pytest
 
 from serinus.models import register
 from serinus.serving.home import Home
-from serinus.serving.rollback import roll_back
 from serinus.serving.rollout import RolloutRecord
 from serinus.serving.snapshot import publish_snapshot, read_snapshot
 from tests.integration.client import Answer, Client, Crowd
 from tests.integration.conftest import Start
 from tests.integration.rollouts import candidate_loaded, command, record, start_rollout, wait_until_followed
-from tests.integration.server import Server, eventually
+from tests.integration.server import CHECKOUT, Server, eventually
 from tests.integration.zoo import CREDIT_INFER, CREDIT_ROWS
 
 LIMIT_S = 0.1
@@ -67,23 +69,51 @@ def running(home: Path, start: Start) -> Server:
     return server
 
 
-def test_by_http(running: Server) -> None:
+@pytest.fixture(scope="module")
+def lasting(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that outlives its rollbacks."""
+    folder = tmp_path_factory.mktemp("rollback")
+    with Server(shutil.copytree(filled_home, folder / "home"), folder) as server:
+        yield server
+
+
+@pytest.fixture
+def trying(lasting: Server) -> Server:
+    """The lasting server, which gives half of the traffic to `credit` 2 once more."""
+    start_rollout(lasting, "credit", "2", "50")
+    return lasting
+
+
+def test_by_http(trying: Server) -> None:
     """POST …/rollback: from the veto on, nothing admitted 100 ms later gets the candidate, in either worker."""
-    answer = _roll_back_under_load(running, lambda: command(running, "credit", "rollback", reason="test"))
+    answer = _roll_back_under_load(trying, lambda: command(trying, "credit", "rollback", reason="test"))
     document = answer.json()
     assert (answer.status, document["stable"], document["complete"]) == (200, "1", True)
-    assert len(document["workers"]) == 2
+    assert {worker["pid"] for worker in document["workers"]} == trying.ready_workers()
     assert all(worker["seconds"] <= LIMIT_S for worker in document["workers"])
-    eventually(lambda: record(running, "credit")["phase"] == "rolled_back", 5)
+    eventually(lambda: record(trying, "credit")["phase"] == "rolled_back", 5)
 
 
-def test_by_python(running: Server) -> None:
-    """The function beneath the command line does the same from another process, and waits for both workers."""
-    done = _roll_back_under_load(running, lambda: roll_back(running.home, "credit", actor="tester", reason="test"))
-    assert done.complete
-    assert {worker.pid for worker in done.workers} == running.ready_workers()
-    assert all(worker.seconds is not None and worker.seconds <= LIMIT_S for worker in done.workers)
-    eventually(lambda: record(running, "credit")["phase"] == "rolled_back", 5)
+def test_by_command(trying: Server) -> None:
+    """`serinus rollback` does the same from a process of its own, and waits for both workers."""
+    done = json.loads(_roll_back_under_load(trying, lambda: _run_command(trying, "rollback", "credit", "--json")))
+    assert done["complete"]
+    assert {worker["pid"] for worker in done["workers"]} == trying.ready_workers()
+    assert all(worker["seconds"] <= LIMIT_S for worker in done["workers"])
+    eventually(lambda: record(trying, "credit")["phase"] == "rolled_back", 5)
+
+
+def test_without_a_steward(trying: Server) -> None:
+    """The steward was killed just before: the workers obey the veto within 100 ms all the same."""
+    steward = trying.steward()
+
+    def kill_and_roll_back() -> Answer:
+        os.kill(steward, signal.SIGKILL)
+        return command(trying, "credit", "rollback")
+
+    assert _roll_back_under_load(trying, kill_and_roll_back).json()["complete"]
+    eventually(lambda: record(trying, "credit")["phase"] == "rolled_back", 10)
+    _assert_only("1", trying)
 
 
 def test_with_the_store_deleted(running: Server, start: Start) -> None:
@@ -131,17 +161,6 @@ def test_survives_a_kill_right_after(running: Server, start: Start) -> None:
     _assert_only("1", again)
 
 
-def test_without_a_steward(running: Server) -> None:
-    """The steward was killed just before: the workers obey the veto within 100 ms all the same."""
-    def kill_and_roll_back() -> Answer:
-        os.kill(running.steward(), signal.SIGKILL)
-        return command(running, "credit", "rollback")
-
-    assert _roll_back_under_load(running, kill_and_roll_back).json()["complete"]
-    eventually(lambda: record(running, "credit")["phase"] == "rolled_back", 10)
-    _assert_only("1", running)
-
-
 def test_after_a_promotion(running: Server, start: Start) -> None:
     """Inside the window the previous version is back at once, and it is still there after a restart."""
     assert command(running, "credit", "promote", force=True, actor="tester").status == 202
@@ -161,29 +180,29 @@ def test_while_another_model_is_being_loaded(home: Path, start: Start, user_code
     from patience import Heavy
 
     register(Heavy().fit([[0.0]]), "heavy", home=home)
-    register(Heavy(3.0).fit([[0.0]]), "heavy", home=home)
+    register(Heavy(2.0).fit([[0.0]]), "heavy", home=home)
     server = start(home)
     start_rollout(server, "credit", "2", "50")
 
     def load_and_roll_back() -> Answer:
         assert command(server, "heavy", "start", version="2", steps="50").status == 202
         time.sleep(0.3)  # both workers have begun to load it
-        return command(server, "credit", "rollback")
+        answer = command(server, "credit", "rollback")
+        with server.client() as client:
+            assert not candidate_loaded(client, "heavy", "2")
+        return answer
 
     assert _roll_back_under_load(server, load_and_roll_back).json()["complete"]
     with server.client() as client:
-        assert not candidate_loaded(client, "heavy", "2")
         eventually(lambda: candidate_loaded(client, "heavy", "2"), 10)
 
 
-def test_with_nothing_to_roll_back(home: Path, start: Start) -> None:
+def test_with_nothing_to_roll_back(lasting: Server) -> None:
     """Without a rollout or a previous version the answer is 409 and one sentence, and nothing changes."""
-    server = start(home)
-    answer = command(server, "credit", "rollback")
+    answer = command(lasting, "iris", "rollback")
     assert answer.status == 409
     assert answer.json()["detail"].endswith(".")
-    assert command(server, "nobody", "rollback").status == 404
-    _assert_only("1", server)
+    assert command(lasting, "nobody", "rollback").status == 404
 
 
 def test_two_publishers_never_take_the_snapshot_back(tmp_path: Path) -> None:
@@ -238,6 +257,13 @@ def _roll_back_under_load(server: Server, act: Callable[[], T]) -> T:
     assert all(seconds is not None and seconds <= LIMIT_S for seconds in latest.values())
     assert all(number >= 50 for number in after.values())
     return result
+
+
+def _run_command(server: Server, *arguments: str) -> str:
+    """What a `serinus` command on the server's home prints."""
+    done = subprocess.run([sys.executable, "-m", "serinus", *arguments, "--home", str(server.home.path)], check=True,
+                          capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
+    return done.stdout
 
 
 def _ask(client: Client, number: int) -> Answer:

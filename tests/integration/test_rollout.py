@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,31 +20,31 @@ MODEL = "iris"
 KEYS = [f"customer-{number}" for number in range(2000)]
 
 
-@pytest.fixture
-def running(home: Path, start: Start) -> Server:
-    """A server in the first step of a rollout of `iris` 2: 10 % of the traffic."""
-    server = start(home)
-    assert start_rollout(server, MODEL, "2", "10,30")["weight"] == 1000
-    return server
+@pytest.fixture(scope="module")
+def shared(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server in a rollout of `iris` 2 that begins at 10 % of the traffic, for the tests that only look or step on."""
+    folder = tmp_path_factory.mktemp("rollout")
+    with Server(shutil.copytree(filled_home, folder / "home"), folder) as server:
+        start_rollout(server, MODEL, "2", "10,30,50,70")
+        yield server
 
 
 @pytest.fixture
-def pair(running: Server) -> Iterator[list[Client]]:
+def pair(shared: Server) -> Iterator[list[Client]]:
     """One connection to each of the two workers."""
-    clients = [client for (client,) in running.clients_of_each_worker().values()]
+    clients = [client for (client,) in shared.clients_of_each_worker().values()]
     yield clients
     for client in clients:
         client.close()
 
 
-def test_a_key_meets_one_version_in_both_workers(running: Server, pair: list[Client]) -> None:
-    """2,000 keys: both workers agree on each, and the candidate's share lies within five sigma of 10 %."""
-    before = _counted(running)
+def test_a_key_meets_one_version_in_both_workers(shared: Server, pair: list[Client]) -> None:
+    """2,000 keys: both workers agree on each, and the candidate's share lies within five sigma of its weight."""
+    before = _counted(shared)
     first, second = _versions_of_each(pair, KEYS)
     assert first == second
-    assert all(_counted(running)[pid] - before[pid] == len(KEYS) for pid in before)
-    share = sum(version == "2" for version in first.values())
-    assert abs(share - 200) < 5 * (2000 * 0.1 * 0.9) ** 0.5
+    assert all(_counted(shared)[pid] - before[pid] == len(KEYS) for pid in before)
+    _assert_share(list(first.values()), record(shared, MODEL)["weight"])
     keyed = {"X-Routing-Key": next(key for key in KEYS if first[key] == "2")}
     answer = pair[0].post("/predict/iris", IRIS_ROWS, keyed)
     assert (answer.version, answer.role) == ("2", "candidate")
@@ -62,57 +63,56 @@ def test_a_version_in_the_address_is_met_whatever_the_weight(pair: list[Client])
         assert client.post("/predict/iris/versions/3", IRIS_ROWS).status == 404
 
 
-def test_the_next_step_only_adds_keys(running: Server, pair: list[Client]) -> None:
-    """Who met the candidate at 10 % meets it at 30 %, and so do about as many again twice over."""
+def test_the_next_step_only_adds_keys(shared: Server, pair: list[Client]) -> None:
+    """Who met the candidate in one step meets it in the next, and as many more do as the weight says."""
     before, _ = _versions_of_each(pair, KEYS)
-    assert command(running, MODEL, "promote", actor="tester").status == 202
-    wait_until_followed(running, MODEL)
-    assert record(running, MODEL)["weight"] == 3000
+    weight = record(shared, MODEL)["weight"]
+    assert command(shared, MODEL, "promote", actor="tester").status == 202
+    wait_until_followed(shared, MODEL)
+    assert record(shared, MODEL)["weight"] == weight + 2000
     after = _versions_of_each(pair, KEYS)
     assert after[0] == after[1]
     assert all(after[0][key] == "2" for key in KEYS if before[key] == "2")
-    share = sum(version == "2" for version in after[0].values())
-    assert abs(share - 600) < 5 * (2000 * 0.3 * 0.7) ** 0.5
+    _assert_share(list(after[0].values()), weight + 2000)
 
 
-def test_requests_without_a_key_are_split_at_random(pair: list[Client]) -> None:
+def test_requests_without_a_key_are_split_at_random(shared: Server, pair: list[Client]) -> None:
     """No key: each request is a draw of its own at the candidate's weight."""
     versions = [client.post("/predict/iris", IRIS_ROWS).version for client in pair for _ in range(500)]
-    assert abs(versions.count("2") - 100) < 5 * (1000 * 0.1 * 0.9) ** 0.5
+    _assert_share(versions, record(shared, MODEL)["weight"])
 
 
-def test_a_restart_keeps_every_key_where_it_was(running: Server, pair: list[Client], start: Start) -> None:
-    """After a clean stop and a start the same keys meet the candidate again: same salt, same weight."""
-    before, salt = _versions(pair[0], KEYS[:500]), record(running, MODEL)["salt"]
-    assert running.stop() == 0
-    again = start(running.home.path)
-    wait_until_followed(again, MODEL)
-    assert record(again, MODEL)["salt"] == salt
-    for (client,) in again.clients_of_each_worker().values():
-        eventually(lambda c=client: _versions(c, KEYS[:500]) == before, 5)
-
-
-def test_weight_comes_back_only_when_the_store_has_confirmed_it(running: Server, start: Start) -> None:
-    """Restarted with its store out of reach, a server gives the candidate nothing; with the store back, its weight."""
-    assert running.stop() == 0
-    store, aside = running.home.store, running.home.store.with_name("aside.db")
+def test_a_restart_keeps_every_key_where_it_was(home: Path, start: Start) -> None:
+    """Started again without its store, a server gives the candidate nothing; with the store, the same keys."""
+    first = start(home)
+    salt = start_rollout(first, MODEL, "2", "10")["salt"]
+    with first.client() as client:
+        before = _versions(client, KEYS[:300])
+    assert "2" in before.values()
+    assert first.stop() == 0
+    store, aside = first.home.store, first.home.store.with_name("aside.db")
     store.rename(aside)
     store.mkdir()  # neither a file nor a place where one could be made
-    again = start(running.home.path)
-    for (client,) in again.clients_of_each_worker().values():
-        assert set(_versions(client, KEYS[:300]).values()) == {"1"}
+    again = start(home)
+    wait_until_followed(again, MODEL)
+    clients = [client for (client,) in again.clients_of_each_worker().values()]
+    for versions in _versions_of_each(clients, KEYS[:300]):
+        assert set(versions.values()) == {"1"}
     store.rmdir()
     aside.rename(store)
-    for (client,) in again.clients_of_each_worker().values():
-        eventually(lambda c=client: "2" in _versions(c, KEYS[:300]).values(), 10)
+    eventually(lambda: "2" in _versions(clients[0], KEYS[:300]).values(), 10)
+    eventually(lambda: _versions_of_each(clients, KEYS[:300]) == [before, before], 5)
+    assert record(again, MODEL)["salt"] == salt
 
 
-def test_a_worker_that_cannot_read_the_candidate_stays_on_stable(running: Server, pair: list[Client]) -> None:
+def test_a_worker_that_cannot_read_the_candidate_stays_on_stable(home: Path, start: Start) -> None:
     """The artifact was tampered with after the start: a new worker refuses it, answers stable, counts it."""
+    running = start(home)
+    start_rollout(running, MODEL, "2", "10")
     (artifact,) = running.home.path.glob("models/iris/2/artifact/*")
     artifact.chmod(0o600)
     artifact.write_bytes(artifact.read_bytes() + b"!")
-    victim, survivor = running.worker_of(pair[0]), running.worker_of(pair[1])
+    victim, survivor = running.ready_workers()
     os.kill(victim, signal.SIGKILL)
     eventually(lambda: len(running.ready_workers() - {victim}) == 2, 20)
     clients = {pid: client for pid, (client,) in running.clients_of_each_worker().items()}
@@ -138,6 +138,12 @@ def _versions_of_each(clients: list[Client], keys: list[str]) -> list[dict[str, 
 def _versions(client: Client, keys: list[str]) -> dict[str, str]:
     """Which version each key meets on this connection."""
     return {key: client.post("/predict/iris", IRIS_ROWS, {"X-Routing-Key": key}).version for key in keys}
+
+
+def _assert_share(versions: list[str], weight: int) -> None:
+    """The candidate's share lies within five sigma of its weight (basis points)."""
+    number, share = len(versions), weight / 10_000
+    assert abs(versions.count("2") - number * share) < 5 * (number * share * (1 - share)) ** 0.5
 
 
 def _counted(server: Server) -> dict[int, int]:
