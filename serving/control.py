@@ -13,6 +13,7 @@ import orjson
 from serinus.models.registry import Registry
 from serinus.serving.auth import authorise
 from serinus.serving.errors import ControlRefused, SerinusError
+from serinus.serving.files import reachable
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.rollback import live_boards, roll_back
 from serinus.serving.settings import Settings
@@ -115,7 +116,8 @@ class Control:
     async def _ask_steward(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
             async with asyncio.timeout(_STEWARD_PATIENCE_S):
-                reader, writer = await asyncio.open_unix_connection(str(self._run.steward_socket))
+                with reachable(self._run.steward_socket) as path:
+                    reader, writer = await asyncio.open_unix_connection(path)
                 try:
                     writer.write(orjson.dumps(request) + b"\n")
                     answer = orjson.loads(await reader.readline())

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from serinus.serving.files import reachable
 from serinus.serving.home import RunFolder
 from serinus.serving.served_models import open_registry
 from serinus.serving.settings import Settings
@@ -46,7 +47,7 @@ class Steward:
     def serve_for_ever(self) -> None:
         """Work until `stop`."""
         self._run.steward_socket.unlink(missing_ok=True)
-        with _Server(str(self._run.steward_socket), self.command) as server:
+        with reachable(self._run.steward_socket) as path, _Server(path, self.command) as server:
             threading.Thread(target=server.serve_forever, name="serinus-control", daemon=True).start()
             while not self._stopping.wait(_TURN_S):
                 self.turn(time.monotonic())
