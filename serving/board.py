@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import orjson
 
-from serinus.serving.files import write_atomically
+from serinus.serving.files import is_locked, write_atomically
 
 __all__ = ["BOUNDS_NS", "Board", "BoardError", "Labels", "Reading", "Series", "adopt", "boards_in", "merge", "read_all",
            "start_ticks"]
@@ -264,17 +264,7 @@ def read(path: Path) -> Reading:
 
 def is_owned(path: Path) -> bool:
     """Whether the process that made the board at `path` still lives."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
+    return is_locked(path)
 
 
 def adopt(path: Path) -> Reading | None:

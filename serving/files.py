@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["locked", "reachable", "write_atomically"]
+__all__ = ["is_locked", "locked", "reachable", "write_atomically"]
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -37,6 +37,21 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock of the file at `path`; False when there is no such file."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 @contextlib.contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from serinus.monitors.record import PredictionRecord
+from serinus.serving.files import is_locked
 from serinus.serving.ids import parse_prediction_id
 from serinus.serving.prediction_log.frame import (
     CONTEXT,
@@ -40,17 +39,7 @@ def segments(folder: Path) -> list[Path]:
 
 def is_open(segment: Path) -> bool:
     """Whether a living process still writes this segment."""
-    try:
-        file = os.open(segment, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
+    return is_locked(segment)
 
 
 def read(folder: Path) -> Iterator[PredictionRecord]:

@@ -151,7 +151,7 @@ def _is_always_on(sampler: Any) -> bool:
     if not isinstance(sampler, ParentBased):
         return False
     description = sampler.get_description()  # type: ignore[no-untyped-call]
-    return str(description) == ParentBased(ALWAYS_ON).get_description()  # type: ignore[no-untyped-call]
+    return bool(description == ParentBased(ALWAYS_ON).get_description())  # type: ignore[no-untyped-call]
 
 
 def _exporter() -> Any | None:
