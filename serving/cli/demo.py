@@ -35,7 +35,8 @@ def command(keep: bool, home: Path | None) -> int:
     """
     started = time.monotonic()
     with _ended_by_signals(), _folder(home, keep) as folder:
-        click.echo(f"Serinus from end to end, in {folder}. About half a minute; Ctrl-C ends it.")
+        _say("Serinus from end to end, in about half a minute; Ctrl-C ends it. Everything is in")
+        _say(f"{folder}.")
         from serinus.serving.demo import Story
 
         story = Story(folder, _say, colours=_colours())
