@@ -23,11 +23,11 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 
 from serinus import __version__
 from serinus.serving.telemetry import names
+from serinus.serving.telemetry.exporter import open_exporter
 from serinus.serving.telemetry.otlp import (
     INTERNAL,
     SERVER,
     SpanTemplate,
-    decode,
     double_attribute,
     envelope,
     integer_attribute,
@@ -109,7 +109,7 @@ class Tracing:
         self._sampler = provider.sampler
         self._always = _is_always_on(self._sampler)
         self._queue: SpanQueue | None = None
-        if self.enabled and (exporter := _exporter()) is not None:
+        if self.enabled and (exporter := open_exporter()) is not None:
             self._queue = SpanQueue(exporter, provider.resource.attributes, on_counts)
 
     @property
@@ -152,30 +152,6 @@ def _is_always_on(sampler: Any) -> bool:
         return False
     description = sampler.get_description()  # type: ignore[no-untyped-call]
     return bool(description == ParentBased(ALWAYS_ON).get_description())  # type: ignore[no-untyped-call]
-
-
-def _exporter() -> Any | None:
-    """The OTLP exporter that the environment asks for; None when it asks for none."""
-    chosen = os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower()
-    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    if chosen == "none" or not endpoint:
-        return None
-    if chosen != "otlp":
-        _log.warning("OTEL_TRACES_EXPORTER=%s is not supported, only otlp and none: no spans are exported.", chosen)
-        return None
-    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-    # The SDK's ten seconds would hold up a shutdown; a user's own value stands.
-    timed = any(os.environ.get(f"OTEL_EXPORTER_OTLP{signal}_TIMEOUT") for signal in ("", "_TRACES"))
-    timeout = None if timed else 3
-    if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
-
-        exporter = GrpcExporter(timeout=timeout)
-        return lambda body: bool(exporter._export(decode(body)).value == 0)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
-
-    client = HttpExporter(timeout=timeout)._client
-    return lambda body: bool(client.export(body).success)
 
 
 class SpanQueue:
