@@ -39,7 +39,10 @@ class DemoServer:
             self.port = int(probe.getsockname()[1])
         inherited = {name: value for name, value in child_environment(RunFolder(home.run)).items()
                      if not name.startswith("SERINUS_")}
-        self._environ = inherited | {"BENTOML_HOME": str(home.path / "bentoml"), **environ, _MARK: str(home.path)}
+        temporary = home.path / "tmp"  # a worker that is killed cannot tidy up after itself
+        temporary.mkdir()
+        self._environ = inherited | {"BENTOML_HOME": str(home.path / "bentoml"), "TMPDIR": str(temporary), **environ,
+                                     _MARK: str(home.path)}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

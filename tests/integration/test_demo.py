@@ -31,6 +31,7 @@ SENTENCES = (
     r"✓ Ended after [\d.]+ s; 0 processes are left",
     r"every claim held",
 )
+_MARK = "DEMO_TEST"
 
 
 @pytest.fixture
@@ -38,7 +39,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
     """An environment whose temporary files lie in the test's own folder, so that what is left behind is seen."""
     folder = tmp_path / "tmp"
     folder.mkdir()
-    return {**os.environ, "PYTHONPATH": str(CHECKOUT), "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PYTHONPATH": str(CHECKOUT), "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1",
+            _MARK: str(folder)}
 
 
 def _demo(environ: dict[str, str], folder: Path, *flags: str) -> subprocess.Popen[str]:
@@ -48,7 +50,7 @@ def _demo(environ: dict[str, str], folder: Path, *flags: str) -> subprocess.Pope
 
 def _processes(environ: dict[str, str]) -> Iterator[int]:
     """Everything that was started with this environment and lives."""
-    mark = f"TMPDIR={environ['TMPDIR']}".encode()
+    mark = f"{_MARK}={environ[_MARK]}".encode()
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
@@ -81,7 +83,8 @@ def test_an_interrupted_demo_leaves_nothing(moment: str, environ: dict[str, str]
     time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, rest
+    # CPython ends itself by SIGINT, 130 to a shell, when the interrupt has passed through an exec() of an import.
+    assert process.returncode in (130, -signal.SIGINT), rest
     assert "Traceback" not in rest
     assert list(_processes(environ)) == []
     assert [path.name for path in Path(environ["TMPDIR"]).iterdir() if path.name.startswith("serinus")] == []
