@@ -1,6 +1,6 @@
 """Vetoes: rollbacks that hold on this host at once, before and without the store.
 
-A veto is one entry of a small file that every worker looks at 20 times a second. While it stands, its model's
+A veto is one entry of a small file that every worker looks at 50 times a second. While it stands, its model's
 traffic goes to `stable` alone. The steward carries it into the store; it removes the veto only after a snapshot that
 says the same has been written, so a worker that reads vetoes first and the snapshot second never sees a gap.
 """

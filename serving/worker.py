@@ -41,7 +41,7 @@ from serinus.serving.veto import Vetoes, read_vetoes
 __all__ = ["Worker", "make_worker"]
 
 _log = logging.getLogger("serinus.worker")
-_LOOK_S = 0.05
+_LOOK_S = 0.02
 _BEAT_S = 0.5
 _STALE_NS = 30 * 10**9
 _SWITCH_INTERVAL_S = 0.0005

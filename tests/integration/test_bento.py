@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import tomllib
 from collections.abc import Iterator
@@ -27,15 +28,15 @@ ROW = {"rows": [[3.0, 1.0]]}
 
 
 class BentoServer(Server):
-    """`bentoml serve BENTO`, in an empty folder and with no Serinus on the search path."""
+    """`bentoml serve BENTO`, in an empty folder and by an interpreter that has no Serinus."""
 
-    def __init__(self, bento: str, home: Path, scratch: Path, *, python_path: str = "") -> None:
+    def __init__(self, python: str, bento: str, home: Path, scratch: Path, *, python_path: str = "") -> None:
         empty = scratch / "empty"
         empty.mkdir()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "bentoml", "serve", bento, "--port", str(port)]
+        command = [python, "-m", "bentoml", "serve", bento, "--port", str(port)]
         environ = {"PYTHONPATH": python_path, "SERINUS_HOME": str(home)}
         super().__init__(home, empty, command=command, environ=environ, port=port)
 
@@ -43,6 +44,20 @@ class BentoServer(Server):
     def run_folder(self) -> RunFolder:
         """Named after BentoML's supervisor: it is the process that was started."""
         return RunFolder(Home(self.home.path).run / f"server-{self.pid}")
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An interpreter with everything that is installed here, but for an editable Serinus.
+
+    Files of path entries are read in an environment's own folder only, so the one that makes Serinus importable here
+    is not read where this environment's folder is itself such an entry.
+    """
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+    return str(folder / "bin" / "python")
 
 
 @pytest.fixture(scope="module")
@@ -121,15 +136,15 @@ def _is_ready(server: Server) -> bool:
     return False
 
 
-def test_serinus_is_not_installed_here(tmp_path: Path) -> None:
+def test_the_bare_interpreter_has_no_serinus(bare_python: str, tmp_path: Path) -> None:
     """What these tests say of a Bento means something: without it, there is no `serinus` to import."""
-    done = subprocess.run([sys.executable, "-c", "import serinus"], cwd=tmp_path, capture_output=True,
+    done = subprocess.run([bare_python, "-c", "import bentoml, serinus"], cwd=tmp_path, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": ""})
-    if not done.returncode:
-        pytest.skip("serinus is installed here, so a Bento's own copy cannot be told from it")
+    assert "No module named 'serinus'" in done.stderr, "Install the checkout with -e, as the README says."
 
 
-def test_a_bento_holds_the_chosen_versions_and_serves_them(home: Path, bentos: Path, tmp_path: Path) -> None:
+def test_a_bento_holds_the_chosen_versions_and_serves_them(
+        bare_python: str, home: Path, bentos: Path, tmp_path: Path) -> None:
     """Exactly the chosen versions, read-only; the newest other one is not in it. All processes end afterwards."""
     built = _build(home, "credit:1", "iris")
     bundle = Path(built["path"]) / "src" / "bundle"
@@ -138,7 +153,7 @@ def test_a_bento_holds_the_chosen_versions_and_serves_them(home: Path, bentos: P
     assert [path for path in bundle.rglob("*") if path.is_file() and path.stat().st_mode & 0o222] == []
     assert list(built["versions"]) == ["credit:1", "iris:1"]
     fresh = tmp_path / "fresh"
-    server = BentoServer(built["tag"], fresh, tmp_path)
+    server = BentoServer(bare_python, built["tag"], fresh, tmp_path)
     with contextlib.ExitStack() as stack:
         stack.callback(server.end)
         server.launch()
@@ -151,13 +166,14 @@ def test_a_bento_holds_the_chosen_versions_and_serves_them(home: Path, bentos: P
     assert len(list((fresh / "log" / "segments").iterdir())) >= 1
 
 
-def test_plain_bentoml_build_works_in_the_checkout(home: Path, bentos: Path, tmp_path: Path) -> None:
+def test_plain_bentoml_build_works_in_the_checkout(
+        bare_python: str, home: Path, bentos: Path, tmp_path: Path) -> None:
     """The Bento of `bentofile.yaml` carries no model and serves those of the home."""
     done = subprocess.run([sys.executable, "-m", "bentoml", "build", "--output", "tag"], cwd=CHECKOUT, text=True,
                           capture_output=True, timeout=120, env={**os.environ, **OFFLINE})
     assert done.returncode == 0, done.stderr
     tag = done.stdout.partition("__tag__:")[2].strip()
-    server = BentoServer(tag, home, tmp_path)
+    server = BentoServer(bare_python, tag, home, tmp_path)
     with contextlib.ExitStack() as stack:
         stack.callback(server.end)
         server.launch()
@@ -210,17 +226,17 @@ def test_a_users_models_package_is_found_under_serve(users_folder: Path, users_h
 
 
 def test_a_users_models_package_is_found_in_a_bento_that_carries_it(
-        users_folder: Path, users_home: Path, bentos: Path, tmp_path: Path) -> None:
+        bare_python: str, users_folder: Path, users_home: Path, bentos: Path, tmp_path: Path) -> None:
     """`--code FOLDER` travels along, and comes first."""
     built = _build(users_home, "doubling", "--code", str(users_folder))
-    _serves(BentoServer(built["tag"], tmp_path / "fresh", tmp_path))
+    _serves(BentoServer(bare_python, built["tag"], tmp_path / "fresh", tmp_path))
 
 
 def test_a_users_models_package_is_found_beside_a_bento(
-        users_folder: Path, users_home: Path, bentos: Path, tmp_path: Path) -> None:
+        bare_python: str, users_folder: Path, users_home: Path, bentos: Path, tmp_path: Path) -> None:
     """Without `--code` the modules may come from PYTHONPATH. The Bento is named by its folder this time."""
     built = _build(users_home, "doubling")
-    _serves(BentoServer(built["path"], tmp_path / "fresh", tmp_path, python_path=str(users_folder)))
+    _serves(BentoServer(bare_python, built["path"], tmp_path / "fresh", tmp_path, python_path=str(users_folder)))
 
 
 def _serves(server: BentoServer) -> None:
