@@ -23,22 +23,30 @@ except ImportError:
 async def send_whole(send: Send, status: int, head: bytes, body: bytes) -> None:
     """Answer a request that is not HEAD. `head` holds whole header lines ended by CR LF, Content-Length included."""
     cycle = getattr(send, "__self__", None)
-    if type(cycle) is RequestResponseCycle and _is_free(cycle):
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        cycle.transport.write(b"".join((STATUS_LINE[status], _common(cycle.default_headers), head, b"\r\n", body)))
-        cycle.message_event.set()
-        cycle.on_response()
+    if type(cycle) is RequestResponseCycle and _send_at_once(cycle, status, head, body):
         return
     headers = [tuple(line.split(b": ", 1)) for line in head.split(b"\r\n") if line]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-def _is_free(cycle: Any) -> bool:
-    """Whether nothing special is going on with this connection."""
-    return cycle.keep_alive and not (
-        cycle.response_started or cycle.disconnected or cycle.flow.write_paused or cycle.access_log)
+def _send_at_once(cycle: Any, status: int, head: bytes, body: bytes) -> bool:
+    """False, and nothing done, when something special is going on with the connection, or uvicorn has changed."""
+    try:
+        if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or cycle.access_log:
+            return False
+        if not cycle.keep_alive:
+            return False
+        write, received, end = cycle.transport.write, cycle.message_event, cycle.on_response
+        lines = STATUS_LINE[status], _common(cycle.default_headers), head, b"\r\n", body
+    except (AttributeError, KeyError):
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    write(b"".join(lines))
+    received.set()
+    end()
+    return True
 
 
 _last: tuple[Any, bytes] = (None, b"")
