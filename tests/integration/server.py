@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import signal
@@ -62,7 +63,7 @@ class Server:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(self._command, env=self._environ, cwd=self._scratch, stdout=log,
                                              stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                             start_new_session=True)
+                                             start_new_session=True, preexec_fn=_end_with_the_tests)
         return self
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
@@ -240,6 +241,11 @@ def metric(text: str, name: str, **labels: str) -> float:
             if labels.items() <= pairs.items():
                 total += float(found[3])
     return total
+
+
+def _end_with_the_tests() -> None:
+    """A test run that is itself killed must leave no server behind."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _inode(port: int, peer: int) -> str:
