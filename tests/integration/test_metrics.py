@@ -34,7 +34,8 @@ def test_counts_never_decrease_while_workers_die(home: Path, start: Start) -> No
     """A scraper that asks all the time sees every counter only grow, though workers are killed and replaced."""
     server = start(home)
     _send_to_each_worker(server, 30)
-    seen: list[float] = []
+    with server.client() as client:
+        seen = [metric(client.get("/metrics").body.decode(), REQUESTS)]
     stop = threading.Event()
     scraper = threading.Thread(target=_scrape, args=(server, seen, stop))
     scraper.start()
