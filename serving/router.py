@@ -209,7 +209,7 @@ class Router:
                         f"{', '.join(sorted(loaded))}.")
 
     def _unknown(self, name: str) -> NotServed | ModelUnavailable:
-        if any(key[0] == name for key in self._failed):
+        if any(key[0] == name for key in tuple(self._failed)):  # a loading thread may add to it
             return ModelUnavailable(f"Model {name!r} could not be loaded; the server's log says why.")
         names = ", ".join(sorted(self.routes)) or "none"
         return NotServed(f"Model {name!r} is not served here; served: {names}.")
