@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serinus.models.registry import default_home
 from serinus.serving.errors import SettingsError
 
 __all__ = ["ControlSettings", "LimitSettings", "LogSettings", "RoutingSettings", "ServerSettings", "Settings",
-           "TelemetrySettings", "default_home"]
+           "TelemetrySettings"]
 
 _PREFIX = "SERINUS_"
 # Read by a process of ours directly; not settings of the tree.
@@ -93,7 +94,7 @@ class ControlSettings(_Section):
 class Settings(_Section):
     """All settings. `home` is where models, log, store and run files live."""
 
-    home: Path = Field(default_factory=lambda: default_home())
+    home: Path = Field(default_factory=default_home)
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     routing: RoutingSettings = RoutingSettings()
@@ -130,11 +131,6 @@ class Settings(_Section):
         """The settings that the parent wrote, or those of the environment when there is no parent."""
         path = os.environ.get("SERINUS_SETTINGS")
         return cls.model_validate_json(Path(path).read_bytes()) if path else cls.resolve()
-
-
-def default_home() -> Path:
-    """`$SERINUS_HOME`, or `~/.serinus`."""
-    return Path(os.environ.get("SERINUS_HOME") or Path.home() / ".serinus")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from serinus.models.registry import default_home
 from serinus.serving.errors import SettingsError
-from serinus.serving.settings import Settings, default_home
+from serinus.serving.settings import Settings
 
 
 @pytest.fixture
