@@ -7,6 +7,7 @@ costs one dictionary access before its protocol's parser runs.
 from __future__ import annotations
 
 import logging
+import re
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import time_ns
@@ -14,7 +15,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from serinus import __version__
 from serinus.serving.board import Board, Labels
 from serinus.serving.control import Control
 from serinus.serving.errors import (
@@ -26,6 +26,7 @@ from serinus.serving.errors import (
     RequestTooLarge,
     UnsupportedEncoding,
 )
+from serinus.serving.metadata import Metadata
 from serinus.serving.pipeline import Call, Pipeline
 from serinus.serving.protocols import Protocol
 from serinus.serving.protocols.open_inference import OpenInference
@@ -44,7 +45,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("serinus.app")
-_PREFIXES = ("/v2", "/predict", "/api", "/metrics")
+_OURS = frozenset({"", "v1", "v2", "predict", "invocations", "ping", "api", "ui", "metrics"})
+_PROTOCOLS: tuple[Protocol, ...] = (OpenInference(), Rows())
 _JSON = (b"content-type", b"application/json")
 _SIZE_DIGITS = 18
 _TRY_AGAIN = (429, 503)
@@ -59,13 +61,22 @@ class Endpoint(NamedTuple):
     version: str | None
 
 
+class Address(NamedTuple):
+    """A route with the pattern that its paths have."""
+
+    protocol: Protocol
+    route: str
+    pattern: re.Pattern[str]
+
+
 class Reply(NamedTuple):
-    """What goes back to the caller. `error_type` is empty on success."""
+    """What goes back to the caller. `head` holds further header lines; `error_type` is empty on success."""
 
     status: int
     content_type: bytes
     body: bytes
     error_type: str
+    head: bytes = b""
 
 
 class App:
@@ -86,24 +97,20 @@ class App:
         self._concurrency = settings.limits.concurrency
         self._body_bytes = settings.limits.body_bytes
         self._key_header = settings.routing.key_header.lower().encode()
-        self._protocols = (OpenInference(), Rows())
+        self._metadata = Metadata(router, self.readiness)
         self._endpoints: dict[str, Endpoint] = {}
         self.rebuild()
 
     def rebuild(self) -> None:
         """Look the served versions up again, after the router changed."""
-        infer, rows = self._protocols
-        table = {"/predict": Endpoint(rows, "/predict", None, None)}
-        for name, route in self._router.routes.items():
-            table[f"/v2/models/{name}/infer"] = Endpoint(infer, "/v2/models/{model}/infer", name, None)
-            table[f"/predict/{name}"] = Endpoint(rows, "/predict/{model}", name, None)
-            for arm in (route.stable, route.candidate, *route.others.values()):
-                if arm is not None:
-                    version = arm.version
-                    table[f"/v2/models/{name}/versions/{version}/infer"] = Endpoint(
-                        infer, "/v2/models/{model}/versions/{version}/infer", name, version)
-                    table[f"/predict/{name}/versions/{version}"] = Endpoint(
-                        rows, "/predict/{model}/versions/{version}", name, version)
+        table = {}
+        for protocol, route, _ in _ADDRESSES:
+            if "{model}" not in route:
+                table[route] = Endpoint(protocol, route, None, None)
+            for name, served in self._router.routes.items() if "{model}" in route else ():
+                for version in {arm.version for arm in served.arms} if "{version}" in route else (None,):
+                    path = route.replace("{model}", name).replace("{version}", version or "")
+                    table[path] = Endpoint(protocol, route, name, version)
         self._endpoints = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,6 +120,9 @@ class App:
                 await self._inner(scope, receive, send)
             return
         endpoint = self._endpoints.get(scope["path"])
+        if endpoint is None and scope.get("root_path"):
+            scope = _below_mount(scope)
+            endpoint = self._endpoints.get(scope["path"])
         if endpoint is not None and scope["method"] == "POST":
             await self._infer(endpoint, scope, receive, send)
         else:
@@ -122,7 +132,7 @@ class App:
         started = time_ns()
         headers = dict(scope["headers"])
         key, request_id = headers.get(self._key_header), headers.get(b"x-request-id")
-        call = Call(endpoint.protocol, endpoint.model or "", endpoint.version, b"",
+        call = Call(endpoint.protocol, endpoint.model or "", endpoint.version, headers, receive,
                     "" if request_id is None else _valid_id(request_id), None if key is None else key.decode("latin-1"),
                     self._tracing.begin(headers.get(b"traceparent"), endpoint.route), started)
         self._under_way += 1
@@ -136,7 +146,8 @@ class App:
             if message.get("more_body") or len(body) > self._body_bytes or b"content-encoding" in headers or not body:
                 body = await self._read(message, headers, receive)
             call.body = body
-            answer = Reply(200, b"application/json", await self._pipeline.answer(call), "")
+            body, content_type, head = await self._pipeline.answer(call)
+            answer = Reply(200, content_type, body, "", head)
         except RequestError as error:
             answer = self._refusal(call, error)
         except Exception:  # a bug of ours: the caller gets a sentence, the log the trace
@@ -152,9 +163,9 @@ class App:
         return Reply(status, content_type, body, error.kind)
 
     async def _respond(self, call: Call, endpoint: Endpoint, scope: Scope, send: Send, answer: Reply) -> None:
-        status, content_type, body, error_type = answer
+        status, content_type, body, error_type, head = answer
         choice, ids = call.choice, call.ids
-        head = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
+        head += b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
             content_type, len(body), call.request_id.encode())
         if choice is not None:
             head += choice.arm.head
@@ -214,10 +225,10 @@ class App:
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        if method == "POST" and (endpoint := self._unserved(path)) is not None:
+        if method == "POST" and (endpoint := self._address(path)) is not None:
             await self._infer(endpoint, scope, receive, send)
             return
-        if self._inner is not None and path != "/" and not path.startswith(_PREFIXES):
+        if self._inner is not None and path.split("/", 2)[1] not in _OURS:
             await self._inner(scope, receive, send)
             return
         if path.startswith("/api/"):
@@ -228,30 +239,21 @@ class App:
             text = await self._control.metrics()
             await _send(send, 200, (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), text)
             return
-        status, document = self._look_up(path, method)
-        await _send_json(send, status, document)
+        await self._look_up(path, method, send)
 
-    def _look_up(self, path: str, method: str) -> tuple[int, Any]:
+    async def _look_up(self, path: str, method: str, send: Send) -> None:
         """Health and metadata, and every path that is not there."""
-        parts = tuple(path.strip("/").split("/"))
-        if method not in ("GET", "HEAD"):
-            allowed = path in self._endpoints
-            return _no_such(path, method) if not allowed else (405, {"error": f"{path} takes POST."})
-        match parts:
-            case ("",):
-                return 200, {"status": "alive"}
-            case ("v2",):
-                return 200, {"name": "serinus", "version": __version__, "extensions": []}
-            case ("v2", "health", "live"):
-                return 200, {"live": True}
-            case ("v2", "health", "ready"):
-                ready, why = self.readiness()
-                return (200, {"ready": True}) if ready else (503, {"ready": False, "error": why})
-            case ("v2", "models", model, *rest):
-                return self._model(model, rest, path, method)
-        if path in self._endpoints:
-            return 405, {"error": f"{path} takes POST, got {method}."}
-        return _no_such(path, method)
+        if self._address(path) is not None:
+            await _send_json(send, 405, {"error": f"{path} takes POST, got {method}."}, (b"allow", b"POST"))
+            return
+        found = self._metadata.look_up(path)
+        if found is None:
+            await _send_json(send, 404, {"error": f"There is no {method} {path} here; see GET /v2 and "
+                                                  "GET /api/models."})
+        elif method not in ("GET", "HEAD"):
+            await _send_json(send, 405, {"error": f"{path} takes GET, got {method}."}, (b"allow", b"GET, HEAD"))
+        else:
+            await _send_json(send, *found)
 
     def readiness(self) -> tuple[bool, str]:
         """Whether requests can be answered, and else why not."""
@@ -261,59 +263,27 @@ class App:
             return False, "No model is served. Register one: `serinus models register NAME PATH`."
         return (True, "") if self.ready else (False, "Models are being loaded.")
 
-    def _model(self, model: str, rest: list[str], path: str, method: str) -> tuple[int, Any]:
-        match rest:
-            case []:
-                version, question = None, ""
-            case ["ready"]:
-                version, question = None, "ready"
-            case ["versions", version]:
-                question = ""
-            case ["versions", version, "ready"]:
-                question = "ready"
-            case _:
-                return _no_such(path, method)
-        try:
-            arm = self._router.choose(model, version, None if version else "").arm
-        except RequestError as error:
-            return (404 if isinstance(error, NotServed) else 503), {"error": str(error)}
-        if question == "ready":
-            return 200, {"name": model, "ready": True}
-        route = self._router.routes[model]
-        loaded = {a.version for a in (route.stable, route.candidate, *route.others.values()) if a is not None}
-        shown = arm if version else route.stable
-        return 200, {"name": model, "versions": sorted(loaded, key=int), "platform": shown.platform,
-                     "inputs": [_tensor(field) for field in shown.signature.inputs],
-                     "outputs": [_tensor(field) for field in shown.signature.outputs]}
-
-    def _unserved(self, path: str) -> Endpoint | None:
+    def _address(self, path: str) -> Endpoint | None:
         """What an address of inference means whose model or version is not served: it is answered, counted and
         traced like any other, as not found."""
-        infer, rows = self._protocols
-        match path.strip("/").split("/"):
-            case ["v2", "models", model, "infer"]:
-                return Endpoint(infer, "/v2/models/{model}/infer", model, None)
-            case ["v2", "models", model, "versions", version, "infer"]:
-                return Endpoint(infer, "/v2/models/{model}/versions/{version}/infer", model, version)
-            case ["predict", model]:
-                return Endpoint(rows, "/predict/{model}", model, None)
-            case ["predict", model, "versions", version]:
-                return Endpoint(rows, "/predict/{model}/versions/{version}", model, version)
+        for protocol, route, pattern in _ADDRESSES:
+            if found := pattern.fullmatch(path):
+                return Endpoint(protocol, route, found.groupdict().get("model"), found.groupdict().get("version"))
         return None
 
 
-def _no_such(path: str, method: str) -> tuple[int, Any]:
-    return 404, {"error": f"There is no {method} {path} here; see GET /v2 and GET /api/models."}
+def _pattern(route: str) -> re.Pattern[str]:
+    names = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/:]+)", re.escape(route))
+    return re.compile(f"{names}/?")
 
 
-def _tensor(field: Any) -> dict[str, Any]:
-    described = {"name": field.name, "datatype": field.datatype, "shape": list(field.shape)}
-    parameters: dict[str, bool | str] = {}
-    if field.optional:
-        parameters["optional"] = True
-    if field.labels:
-        parameters["labels"] = orjson.dumps(list(field.labels)).decode()
-    return described | ({"parameters": parameters} if parameters else {})
+_ADDRESSES = tuple(Address(protocol, route, _pattern(route)) for protocol in _PROTOCOLS for route in protocol.routes)
+
+
+def _below_mount(scope: Scope) -> Scope:
+    """The scope with the path as seen from where this application is mounted."""
+    path, root = scope["path"], scope["root_path"].rstrip("/")
+    return {**scope, "path": path.removeprefix(root) or "/"} if path.startswith(f"{root}/") or path == root else scope
 
 
 def _valid_id(header: bytes) -> str:
@@ -360,13 +330,12 @@ def _decoded(body: bytes, encoding: bytes, limit: int) -> bytes:
     return data
 
 
-async def _send_json(send: Send, status: int, document: Any) -> None:
-    await _send(send, status, _JSON, orjson.dumps(document))
+async def _send_json(send: Send, status: int, document: Any, *further: tuple[bytes, bytes]) -> None:
+    await _send(send, status, _JSON, orjson.dumps(document), *further)
 
 
-async def _send(send: Send, status: int, content_type: tuple[bytes, bytes], body: bytes) -> None:
-    headers = [content_type, (b"content-length", b"%d" % len(body))]
-    if status == 405:
-        headers.append((b"allow", b"POST"))
+async def _send(send: Send, status: int, content_type: tuple[bytes, bytes], body: bytes,
+                *further: tuple[bytes, bytes]) -> None:
+    headers = [content_type, (b"content-length", b"%d" % len(body)), *further]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["CommandError", "ControlRefused", "InvalidInput", "InvalidRequest", "ModelUnavailable", "NotServed",
-           "Overloaded", "PredictionFailed", "RequestError", "RequestTooLarge", "SerinusError", "SettingsError",
-           "TimedOut", "Unrecorded", "UnsupportedEncoding", "Violation"]
+__all__ = ["Cancelled", "CommandError", "ControlRefused", "InvalidInput", "InvalidRequest", "ModelUnavailable",
+           "NotServed", "Overloaded", "PredictionFailed", "RequestError", "RequestTooLarge", "SerinusError",
+           "SettingsError", "TimedOut", "Unrecorded", "UnsupportedEncoding", "Violation"]
 
 
 class Violation(NamedTuple):
@@ -95,6 +95,12 @@ class Overloaded(RequestError):
     """Too many requests under way."""
 
     kind = "overloaded"
+
+
+class Cancelled(RequestError):
+    """The client went away while its request was waiting."""
+
+    kind = "cancelled"
 
 
 class TimedOut(RequestError):

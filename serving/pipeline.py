@@ -6,23 +6,25 @@ What may refuse a request stands before `predict`; what may only remark stands a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from time import time_ns
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from numpy.typing import NDArray
 
 from serinus.models.errors import InvalidInput as UnfitInput
 from serinus.models.errors import UnknownOutput
 from serinus.monitors.record import PredictionRecord
+from serinus.serving.batching import BatchQueue, Ran
 from serinus.serving.board import Board
-from serinus.serving.errors import InvalidInput, PredictionFailed, RequestError, TimedOut, Unrecorded
+from serinus.serving.errors import Cancelled, InvalidInput, PredictionFailed, RequestError, TimedOut, Unrecorded
 from serinus.serving.ids import IdSource
 from serinus.serving.inputs import validate
 from serinus.serving.prediction_log import SegmentWriter
-from serinus.serving.protocols import Protocol
+from serinus.serving.protocols import Headers, Protocol, Rendered
 from serinus.serving.request import Answer, InferenceRequest, is_request_id
 from serinus.serving.router import Arm, Choice, Router
 from serinus.serving.settings import LimitSettings
@@ -33,29 +35,36 @@ __all__ = ["Call", "Pipeline"]
 _log = logging.getLogger("serinus.pipeline")
 _THREADS = 4
 
+_IDS = (b"ce-id", b"x-amzn-sagemaker-inference-id")
+
 Outputs = Mapping[str, NDArray[Any]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Call:
     """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
 
-    __slots__ = ("body", "choice", "ids", "model", "parsed_ns", "predict_ended_ns", "predict_started_ns", "prediction",
-                 "protocol", "request_id", "routing_key", "rows", "started_ns", "version")
+    __slots__ = ("batch_rows", "body", "choice", "headers", "ids", "model", "parsed_ns", "predict_ended_ns",
+                 "predict_started_ns", "prediction", "protocol", "receive", "request_id", "routing_key", "rows",
+                 "started_ns", "version")
 
-    def __init__(self, protocol: Protocol, model: str, version: str | None, body: bytes, request_id: str,
-                 routing_key: str | None, ids: SpanContextIds | None, started_ns: int) -> None:
+    def __init__(self, protocol: Protocol, model: str, version: str | None, headers: Headers, receive: Receive,
+                 request_id: str, routing_key: str | None, ids: SpanContextIds | None, started_ns: int) -> None:
         self.protocol = protocol
         self.model = model
         self.version = version
-        self.body = body
+        self.headers = headers
+        self.receive = receive
         self.request_id = request_id
         self.routing_key = routing_key
         self.ids = ids
         self.started_ns = started_ns
+        self.body = b""
         self.parsed_ns = self.predict_started_ns = self.predict_ended_ns = 0
         self.choice: Choice | None = None
         self.prediction = ""
         self.rows = 0
+        self.batch_rows = 0
 
 
 class Pipeline:
@@ -71,6 +80,8 @@ class Pipeline:
         self._max_rows = limits.rows
         self._deadline_s = limits.deadline_seconds
         self._inline_ns = limits.inline_seconds * 1e9
+        self._alone_ns = limits.alone_seconds * 1e9
+        self._batch_rows = limits.batch_rows
         self._ids = IdSource()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="serinus-predict")
 
@@ -83,10 +94,10 @@ class Pipeline:
         """An id for a request that got no prediction and brought no id of its own."""
         return self._ids.next(time_ns())[1]
 
-    async def answer(self, call: Call) -> bytes:
-        """The answer's body. Raises `RequestError`; an answer that was returned is in the prediction log."""
-        contract = self._router.contract(call.model, call.version)
-        request = call.protocol.parse(call.body, contract)
+    async def answer(self, call: Call) -> Rendered:
+        """What to answer. Raises `RequestError`; an answer that was returned is in the prediction log."""
+        contract = self._router.arm(call.model, call.version).signature
+        request = call.protocol.parse(call.body, call.headers, contract)
         request = validate(request, contract, self._max_rows)
         call.parsed_ns = time_ns()
         own_id = request.request_id
@@ -94,7 +105,10 @@ class Pipeline:
             call.request_id = own_id
         choice = call.choice = self._router.choose(call.model, call.version, call.routing_key or request.routing_key)
         arm = choice.arm
-        if arm.expected_ns.get(request.rows.bit_length(), self._inline_ns + 1) <= self._inline_ns:
+        expected = arm.expected_ns.get(request.rows.bit_length(), self._inline_ns + 1)
+        if arm.batches and expected > self._alone_ns and request.rows <= self._batch_rows:
+            outputs = await self._predict_in_batch(call, arm, request)
+        elif expected <= self._inline_ns:
             outputs = self._predict(call, arm, request)
         else:
             outputs = await self._predict_in_thread(call, arm, request)
@@ -102,12 +116,12 @@ class Pipeline:
         sequence = self._ids.sequence - 1
         call.rows = request.rows
         if not call.request_id:
-            call.request_id = call.prediction
-        body = call.protocol.render(
+            call.request_id = _foreign_id(call.headers) or call.prediction
+        rendered = call.protocol.render(
             Answer(request, outputs, arm.name, arm.version, arm.role, call.request_id, call.prediction))
         if self.log is not None:
             self._record(call, choice, request, outputs, uuid, sequence)
-        return body
+        return rendered
 
     def close(self) -> None:
         """Let the threads go and end the open segment."""
@@ -128,25 +142,65 @@ class Pipeline:
             if ended - started > self._inline_ns:  # else it is where it belongs
                 arm.learn(request.rows, ended - started)
 
+    async def _predict_in_batch(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:
+        """Together with what else waits for this version; see `serinus.serving.batching`."""
+        queue = arm.queue = arm.queue or self._queue_of(arm)
+        short = not queue.busy and self._inline(arm, request.rows)
+        ran: Ran = await self._wait(queue.put(request), call, arm, watch=not short)
+        call.predict_started_ns, call.predict_ended_ns, call.batch_rows = ran.started_ns, ran.ended_ns, ran.batch_rows
+        if isinstance(ran.outputs, Exception):
+            raise _translated(ran.outputs, arm) from ran.outputs
+        return ran.outputs
+
+    def _queue_of(self, arm: Arm) -> BatchQueue:
+        def around(started: int) -> Callable[[int, int], None]:
+            mark = self._board.begin(arm.mark, started)
+
+            def done(ended: int, rows: int) -> None:
+                self._board.end(mark)
+                arm.learn(rows, ended - started)
+
+            return done
+
+        return BatchQueue(arm.model, self._threads, self._batch_rows, lambda rows: self._inline(arm, rows), around)
+
+    def _inline(self, arm: Arm, rows: int) -> bool:
+        return arm.expected_ns.get(rows.bit_length(), self._inline_ns + 1) <= self._inline_ns
+
     async def _predict_in_thread(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:
         """For calls that would hold up the others. A running call cannot be stopped: past the deadline it is left
         to end by itself, and its result is dropped."""
-        started = call.predict_started_ns = time_ns()
+        loop, started = asyncio.get_running_loop(), time_ns()
         mark = self._board.begin(arm.mark, started)
-        future = asyncio.get_running_loop().run_in_executor(
-            self._threads, arm.model.predict, request.inputs, request.outputs)
-        future.add_done_callback(lambda _: self._board.end(mark))
+        running = self._threads.submit(arm.model.predict, request.inputs, request.outputs)
+        running.add_done_callback(lambda _: _soon(loop, self._board.end, mark))
+        call.predict_started_ns = started
         try:
-            return await asyncio.wait_for(asyncio.shield(future), self._deadline_s)
-        except TimeoutError as error:
-            if future.done():  # the model's own
-                raise _translated(error, arm) from error
-            raise TimedOut(f"Model {arm.name}:{arm.version} did not answer within {self._deadline_s:g} s.") from None
+            return cast(Outputs, await self._wait(asyncio.wrap_future(running), call, arm, watch=True))
+        except RequestError:
+            raise
         except Exception as error:
             raise _translated(error, arm) from error
         finally:
             ended = call.predict_ended_ns = time_ns()
             arm.learn(request.rows, ended - started)
+
+    async def _wait(self, future: asyncio.Future[Any], call: Call, arm: Arm, *, watch: bool) -> Any:
+        """The future's result, unless the deadline passes or, where it is watched for, the client goes away: then
+        what has not begun is cancelled."""
+        gone = asyncio.ensure_future(_disconnected(call.receive)) if watch else None
+        try:
+            await asyncio.wait([future] if gone is None else [future, gone], timeout=self._deadline_s,
+                               return_when=asyncio.FIRST_COMPLETED)
+            if future.done():
+                return await future
+            if gone is not None and gone.done():
+                raise Cancelled("The client went away before its answer.")
+            raise TimedOut(f"Model {arm.name}:{arm.version} did not answer within {self._deadline_s:g} s.")
+        finally:
+            future.cancel()
+            if gone is not None:
+                gone.cancel()
 
     def _record(self, call: Call, choice: Choice, request: InferenceRequest, outputs: Outputs, uuid: bytes,
                 sequence: int) -> None:
@@ -173,3 +227,22 @@ def _translated(error: Exception, arm: Arm) -> RequestError:
     _log.error("%s:%s raised during predict", arm.name, arm.version, exc_info=error)
     return PredictionFailed(f"Model {arm.name}:{arm.version} raised {type(error).__name__} on these inputs; "
                             "the server's log has the details.")
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _soon(loop: asyncio.AbstractEventLoop, function: Callable[[int], None], argument: int) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and the process with it
+        loop.call_soon_threadsafe(function, argument)
+
+
+def _foreign_id(headers: Headers) -> str:
+    """The id that an event or a SageMaker endpoint gave the request; empty without one."""
+    for name in _IDS:
+        text = headers.get(name, b"").decode("latin-1")
+        if text and is_request_id(text):
+            return text
+    return ""

@@ -36,6 +36,8 @@ class InferenceRequest(NamedTuple):
     routing_key: str | None = None
     violations: tuple[Violation, ...] = ()
     """What was remarked without being refused."""
+    reply: Any = None
+    """What the protocol noted for its own answer: the form that the caller wants."""
 
 
 class Answer(NamedTuple):

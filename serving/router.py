@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from serinus.models.model import Model
 from serinus.models.signature import Signature
+from serinus.serving.batching import BatchQueue
 from serinus.serving.errors import ModelUnavailable, NotServed
 from serinus.serving.rollout.routing import Bucketer
 from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
@@ -23,18 +24,20 @@ STABLE, CANDIDATE = "stable", "candidate"
 
 
 class Loaded(NamedTuple):
-    """A model in memory, its platform's name in the Open Inference Protocol, and how long it took when warmed up."""
+    """A model in memory, its platform's name in the Open Inference Protocol, how long it took when warmed up, and
+    whether requests may share one call of it."""
 
     model: Model
     platform: str
     expected_ns: Mapping[int, float]
+    batches: bool = False
 
 
 class Arm:
     """One loaded version in one role, with what every request of it shares."""
 
-    __slots__ = ("expected_ns", "head", "mark", "model", "name", "platform", "role", "series", "signature",
-                 "version")
+    __slots__ = ("batches", "expected_ns", "head", "mark", "model", "name", "platform", "queue", "role", "series",
+                 "signature", "version")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -50,6 +53,9 @@ class Arm:
         """Where on the board this arm's answers on each route are counted."""
         self.expected_ns = dict(loaded.expected_ns)
         """Running mean of the model's own time, by the number of rows' bit length."""
+        self.batches = loaded.batches
+        self.queue: BatchQueue | None = None
+        """Where requests wait for a shared call; made when the first one does."""
 
     def learn(self, rows: int, took_ns: int) -> None:
         """Remember how long the model took for `rows` rows."""
@@ -78,6 +84,11 @@ class Route(NamedTuple):
     """Further loaded versions, reachable by their own address only."""
     static: Choice
     """The choice while nothing is on trial."""
+
+    @property
+    def arms(self) -> list[Arm]:
+        """Everything loaded, stable first."""
+        return [arm for arm in (self.stable, self.candidate, *self.others.values()) if arm is not None]
 
 
 class Target(NamedTuple):
@@ -140,12 +151,12 @@ class Router:
         bucket = randrange(FULL_WEIGHT) if key is None else route.bucketer(key)
         return Choice(route.candidate if bucket < route.weight else route.stable, "split", hashed)
 
-    def contract(self, name: str, version: str | None) -> Signature:
-        """What requests of this address must look like. Raises as `choose` does."""
+    def arm(self, name: str, version: str | None) -> Arm:
+        """The arm that an address describes: the stable one where it names no version. Raises as `choose` does."""
         route = self.routes.get(name)
         if route is None:
             raise self._unknown(name)
-        return route.stable.signature if version is None else self._named(route, version).signature
+        return route.stable if version is None else self._named(route, version)
 
     def missing(self, target: Target, name: str) -> list[str]:
         """The versions of `target` that are not loaded yet, stable first."""
@@ -195,18 +206,17 @@ class Router:
         self.routes.clear()
 
     def _arm(self, before: Route | None, name: str, version: str, role: str) -> Arm:
-        for arm in () if before is None else (before.stable, before.candidate, *before.others.values()):
-            if arm is not None and arm.version == version and arm.role == role:
+        for arm in () if before is None else before.arms:
+            if arm.version == version and arm.role == role:
                 return arm
         return Arm(name, version, role, self._models[name, version])
 
     def _named(self, route: Route, version: str) -> Arm:
-        for arm in (route.stable, route.candidate, *route.others.values()):
-            if arm is not None and arm.version == version:
+        for arm in route.arms:
+            if arm.version == version:
                 return arm
-        loaded = [arm.version for arm in (route.stable, route.candidate, *route.others.values()) if arm is not None]
         raise NotServed(f"Version {version!r} of model {route.model!r} is not served here; served: "
-                        f"{', '.join(sorted(loaded))}.")
+                        f"{', '.join(sorted(arm.version for arm in route.arms))}.")
 
     def _unknown(self, name: str) -> NotServed | ModelUnavailable:
         if any(key[0] == name for key in tuple(self._failed)):  # a loading thread may add to it

@@ -58,6 +58,10 @@ class LimitSettings(_Section):
     deadline_seconds: float = Field(default=30.0, gt=0)
     inline_seconds: float = Field(default=0.002, ge=0)
     """A predict call expected to take longer runs in a thread."""
+    alone_seconds: float = Field(default=0.0001, ge=0)
+    """A predict call expected to take longer shares its call with requests that wait for the same version."""
+    batch_rows: int = Field(default=256, ge=0)
+    """Rows of one shared call at most; larger requests run by themselves, and 0 switches sharing off."""
 
 
 class RoutingSettings(_Section):

@@ -14,14 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import serinus
+from serinus.models.examples import example_rows
 from serinus.models.loading import load
 from serinus.models.model import Model
-from serinus.models.signature import Signature
 from serinus.models.trust import Trust
 from serinus.serving.app import App, ASGIApp
+from serinus.serving.batching import batches_safely
 from serinus.serving.board import Board
 from serinus.serving.control import Control
 from serinus.serving.errors import SerinusError
@@ -196,7 +195,7 @@ class Worker:
         found = self._registry.get(name, version)
         bundled = [digest for folder in bundle_folders() for digest in Trust(folder)]
         model = load(found, trust=Trust(self._settings.home, extra=bundled))
-        return Loaded(model, _PLATFORMS.get(found.adapter, f"{found.adapter}_model"), _warm_up(model))
+        return prepared(model, found.adapter)
 
     def _resource(self) -> Mapping[str, str]:
         given = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
@@ -220,12 +219,18 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
+def prepared(model: Model, adapter: str) -> Loaded:
+    """A model that is warm, with what was learned of it meanwhile."""
+    platform = _PLATFORMS.get(adapter, f"{adapter}_model")
+    return Loaded(model, platform, _warm_up(model), batches_safely(model))
+
+
 def _warm_up(model: Model) -> dict[int, float]:
     """Call the model on one made-up row until caches are warm; what it cost tells whether it may run inline.
 
     A model that does not like made-up values is none the worse: its first real calls run in a thread.
     """
-    inputs = _made_up_row(model.signature)
+    inputs = example_rows(model.signature, 1)
     took = []
     try:
         for _ in range(_WARM_UPS):
@@ -235,11 +240,6 @@ def _warm_up(model: Model) -> dict[int, float]:
     except Exception:
         return {}
     return {1: float(min(took))}
-
-
-def _made_up_row(signature: Signature) -> dict[str, Any]:
-    return {field.name: np.full([max(size, 1) for size in field.shape], "" if field.datatype == "BYTES" else 0,
-                                dtype=field.dtype) for field in signature.inputs}
 
 
 def make_worker(inner: ASGIApp | None) -> Worker:

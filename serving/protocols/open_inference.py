@@ -11,7 +11,7 @@ from serinus.models.errors import InvalidSignature
 from serinus.models.signature import DATATYPES, Field, Signature, datatype_of
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError
 from serinus.serving.inputs import fit, plain_numbers, routing_key, rows_of, say, to_array
-from serinus.serving.protocols import STATUS, ErrorAnswer
+from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
 from serinus.serving.request import Answer, InferenceRequest
 
 __all__ = ["OpenInference"]
@@ -24,8 +24,9 @@ class OpenInference:
     """The protocol of KServe, Triton and MLServer; errors are `{"error": string}`."""
 
     name = "open_inference"
+    routes = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
 
-    def parse(self, body: bytes, signature: Signature) -> InferenceRequest:
+    def parse(self, body: bytes, headers: Headers, signature: Signature) -> InferenceRequest:
         """See `Protocol.parse`."""
         document = _load(body)
         tensors = document.get("inputs")
@@ -52,17 +53,17 @@ class OpenInference:
             client_id if isinstance(client_id, str) and client_id else None,
             routing_key(key, "$.parameters.routing_key"))
 
-    def render(self, answer: Answer) -> bytes:
+    def render(self, answer: Answer) -> Rendered:
         """See `Protocol.render`."""
         outputs = [
             {"name": name, "shape": array.shape, "datatype": _DATATYPES.get(array.dtype.char) or _datatype(array),
              "data": array.ravel().tolist() if array.dtype.hasobject else array.ravel()}
             for name, array in answer.outputs.items()]
-        return orjson.dumps(
+        return Rendered(orjson.dumps(
             {"model_name": answer.model, "model_version": answer.version,
              "id": answer.request.request_id or answer.request_id,
              "parameters": {"role": answer.role, "prediction_id": answer.prediction}, "outputs": outputs},
-            option=orjson.OPT_SERIALIZE_NUMPY)
+            option=orjson.OPT_SERIALIZE_NUMPY))
 
     def error(self, error: RequestError, request_id: str) -> ErrorAnswer:
         """See `Protocol.error`."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from serinus.models.signature import Field, Signature
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError, Violation
 from serinus.serving.inputs import fit, routing_key, say, to_array
-from serinus.serving.protocols import STATUS, ErrorAnswer
+from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
 from serinus.serving.request import Answer, InferenceRequest
 
 __all__ = ["Rows"]
@@ -23,8 +23,9 @@ class Rows:
     """The form that a person would write by hand; errors are problem details (RFC 9457)."""
 
     name = "rows"
+    routes = ("/predict", "/predict/{model}", "/predict/{model}/versions/{version}")
 
-    def parse(self, body: bytes, signature: Signature) -> InferenceRequest:
+    def parse(self, body: bytes, headers: Headers, signature: Signature) -> InferenceRequest:
         """See `Protocol.parse`."""
         document = _load(body)
         rows = document["rows"]
@@ -43,17 +44,17 @@ class Rows:
         return InferenceRequest(inputs, len(rows), None, client_id if isinstance(client_id, str) else None,
                                 routing_key(key, "$.routing_key"), _remarks(rows, signature))
 
-    def render(self, answer: Answer) -> bytes:
+    def render(self, answer: Answer) -> Rendered:
         """See `Protocol.render`."""
         names = list(answer.outputs)
         columns = [list(array) if array.dtype.kind == "f" else array.tolist() for array in answer.outputs.values()]
-        return orjson.dumps(
+        return Rendered(orjson.dumps(
             {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)],
              "model": answer.model, "version": answer.version, "role": answer.role,
              "request_id": answer.request_id,
              "prediction_ids": [f"{answer.prediction}-{row}" for row in range(answer.request.rows)],
              "violations": [violation._asdict() for violation in answer.request.violations]},
-            option=orjson.OPT_SERIALIZE_NUMPY)
+            option=orjson.OPT_SERIALIZE_NUMPY))
 
     def error(self, error: RequestError, request_id: str) -> ErrorAnswer:
         """See `Protocol.error`."""

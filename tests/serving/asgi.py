@@ -114,16 +114,20 @@ class Line:
         """One request; a body of several parts comes in several messages."""
         return asyncio.run(self.acall(method, path, body, **headers))
 
-    async def acall(self, method: str, path: str, body: bytes | Iterable[bytes] = b"", **headers: str) -> Response:
+    async def acall(self, method: str, path: str, body: bytes | Iterable[bytes] = b"", *, gone: bool = False,
+                    **headers: str) -> Response:
+        """`gone`: the client leaves as soon as its body is sent; else it waits for its answer."""
         parts = [body] if isinstance(body, bytes) else list(body)
         waiting = [
             {"type": "http.request", "body": part, "more_body": number < len(parts) - 1}
             for number, part in enumerate(parts)
-        ] + [{"type": "http.disconnect"}]
+        ]
         sent: list[dict[str, Any]] = []
 
         async def receive() -> Any:
-            return waiting.pop(0)
+            if not waiting and not gone:
+                await asyncio.Event().wait()
+            return waiting.pop(0) if waiting else {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
             if message["type"] == "http.response.start":

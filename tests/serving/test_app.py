@@ -236,7 +236,7 @@ def test_without_a_model_there_is_no_service(tmp_path: Path) -> None:
         ("POST", "/v2/models/people/explain", "There is no POST /v2/models/people/explain here"),
         ("GET", "/v2/models/people/what", "There is no GET /v2/models/people/what here"),
         ("GET", "/nothing", "There is no GET /nothing here"),
-        ("POST", "/v2", "There is no POST /v2 here"),
+        ("POST", "/v3", "There is no POST /v3 here"),
     ],
 )
 def test_what_is_not_here_is_404_and_says_what_is(line: Line, method: str, path: str, sentence: str) -> None:

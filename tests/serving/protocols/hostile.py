@@ -88,7 +88,7 @@ def _places(document: Any) -> Any:
 def accept(protocol: Protocol, body: bytes, signature: Signature) -> InferenceRequest | None:
     """The request, or None when it was refused in the right way; a request is exactly what the signature says."""
     try:
-        request = validate(protocol.parse(body, signature), signature, MAX_ROWS)
+        request = validate(protocol.parse(body, {}, signature), signature, MAX_ROWS)
     except RequestError as error:
         assert error.kind in ("invalid_request", "invalid_input", "too_large")
         assert STATUS[error.kind] in (400, 413)

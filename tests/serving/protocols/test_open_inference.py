@@ -37,7 +37,7 @@ DEEP = b"[" * 1000 + b"]" * 1000
 
 def parse(document: Any, signature: Signature = MIXED, max_rows: int = 50) -> InferenceRequest:
     body = document if isinstance(document, bytes) else orjson.dumps(document)
-    return validate(PROTOCOL.parse(body, signature), signature, max_rows)
+    return validate(PROTOCOL.parse(body, {}, signature), signature, max_rows)
 
 
 def tensor(data: Any, *, shape: Any = None, datatype: Any = "FP64", name: Any = "x") -> dict[str, Any]:
@@ -341,7 +341,7 @@ def test_the_valid_documents_are_valid() -> None:
 
 def answer(outputs: dict[str, Any], request: InferenceRequest | None = None) -> Any:
     asked = request or InferenceRequest({}, 2)
-    return orjson.loads(PROTOCOL.render(Answer(asked, outputs, "wine", "3", "candidate", "r1", "0190-uuid")))
+    return orjson.loads(PROTOCOL.render(Answer(asked, outputs, "wine", "3", "candidate", "r1", "0190-uuid")).body)
 
 
 def test_an_answer_in_full() -> None:

@@ -28,7 +28,7 @@ DEEP = b"[" * 1000 + b"]" * 1000
 
 def parse(document: Any, signature: Signature = MIXED, max_rows: int = 50) -> InferenceRequest:
     body = document if isinstance(document, bytes) else orjson.dumps(document)
-    return validate(PROTOCOL.parse(body, signature), signature, max_rows)
+    return validate(PROTOCOL.parse(body, {}, signature), signature, max_rows)
 
 
 def column(datatype: str, *, optional: bool = False) -> Signature:
@@ -220,7 +220,7 @@ def test_an_answer_in_full() -> None:
         "count": np.array([1, 2]),
         "flag": np.array([True, False]),
     }
-    body = PROTOCOL.render(Answer(request, outputs, "wine", "3", "candidate", "r1", "0190-uuid"))
+    body = PROTOCOL.render(Answer(request, outputs, "wine", "3", "candidate", "r1", "0190-uuid")).body
     assert orjson.loads(body) == {
         "predictions": [
             {"predict": "yes", "predict_proba": [0.25, 0.75], "count": 1, "flag": True},
@@ -239,7 +239,7 @@ def test_an_answer_in_full() -> None:
 def test_every_type_of_output_is_rendered(code: str) -> None:
     """Numbers as numbers."""
     outputs = {"y": np.array([0, 1]).astype(code), "z": np.array([[0, 1], [1, 0]]).astype(code)}
-    found = orjson.loads(PROTOCOL.render(Answer(InferenceRequest({}, 2), outputs, "m", "1", "stable", "r", "u")))
+    found = orjson.loads(PROTOCOL.render(Answer(InferenceRequest({}, 2), outputs, "m", "1", "stable", "r", "u")).body)
     assert found["predictions"] == [{"y": 0, "z": [0, 1]}, {"y": 1, "z": [1, 0]}]
 
 
