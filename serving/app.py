@@ -6,10 +6,12 @@ costs one dictionary access before its protocol's parser runs.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from time import time_ns
 from typing import Any, NamedTuple
 
@@ -35,6 +37,7 @@ from serinus.serving.request import is_request_id
 from serinus.serving.router import Router
 from serinus.serving.settings import Settings
 from serinus.serving.telemetry import Trace, Tracing
+from serinus.serving.telemetry.metrics import CONTENT_TYPE, exposition
 from serinus.serving.transport import send_whole
 
 __all__ = ["App"]
@@ -80,10 +83,11 @@ class Reply(NamedTuple):
 
 
 class App:
-    """All of our paths. `inner` answers the rest (BentoML's own); without it they are 404."""
+    """All of our paths. `inner` answers the rest (BentoML's own); without it they are 404, as are control calls
+    without `control`. The counts of all workers lie in the folder `boards`."""
 
     def __init__(self, settings: Settings, router: Router, pipeline: Pipeline, board: Board, tracing: Tracing,
-                 control: Control, inner: ASGIApp | None = None) -> None:
+                 boards: Path, control: Control | None = None, inner: ASGIApp | None = None) -> None:
         self.ready = False
         self.draining = False
         self._settings = settings
@@ -91,6 +95,7 @@ class App:
         self._pipeline = pipeline
         self._board = board
         self._tracing = tracing
+        self._boards = boards
         self._control = control
         self._inner = inner
         self._under_way = 0
@@ -231,13 +236,13 @@ class App:
         if self._inner is not None and path.split("/", 2)[1] not in _OURS:
             await self._inner(scope, receive, send)
             return
-        if path.startswith("/api/"):
+        if path.startswith("/api/") and self._control is not None:
             status, document = await self._control.answer(scope, receive)
             await _send_json(send, status, document)
             return
         if path == "/metrics" and method == "GET":
-            text = await self._control.metrics()
-            await _send(send, 200, (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), text)
+            text = await asyncio.to_thread(exposition, self._boards)
+            await _send(send, 200, (b"content-type", CONTENT_TYPE), text.encode())
             return
         await self._look_up(path, method, send)
 

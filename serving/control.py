@@ -18,7 +18,6 @@ from serinus.serving.home import Home, RunFolder
 from serinus.serving.rollback import live_boards, roll_back
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import read_snapshot
-from serinus.serving.telemetry.metrics import exposition
 from serinus.serving.veto import read_vetoes
 
 __all__ = ["Control"]
@@ -41,10 +40,6 @@ class Control:
         self._run = run
         self._registry = registry
         self._obey = obey
-
-    async def metrics(self) -> bytes:
-        """Prometheus' text form of all workers' counts."""
-        return (await asyncio.to_thread(exposition, self._run.boards)).encode()
 
     async def answer(self, scope: MutableMapping[str, Any],
                      receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> tuple[int, Any]:

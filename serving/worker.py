@@ -68,7 +68,7 @@ class Worker:
                                 on_counts=self._board.span_counts)
         self._router = Router(self._load, self._board.load_failed)
         self._pipeline = self._make_pipeline()
-        self.app = App(settings, self._router, self._pipeline, self._board, self._tracing,
+        self.app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards,
                        Control(settings, run, self._registry, self._obey), inner)
         self._seen: tuple[Any, ...] = ()
         self._targets: dict[str, Target] = {}

@@ -93,6 +93,7 @@ class Line:
             self.pipeline,
             self.board,
             self.tracing,
+            run.boards,
             Control(self.settings, run, open_registry(self.settings), self._obey),
         )
         self.on_start: Callable[[], None] = lambda: None
