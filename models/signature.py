@@ -1,6 +1,7 @@
 """What a model takes and gives: named fields with Open Inference Protocol datatypes."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ import numpy as np
 
 from serinus.models.errors import InvalidSignature
 
-__all__ = ["DATATYPES", "Field", "Label", "Signature", "datatype_of"]
+__all__ = ["DATATYPES", "Field", "Label", "Signature", "datatype_of", "element_name", "element_of"]
 
 FORMAT = 1
 
@@ -38,6 +39,8 @@ DATATYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
 
 _NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 
+_ELEMENT = re.compile(r"(.+)\[(0|[1-9][0-9]{0,8})\]", re.DOTALL)
+
 
 def datatype_of(dtype: np.dtype[Any]) -> str:
     """Give the protocol's name of a numpy dtype; strings, bytes and objects are BYTES.
@@ -52,6 +55,17 @@ def datatype_of(dtype: np.dtype[Any]) -> str:
     return name
 
 
+def element_name(name: str, index: int) -> str:
+    """Give the name under which one tensor of a sequence field travels: `NAME[3]`."""
+    return f"{name}[{index}]"
+
+
+def element_of(name: str) -> tuple[str, int] | None:
+    """Part `NAME[3]` into the sequence's name and the index; None for every other name."""
+    found = _ELEMENT.fullmatch(name)
+    return None if found is None else (found[1], int(found[2]))
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One named column or tensor of a signature.
@@ -60,11 +74,14 @@ class Field:
         name: what requests and answers call it.
         datatype: an Open Inference Protocol name, a key of `DATATYPES`.
         shape: -1 is a variable length and the first dimension is the rows, so a column is `(-1,)` and a
-            matrix of 30 columns `(-1, 30)`.
+            matrix of 30 columns `(-1, 30)`. Empty means any shape: a scalar, or a graph that does not say.
         optional: values may be missing (None in objects, NaN in floats), and the whole field may be left out.
+            An optional output is missing from answers that have no value for it.
         labels: the class labels of an output, or the categories of a categorical input, in the model's order.
         frame_dtype: the pandas dtype the column had in training where the datatype does not say it all
             (`category`, `str`, `Int64`, `datetime64[us]`, …); adapters restore it.
+        sequence: any number of tensors of this datatype and shape, which travel as `NAME[0]`, `NAME[1]`, …
+            (`element_name`); none of them is the empty sequence, or, where optional, no sequence.
     """
 
     name: str
@@ -73,6 +90,7 @@ class Field:
     optional: bool = False
     labels: tuple[Label, ...] | None = None
     frame_dtype: str | None = None
+    sequence: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -99,6 +117,8 @@ class Field:
             document["labels"] = list(self.labels)
         if self.frame_dtype is not None:
             document["frame_dtype"] = self.frame_dtype
+        if self.sequence:
+            document["sequence"] = True
         return document
 
     @classmethod
@@ -113,6 +133,7 @@ class Field:
                 optional=bool(document.get("optional", False)),
                 labels=None if labels is None else tuple(labels),
                 frame_dtype=document.get("frame_dtype"),
+                sequence=bool(document.get("sequence", False)),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidSignature(
@@ -125,7 +146,7 @@ class Signature:
     """What a model takes and gives.
 
     Attributes:
-        inputs: the fields of a request, in the model's own order.
+        inputs: the fields of a request, in the model's own order; a model may take none.
         outputs: the fields of an answer.
     """
 
@@ -136,13 +157,20 @@ class Signature:
         for side, fields in (("input", self.inputs), ("output", self.outputs)):
             for name in _repeated(field.name for field in fields):
                 raise InvalidSignature(f"The signature has two {side}s named {name!r}; names must differ.")
+            _refuse_ambiguity(side, fields)
 
     def input(self, name: str) -> Field:
-        """Give the input of this name. Raises InvalidSignature where there is none."""
+        """Give the input of this name; `NAME[3]` is a tensor of the sequence `NAME`.
+
+        Raises InvalidSignature where there is none.
+        """
         return _lookup(self._inputs, "input", name)
 
     def output(self, name: str) -> Field:
-        """Give the output of this name. Raises InvalidSignature where there is none."""
+        """Give the output of this name; `NAME[3]` is a tensor of the sequence `NAME`.
+
+        Raises InvalidSignature where there is none.
+        """
         return _lookup(self._outputs, "output", name)
 
     @cached_property
@@ -190,7 +218,9 @@ def _input_obstacles(new: Field, older: Signature) -> Iterator[str]:
         return
     if new.datatype != old.datatype:
         yield f"Input {new.name!r} changed its datatype from {old.datatype} to {new.datatype}."
-    if not _covers(new.shape, old.shape):
+    if new.sequence != old.sequence:
+        yield f"Input {new.name!r} {_became(old, new)}."
+    elif not _covers(new.shape, old.shape):
         yield f"Input {new.name!r} changed its shape from {list(old.shape)} to {list(new.shape)}."
     if old.optional and not new.optional:
         yield f"Input {new.name!r} was optional and is now required."
@@ -203,21 +233,33 @@ def _output_obstacles(old: Field, newer: Signature) -> Iterator[str]:
         return
     if new.datatype != old.datatype:
         yield f"Output {old.name!r} changed its datatype from {old.datatype} to {new.datatype}."
-    if not _covers(old.shape, new.shape):
+    if new.optional and not old.optional:
+        yield f"Output {old.name!r} was always given and may now be missing."
+    if new.sequence != old.sequence:
+        yield f"Output {old.name!r} {_became(old, new)}."
+    elif not _covers(old.shape, new.shape):
         yield f"Output {old.name!r} changed its shape from {list(old.shape)} to {list(new.shape)}."
     elif len(old.shape) > 1 and old.labels and new.labels and old.labels != new.labels:
         yield f"Output {old.name!r} changed what its columns mean from {list(old.labels)} to {list(new.labels)}."
 
 
+def _became(old: Field, new: Field) -> str:
+    return f"was {_kind(old)} and is now {_kind(new)}"
+
+
+def _kind(field: Field) -> str:
+    return "a sequence of tensors" if field.sequence else "one tensor"
+
+
 def _covers(wide: tuple[int, ...], narrow: tuple[int, ...]) -> bool:
-    return len(wide) == len(narrow) and all(w in (-1, n) for w, n in zip(wide, narrow, strict=True))
+    return not wide or (len(wide) == len(narrow) and all(w in (-1, n) for w, n in zip(wide, narrow, strict=True)))
 
 
 def _shape(name: str, shape: Iterable[int]) -> tuple[int, ...]:
     lengths = tuple(shape)
-    if not lengths or any(type(length) is not int or length < -1 for length in lengths):
+    if any(type(length) is not int or length < -1 for length in lengths):
         raise InvalidSignature(
-            f"Field {name!r}: a shape is a non-empty list of lengths, -1 for a variable one, got {list(lengths)}."
+            f"Field {name!r}: a shape is a list of lengths, -1 for a variable one, got {list(lengths)}."
         )
     return lengths
 
@@ -237,6 +279,16 @@ def _repeated(names: Iterable[str]) -> Iterator[str]:
         seen.add(name)
 
 
+def _refuse_ambiguity(side: str, fields: Iterable[Field]) -> None:
+    sequences = {field.name for field in fields if field.sequence}
+    for field in fields if sequences else ():
+        element = element_of(field.name)
+        if element is not None and element[0] in sequences:
+            raise InvalidSignature(
+                f"The {side} {field.name!r} is called like a tensor of the sequence {element[0]!r}; rename one of them."
+            )
+
+
 def _fields(document: Mapping[str, Any], side: str) -> tuple[Field, ...]:
     fields = document.get(side)
     if not isinstance(fields, list):
@@ -248,4 +300,7 @@ def _lookup(fields: Mapping[str, Field], side: str, name: str) -> Field:
     try:
         return fields[name]
     except KeyError:
+        element = element_of(name)
+        if element is not None and element[0] in fields and fields[element[0]].sequence:
+            return fields[element[0]]
         raise InvalidSignature(f"No {side} is named {name!r}; there are {', '.join(fields) or 'none'}.") from None

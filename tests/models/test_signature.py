@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serinus.models.errors import InvalidSignature
-from serinus.models.signature import DATATYPES, Field, Signature, datatype_of
+from serinus.models.signature import DATATYPES, Field, Signature, datatype_of, element_name, element_of
 
 labels = st.one_of(
     st.text(max_size=5), st.integers(-(2**53), 2**53), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)
@@ -18,10 +18,11 @@ fields = st.builds(
     Field,
     name=st.text(min_size=1, max_size=8),
     datatype=st.sampled_from(sorted(DATATYPES)),
-    shape=st.lists(st.integers(-1, 50), min_size=1, max_size=3).map(tuple),
+    shape=st.lists(st.integers(-1, 50), max_size=3).map(tuple),
     optional=st.booleans(),
     labels=st.none() | st.lists(labels, max_size=4).map(tuple),
     frame_dtype=st.none() | st.sampled_from(["category", "str", "Int64"]),
+    sequence=st.booleans(),
 )
 several = st.lists(fields, max_size=4, unique_by=lambda field: field.name).map(tuple)
 signatures = st.builds(Signature, inputs=several, outputs=several)
@@ -31,6 +32,8 @@ CITY = Field("city", "BYTES", (-1,), optional=True)
 CLASS = Field("predict", "INT64", (-1,), labels=(0, 1))
 PROBABILITY = Field("predict_proba", "FP64", (-1, 2), labels=(0, 1))
 OLDER = Signature((AGE, CITY), (CLASS, PROBABILITY))
+WORDS = Field("words", "BYTES", (), sequence=True)
+ANY = Field("any", "FP32", ())
 
 
 @given(signatures)
@@ -44,6 +47,44 @@ def test_json_round_trip(signature):
 def test_compatible_with_itself(signature):
     """Every signature can stand in for itself."""
     assert signature.incompatibilities(signature) == []
+
+
+def test_older_documents_are_read():
+    """What was written before sequences existed has none, and a field without them is still written like that."""
+    document = {"name": "age", "datatype": "FP64", "shape": [-1]}
+    assert Field.from_json(document) == AGE
+    assert document == AGE.to_json()
+
+
+@given(signatures)
+def test_every_input_is_found(signature):
+    """Each input is found by its name, and a sequence by the name of each of its tensors too."""
+    for field in signature.inputs:
+        assert field is signature.input(field.name)
+        if field.sequence:
+            assert field is signature.input(element_name(field.name, 12))
+
+
+@given(st.text(min_size=1), st.integers(0, 10**9 - 1))
+def test_the_names_of_a_sequence_s_tensors(name, index):
+    """A tensor's name says its sequence and its place, whatever the sequence is called."""
+    assert (name, index) == element_of(element_name(name, index))
+
+
+@pytest.mark.parametrize("name", ["words", "words[]", "words[01]", "words[-1]", "words[1] ", "[1]", "words[1e3]", ""])
+def test_names_of_no_sequence(name):
+    """A place is a plain number in brackets at the end of a name; nothing else is one."""
+    assert element_of(name) is None
+
+
+def test_a_field_called_like_a_tensor_of_a_sequence():
+    """Names that could mean two things are refused; brackets alone are no sequence."""
+    with pytest.raises(InvalidSignature, match=r"'words\[0\]' is called like a tensor of the sequence 'words'"):
+        Signature((WORDS, Field("words[0]", "BYTES", ())), ())
+    other = Field("age[0]", "FP64", (-1,))
+    assert other is Signature((AGE, other), ()).input("age[0]")
+    with pytest.raises(InvalidSignature, match="No input is named"):
+        Signature((AGE,), ()).input("age[0]")
 
 
 @pytest.mark.parametrize("document", [{}, {"format": 2, "inputs": [], "outputs": []}, [], None])
@@ -67,7 +108,6 @@ def test_missing_parts_are_refused(document):
     [
         {"name": ""},
         {"datatype": "FLOAT"},
-        {"shape": ()},
         {"shape": (-2,)},
         {"shape": (1.5,)},
         {"labels": (None,)},
@@ -125,6 +165,16 @@ def test_other_dtypes_are_refused(dtype):
             Signature(OLDER.inputs, (CLASS, Field("predict_proba", "FP64", (-1, 2), labels=(1, 0)))),
             r"columns mean from \[0, 1\] to \[1, 0\]",
         ),
+        (Signature((Field("age", "FP64", (-1,), sequence=True), CITY), OLDER.outputs), "tensor and is now a sequence"),
+        (Signature(OLDER.inputs, (Field("predict", "INT64", ()), PROBABILITY)), r"shape from \[-1\] to \[\]"),
+        (
+            Signature(OLDER.inputs, (Field("predict", "INT64", (-1,), optional=True), PROBABILITY)),
+            "always given and may now be missing",
+        ),
+        (
+            Signature(OLDER.inputs, (Field("predict", "INT64", (-1,), sequence=True), PROBABILITY)),
+            "Output 'predict' was one tensor and is now a sequence of tensors",
+        ),
     ],
 )
 def test_incompatibilities(newer, sentence):
@@ -139,8 +189,19 @@ def test_incompatibilities(newer, sentence):
         Signature((AGE,), OLDER.outputs),
         Signature((*OLDER.inputs, Field("job", "BYTES", (-1,), optional=True)), OLDER.outputs),
         Signature((Field("age", "FP64", (-1,), optional=True), CITY), (*OLDER.outputs, Field("more", "FP64", (-1,)))),
+        Signature((Field("age", "FP64", ()), CITY), OLDER.outputs),
     ],
 )
 def test_harmless_changes(newer):
-    """A dropped input, a new optional one, a further output or a field that may now be missing hinder nobody."""
+    """A dropped input, a new optional one, a further output, a wider shape, a field that may miss hinder nobody."""
     assert newer.incompatibilities(OLDER) == []
+
+
+def test_an_input_of_any_shape_gets_no_narrower():
+    """Who took any shape cannot be replaced by who takes some; an output may become more precise."""
+    taken = Signature((ANY,), (ANY,))
+    narrow = Field("any", "FP32", (-1, 2))
+    assert Signature((narrow,), (ANY,)).incompatibilities(taken) == [
+        "Input 'any' changed its shape from [] to [-1, 2]."
+    ]
+    assert Signature((ANY,), (narrow,)).incompatibilities(taken) == []
