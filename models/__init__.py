@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from serinus.models.card import Card
     from serinus.models.errors import (
         DigestMismatch,
         InvalidInput,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         UntrustedArtifact,
         VersionNotFound,
     )
+    from serinus.models.lineage import Lineage
     from serinus.models.loading import load
     from serinus.models.model import Adapter, Model
     from serinus.models.registration import register, register_file, wrap
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
 __all__ = [
     "DATATYPES",
     "Adapter",
+    "Card",
     "DigestMismatch",
     "Field",
     "InvalidInput",
     "InvalidManifest",
     "InvalidName",
     "InvalidSignature",
+    "Lineage",
     "Model",
     "ModelError",
     "ModelNotFound",
@@ -61,8 +65,10 @@ __all__ = [
 
 _HOMES = {
     "Adapter": "model",
+    "Card": "card",
     "DATATYPES": "signature",
     "Field": "signature",
+    "Lineage": "lineage",
     "Model": "model",
     "ModelVersion": "version",
     "Registry": "registry",

@@ -1,12 +1,14 @@
 """Putting models into a registry: from a training script (`register`) or from a file (`register_file`)."""
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serinus.models.adapters import adapter_for, adapter_of, find_artifact
+from serinus.models.card import Card
 from serinus.models.errors import InvalidSignature
+from serinus.models.lineage import Lineage
 from serinus.models.loading import check_trust, measured_digest
 from serinus.models.model import Adapter, Model
 from serinus.models.registry import Registry, default_home
@@ -39,6 +41,9 @@ def register(
     reference: "DataFrame | None" = None,
     target: str | None = None,
     home: Path | None = None,
+    card: Card | Mapping[str, Any] | None = None,
+    lineage: Lineage | None = None,
+    attachments: Mapping[str, bytes] | None = None,
 ) -> ModelVersion:
     """Register a model from the script that trained it.
 
@@ -50,23 +55,25 @@ def register(
         reference: rows like those it was trained with; sharpens the signature (dtypes, categories, missing values).
         target: the reference's column that the model predicts, which is dropped.
         home: the registry's folder; `$SERINUS_HOME`, else `~/.serinus`.
+        card: what people should know of it, as a `Card` or its keys.
+        lineage: where it comes from, as far as you know better: the rest (commit, who, the reference's digest) is
+            filled in.
+        attachments: further bytes to keep with the version, by relative path.
 
     Returns:
         The new version, or the existing one with the same digest and signature.
     """
+    about = _About(card, lineage, attachments or {}, reference)
     if isinstance(fitted, str | Path):
-        return register_file(Path(fitted), name, home=home, reference=reference, target=target)
+        return _register_file(Path(fitted), name, Path(home or default_home()), target, (), about)
     check_name(name)
     adapter = adapter_of(fitted)
     signature = adapter.infer_signature(fitted, _features(reference, target))
     with tempfile.TemporaryDirectory() as folder:
-        return _add(adapter, adapter.save(fitted, Path(folder)), name, signature, Path(home or default_home()))
-
-
-def _add(adapter: Adapter, artifact: Path, name: str, signature: Signature, home: Path) -> ModelVersion:
-    if adapter.runs_code(artifact):
-        Trust(home).remember(measured_digest(artifact), _OWN)
-    return Registry(home).add(name, artifact, adapter=adapter.name, signature=signature)
+        artifact = adapter.save(fitted, Path(folder))
+        if adapter.runs_code(artifact):
+            Trust(home or default_home()).remember(measured_digest(artifact), _OWN)
+        return about.add(Path(home or default_home()), name, artifact, adapter, signature)
 
 
 def register_file(
@@ -77,6 +84,9 @@ def register_file(
     reference: "DataFrame | None" = None,
     target: str | None = None,
     trust: Collection[str] = (),
+    card: Card | Mapping[str, Any] | None = None,
+    lineage: Lineage | None = None,
+    attachments: Mapping[str, bytes] | None = None,
 ) -> ModelVersion:
     """Register a model file, or a folder that holds one beside the files it needs.
 
@@ -87,22 +97,66 @@ def register_file(
         reference: rows like those it was trained with; sharpens the signature.
         target: the reference's column that the model predicts, which is dropped.
         trust: digests that may run code; the file's own, if it is among them, is remembered.
+        card: what people should know of it, as a `Card` or its keys.
+        lineage: where it comes from, as far as you know better.
+        attachments: further bytes to keep with the version, by relative path.
 
     Raises:
         UntrustedArtifact: the file runs code when loaded and its digest is not trusted; the message says how.
         UnsupportedArtifact: no adapter accepts it, or it is damaged.
         InvalidSignature: the reference does not fit the model.
     """
+    about = _About(card, lineage, attachments or {}, reference)
+    return _register_file(Path(path), name, Path(home or default_home()), target, trust, about)
+
+
+class _About:
+    """What is registered beside the artifact itself."""
+
+    def __init__(
+        self,
+        card: Card | Mapping[str, Any] | None,
+        lineage: Lineage | None,
+        attachments: Mapping[str, bytes],
+        reference: "DataFrame | None",
+    ) -> None:
+        self.card = card if isinstance(card, Card | None) else Card.from_json(card)
+        self.attachments = attachments
+        self.reference = reference
+        self._lineage = lineage or Lineage()
+
+    def add(
+        self,
+        home: Path,
+        name: str,
+        artifact: Path,
+        adapter: Adapter,
+        signature: Signature,
+        companions: Collection[Path] = (),
+    ) -> ModelVersion:
+        """Put the artifact into the registry of a home, with all that is known of it."""
+        return Registry(home).add(
+            name,
+            artifact,
+            adapter=adapter.name,
+            signature=signature,
+            companions=tuple(companions),
+            attachments=self.attachments,
+            card=self.card,
+            lineage=self._lineage.completed(self.reference),
+        )
+
+
+def _register_file(
+    path: Path, name: str, home: Path, target: str | None, trust: Collection[str], about: _About
+) -> ModelVersion:
     check_name(name)
-    path, root = Path(path), Path(home or default_home())
     artifact = find_artifact(path)
     adapter, digest = adapter_for(artifact), measured_digest(path)
-    trusted = Trust(root, trust)
+    trusted = Trust(home, trust)
     check_trust(adapter, artifact, digest, trusted, name=name)
-    signature = adapter.infer_signature(adapter.read(artifact), _features(reference, target))
-    version = Registry(root).add(
-        name, artifact, adapter=adapter.name, signature=signature, companions=_companions(path, artifact)
-    )
+    signature = adapter.infer_signature(adapter.read(artifact), _features(about.reference, target))
+    version = about.add(home, name, artifact, adapter, signature, _companions(path, artifact))
     if digest in trust:
         trusted.remember(digest, _FLAG)
     return version

@@ -1,53 +1,59 @@
 """Where versions are kept: plain folders, written aside and renamed into place, never changed afterwards.
 
 ```
-HOME/models/NAME/VERSION/manifest.json      what this is: digest, signature, adapter, libraries, files, attachments
+HOME/models/NAME/VERSION/manifest.json      what this is: digest, signature, card, lineage, files, attachments …
 HOME/models/NAME/VERSION/artifact/…         the file(s) of the model
 HOME/models/NAME/VERSION/…                  attachments: opaque, digested
+HOME/models/NAME/aliases.json               movable names for versions
 ```
 
 Two guards make registration safe. A lock per model lets one registrar at a time look for an equal version and take the
 next number. The rename into place fails where a folder exists, so even where locks do nothing (some network file
-systems) no version is ever overwritten.
+systems) no version is ever overwritten. A registrar that is killed leaves a folder whose name says whose it was; the
+next one removes it.
 """
 
 import difflib
-import fcntl
-import json
 import os
-import platform
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from serinus.models.aliases import read_aliases, write_aliases
+from serinus.models.card import Card
 from serinus.models.errors import (
     DigestMismatch,
-    InvalidManifest,
-    InvalidSignature,
     ModelError,
     ModelNotFound,
     ReadOnly,
     UnsupportedArtifact,
     VersionNotFound,
 )
+from serinus.models.files import aside_prefix, locked, sweep, sync, write
+from serinus.models.libraries import installed
+from serinus.models.lineage import Lineage
 from serinus.models.loading import ARTIFACT, load
+from serinus.models.manifest import MANIFEST, Manifest, is_inside
 from serinus.models.model import Model
 from serinus.models.signature import Signature
 from serinus.models.trust import Trust
-from serinus.models.version import ArtifactFile, ModelVersion, check_name, digest_of, files_in, parse_tag
+from serinus.models.version import (
+    LATEST,
+    ArtifactFile,
+    ModelVersion,
+    check_alias,
+    check_name,
+    digest_of,
+    files_in,
+    is_number,
+    split_tag,
+)
 
 __all__ = ["Registry", "default_home"]
-
-FORMAT = 1
-MANIFEST = "manifest.json"
-_LIBRARIES = ("joblib", "numpy", "onnxruntime", "pandas", "scikit-learn", "scipy", "skops")
 
 
 def default_home() -> Path:
@@ -98,11 +104,58 @@ class Registry:
         there = self.versions(name)
         wanted = there[-1] if version is None and there else version
         for root in self._roots:
-            if wanted is not None and _is_number(wanted) and (root / name / wanted / MANIFEST).is_file():
-                return _read_manifest(root / name / wanted)[0]
+            if wanted is not None and is_number(wanted) and (root / name / wanted / MANIFEST).is_file():
+                return Manifest.read(root / name / wanted).version
         if not there:
             raise self._no_model(name)
-        raise VersionNotFound(f"Model {name!r} has no version {version!r}; there are {', '.join(there)}.")
+        raise VersionNotFound(f"Model {name!r} has no version {version!r}; there are {self._listed(name)}.")
+
+    def resolve(self, tag: str) -> tuple[str, str | None]:
+        """Split a tag into name and version number; an alias, or `latest`, becomes the number it stands for.
+
+        The version is None where the tag names none; whether a number exists is for `get` to say.
+
+        Raises:
+            InvalidName: the tag breaks the rule.
+            ModelNotFound: the tag has an alias, and nothing is registered under the name.
+            VersionNotFound: there is no such alias.
+        """
+        name, version = split_tag(tag)
+        if version is None or is_number(version):
+            return name, version
+        if version == LATEST:
+            return name, self.get(name).version
+        number = self.aliases(name).get(version)
+        if number is not None:
+            return name, number
+        if not self.versions(name):
+            raise self._no_model(name)
+        raise VersionNotFound(f"Model {name!r} has no alias {version!r}; there are {self._listed(name)}.")
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Give a model's aliases and the version number each stands for, sorted. Raises InvalidManifest if damaged."""
+        return read_aliases(self.home / "models" / check_name(name))
+
+    def alias(self, name: str, alias: str, version: str) -> str | None:
+        """Let an alias stand for a version from now on, and give the number it stood for before.
+
+        Raises InvalidName where the alias breaks the rule, ModelNotFound or VersionNotFound without the version.
+        """
+        check_alias(alias)
+        found = self.get(name, version)
+        folder = self._folder(name)
+        with locked(folder / ".lock"):
+            known = read_aliases(folder)
+            write_aliases(folder, known | {alias: found.version})
+        return known.get(alias)
+
+    def unalias(self, name: str, alias: str) -> str:
+        """Remove an alias, and give the number it stood for. Raises VersionNotFound where there is none."""
+        _, number = self.resolve(f"{name}:{check_alias(alias)}")
+        folder = self._folder(name)
+        with locked(folder / ".lock"):
+            write_aliases(folder, {key: value for key, value in read_aliases(folder).items() if key != alias})
+        return str(number)
 
     def add(
         self,
@@ -113,6 +166,10 @@ class Registry:
         signature: Signature,
         attachments: Mapping[str, bytes] | None = None,
         companions: Sequence[Path] = (),
+        card: Card | None = None,
+        lineage: Lineage | None = None,
+        libraries: Mapping[str, str] | None = None,
+        python: str | None = None,
     ) -> ModelVersion:
         """Copy an artifact into the registry under the next version number.
 
@@ -123,19 +180,31 @@ class Registry:
             signature: what the model takes and gives.
             attachments: further bytes to keep with the version, by relative path (`references/abc.json`).
             companions: files that the artifact needs beside it (ONNX external data), below its folder.
+            card: what people should know of it.
+            lineage: where it comes from.
+            libraries: the versions it was made with, where they are not the installed ones.
+            python: the version of Python it was made with, likewise.
 
         Returns:
-            The new version, or the existing one that has the same digest and signature.
+            The new version, or the existing one that has the same digest and signature; that one gets the card, if
+            there is one, and nothing else of it changes.
         """
         check_name(name)
-        folder = self.home / "models" / name
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(folder / ".lock"):
-            aside = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
+        folder = self._folder(name)
+        with locked(folder / ".lock"):
+            sweep(folder)
+            aside = Path(tempfile.mkdtemp(dir=folder, prefix=aside_prefix("new")))
             try:
-                digest = _copy(artifact, companions, aside / ARTIFACT)
-                draft = ModelVersion(name, "0", adapter, digest, _now(), aside, _place(artifact), signature)
-                return self._equal(draft) or self._settle(draft, _write_all(aside, attachments or {}))
+                files = _copy(artifact, companions, aside / ARTIFACT)
+                draft = ModelVersion(
+                    name, "0", adapter, digest_of(files), _now(), aside, _place(artifact), signature,
+                    card or Card(), lineage or Lineage(), dict(installed() if libraries is None else libraries),
+                    sum(file.size for file in files),
+                )  # fmt: skip
+                equal = self._equal(draft)
+                if equal is not None:
+                    return self._described(equal, card)
+                return self._settle(Manifest.draft(draft, files, _write_all(aside, attachments or {}), python))
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
 
@@ -149,39 +218,79 @@ class Registry:
         Raises ReadOnly for a bundled version, ModelError where other bytes have that name.
         """
         self._refuse_bundled(model_version)
-        with _locked(model_version.path.parent / ".lock"):
-            listed = {file.path: file for file in _read_manifest(model_version.path)[1]}
+        with locked(model_version.path.parent / ".lock"):
+            manifest = Manifest.read(model_version.path)
             new = {name: data for name, data in attachments.items() if not self._has(model_version, name, data)}
-            listed |= {file.path: file for file in _write_all(model_version.path, new)}
-            _write(model_version.path / MANIFEST, _manifest(model_version, sorted(listed.values(), key=_path)))
+            manifest.with_attachments(_write_all(model_version.path, new)).write(model_version.path)
 
     def attachments(self, model_version: ModelVersion) -> list[str]:
         """List the names of a version's attachments, sorted."""
-        return [file.path for file in _read_manifest(model_version.path)[1]]
+        return [file.path for file in Manifest.read(model_version.path).attachments]
 
     def attachment(self, model_version: ModelVersion, name: str) -> bytes:
         """Give an attachment's bytes. Raises ModelError where there is none, DigestMismatch where it was changed."""
-        files = {file.path: file for file in _read_manifest(model_version.path)[1]}
+        files = {file.path: file for file in Manifest.read(model_version.path).attachments}
         if name not in files:
             raise ModelError(f"{model_version.tag} has no attachment {name!r}; there are {', '.join(files) or 'none'}.")
         path = model_version.path / _attachment_path(name)
-        if ArtifactFile.of(path, model_version.path) != files[name]:
+        try:
+            unchanged = ArtifactFile.of(path, model_version.path) == files[name]
+        except FileNotFoundError:
+            unchanged = False
+        if not unchanged:
             raise DigestMismatch(f"The attachment {name!r} of {model_version.tag} changed after it was attached.")
         return path.read_bytes()
 
-    def delete(self, name: str, version: str) -> None:
+    def describe(self, model_version: ModelVersion, card: Card) -> ModelVersion:
+        """Give a version of the home another card. Raises ReadOnly for a bundled one."""
+        self._refuse_bundled(model_version)
+        with locked(model_version.path.parent / ".lock"):
+            return self._described(model_version, card)
+
+    def delete(self, name: str, version: str, *, force: bool = False) -> None:
         """Delete a version of the home; its number is never given again.
 
-        Raises ModelNotFound or VersionNotFound where it does not exist, ReadOnly where it is bundled.
+        Raises ModelNotFound or VersionNotFound where it does not exist, ReadOnly where it is bundled, ModelError where
+        aliases stand for it; with `force` they are removed too.
         """
         doomed = self.get(name, version)
         self._refuse_bundled(doomed)
         folder = doomed.path.parent
-        with _locked(folder / ".lock"):
-            (folder / f".deleted-{version}").touch()
-            trash = Path(tempfile.mkdtemp(dir=folder, prefix=".trash-"))
-            doomed.path.rename(trash / version)
+        with locked(folder / ".lock"):
+            self._let_go(folder, doomed, force)
+            (folder / f".deleted-{doomed.version}").touch()
+            trash = Path(tempfile.mkdtemp(dir=folder, prefix=aside_prefix("trash")))
+            doomed.path.rename(trash / doomed.version)
         shutil.rmtree(trash)
+
+    def _let_go(self, folder: Path, doomed: ModelVersion, force: bool) -> None:
+        aliases = read_aliases(folder)
+        naming = [alias for alias, number in aliases.items() if number == doomed.version]
+        if naming and not force:
+            raise ModelError(
+                f"{' and '.join(map(repr, naming))} of {doomed.name!r} stand for {doomed.tag}, so it is not deleted. "
+                f"Move the alias: serinus models alias {doomed.name} {naming[0]} VERSION"
+            )
+        if naming:
+            write_aliases(folder, {alias: number for alias, number in aliases.items() if alias not in naming})
+
+    def _described(self, known: ModelVersion, card: Card | None) -> ModelVersion:
+        """Put a card into a version's manifest, unless it is there already. The caller holds the lock."""
+        if not card or card == known.card:
+            return known
+        self._refuse_bundled(known)
+        manifest = Manifest.read(known.path).with_card(card)
+        manifest.write(known.path)
+        return manifest.version
+
+    def _folder(self, name: str) -> Path:
+        folder = self.home / "models" / name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _listed(self, name: str) -> str:
+        """List versions and aliases, for sentences."""
+        return ", ".join((*self.versions(name), *(f"{alias} ({n})" for alias, n in self.aliases(name).items())))
 
     def _equal(self, draft: ModelVersion) -> ModelVersion | None:
         for number in reversed(self.versions(draft.name)):
@@ -190,22 +299,23 @@ class Registry:
                 return known
         return None
 
-    def _settle(self, draft: ModelVersion, attachments: Sequence[ArtifactFile]) -> ModelVersion:
+    def _settle(self, manifest: Manifest) -> ModelVersion:
         """Rename the finished folder to the next free number."""
+        draft = manifest.version
         number = self._highest(draft.name)
         while True:
             number += 1
             final = replace(draft, version=str(number), path=draft.path.parent / str(number))
-            _write(draft.path / MANIFEST, _manifest(final, attachments, draft.path))
+            replace(manifest, version=final).write(draft.path)
             if _renamed(draft.path, final.path):
-                _sync(final.path.parent)
+                sync(final.path.parent)
                 return final
 
     def _highest(self, name: str) -> int:
         """Give the highest number ever used, deleted and unreadable ones included."""
         entries = [entry.name for root in self._roots for entry in _entries(root / name)]
         numbers = [entry.removeprefix(".deleted-") for entry in entries]
-        return max((int(number) for number in numbers if _is_number(number)), default=0)
+        return max((int(number) for number in numbers if is_number(number)), default=0)
 
     def _has(self, model_version: ModelVersion, name: str, data: bytes) -> bool:
         if name not in self.attachments(model_version):
@@ -225,59 +335,8 @@ class Registry:
         return ModelNotFound(f"No model is named {name!r} in {self.home}; {hint}")
 
 
-def _read_manifest(folder: Path) -> tuple[ModelVersion, list[ArtifactFile]]:
-    """Read a version's folder: the version and its attachments."""
-    try:
-        document = json.loads((folder / MANIFEST).read_text("utf-8"))
-        _check_format(document, folder)
-        fields = {key: str(document[key]) for key in ("name", "version", "adapter", "digest", "created", "artifact")}
-        signature = Signature.from_json(document["signature"])
-        attachments = [ArtifactFile(**file) for file in document["attachments"]]
-    except (OSError, ValueError, KeyError, TypeError, InvalidSignature) as error:
-        raise InvalidManifest(f"The manifest in {folder} cannot be read ({error!r}); register it again.") from error
-    if (fields["name"], fields["version"]) != (folder.parent.name, folder.name):
-        raise InvalidManifest(f"The manifest in {folder} is that of {fields['name']}:{fields['version']}.")
-    if not _is_inside(fields["artifact"]):
-        raise InvalidManifest(f"The manifest in {folder} names an artifact outside of it: {fields['artifact']!r}.")
-    return ModelVersion(**fields, path=folder, signature=signature), attachments
-
-
-def _check_format(document: Any, folder: Path) -> None:
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != FORMAT:
-        raise InvalidManifest(
-            f"The manifest in {folder} has format {found!r}, and this Serinus reads format {FORMAT}; upgrade Serinus."
-        )
-
-
-def _manifest(model: ModelVersion, attachments: Sequence[ArtifactFile], folder: Path | None = None) -> bytes:
-    document = {
-        "format": FORMAT,
-        "name": model.name,
-        "version": model.version,
-        "adapter": model.adapter,
-        "digest": model.digest,
-        "created": model.created,
-        "artifact": model.artifact,
-        "files": [asdict(file) for file in files_in((folder or model.path) / ARTIFACT)],
-        "signature": model.signature.to_json(),
-        "python": platform.python_version(),
-        "libraries": dict(_libraries()),
-        "attachments": [asdict(file) for file in attachments],
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
-
-
-def _libraries() -> Iterator[tuple[str, str]]:
-    for library in _LIBRARIES:
-        try:
-            yield library, version(library)
-        except PackageNotFoundError:
-            continue
-
-
-def _copy(artifact: Path, companions: Sequence[Path], target: Path) -> str:
-    """Copy the files of an artifact, synced to disk and read-only, and give their digest."""
+def _copy(artifact: Path, companions: Sequence[Path], target: Path) -> tuple[ArtifactFile, ...]:
+    """Copy the files of an artifact, synced to disk and read-only, and measure them."""
     for source in (artifact, *companions):
         if not source.resolve().is_relative_to(artifact.parent.resolve()):
             raise UnsupportedArtifact(f"{source} must lie beside or below {artifact} to be registered with it.")
@@ -285,8 +344,8 @@ def _copy(artifact: Path, companions: Sequence[Path], target: Path) -> str:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
         copy.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-        _sync(copy)
-    return digest_of(files_in(target))
+        sync(copy)
+    return files_in(target)
 
 
 def _now() -> str:
@@ -302,32 +361,15 @@ def _write_all(folder: Path, attachments: Mapping[str, bytes]) -> list[ArtifactF
     for name, data in sorted(attachments.items()):
         path = folder / _attachment_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, data)
+        write(path, data)
         files.append(ArtifactFile.of(path, folder))
     return files
 
 
 def _attachment_path(name: str) -> Path:
-    if not _is_inside(name) or PurePosixPath(name).parts[0] in (ARTIFACT, MANIFEST):
+    if not is_inside(name) or PurePosixPath(name).parts[0] in (ARTIFACT, MANIFEST):
         raise ModelError(f"{name!r} is no attachment name: wanted a relative path such as 'references/abc.json'.")
     return Path(name)
-
-
-def _is_inside(path: str) -> bool:
-    parts = PurePosixPath(path)
-    return bool(parts.parts) and not parts.is_absolute() and ".." not in parts.parts
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write aside, sync, rename into place."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(aside).chmod(0o644)
-    Path(aside).replace(path)
-    _sync(path.parent)
 
 
 def _renamed(source: Path, target: Path) -> bool:
@@ -339,21 +381,6 @@ def _renamed(source: Path, target: Path) -> bool:
             return False
         raise
     return True
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -374,23 +401,12 @@ def _is_name(name: str) -> bool:
         return False
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return parse_tag(f"x:{text}")[1] is not None
-    except ModelError:
-        return False
-
-
 def _is_version(folder: Path) -> bool:
     """Tell whether this is a finished version; half-written and foreign folders are not."""
-    if not _is_number(folder.name):
+    if not is_number(folder.name):
         return False
     try:
-        _read_manifest(folder)
+        Manifest.read(folder)
     except ModelError:
         return False
     return True
-
-
-def _path(file: ArtifactFile) -> str:
-    return file.path

@@ -2,17 +2,24 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from serinus.models.card import Card
 from serinus.models.errors import InvalidName
+from serinus.models.lineage import Lineage
 from serinus.models.signature import Signature
 
-__all__ = ["ArtifactFile", "ModelVersion", "check_name", "digest_of", "files_in", "parse_tag"]
+__all__ = ["LATEST", "ArtifactFile", "ModelVersion", "check_alias", "check_name", "digest_of", "files_in", "is_number",
+           "parse_tag", "split_tag"]  # fmt: skip
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,62}", re.ASCII)
+
+LATEST = "latest"
+"""Stands for the highest version in a tag, so no alias may be called so."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,10 @@ class ModelVersion:
         path: the version's folder.
         artifact: the file to load, relative to `path`.
         signature: what the model takes and gives.
+        card: what people should know of it.
+        lineage: where it comes from.
+        libraries: the versions of the libraries it was made with, by distribution name.
+        size: bytes of the artifact.
     """
 
     name: str
@@ -38,6 +49,10 @@ class ModelVersion:
     path: Path
     artifact: str
     signature: Signature
+    card: Card = field(default_factory=Card)
+    lineage: Lineage = field(default_factory=Lineage)
+    libraries: Mapping[str, str] = field(default_factory=dict, hash=False)
+    size: int = 0
 
     @property
     def tag(self) -> str:
@@ -89,13 +104,42 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_alias(alias: str) -> str:
+    """Give the alias back. Raises InvalidName where it breaks the rule, or is `latest`."""
+    if alias == LATEST:
+        raise InvalidName(f"{LATEST!r} always means the highest version and cannot be an alias; choose another name.")
+    if not _ALIAS.fullmatch(alias):
+        raise InvalidName(
+            f"{alias!r} is no alias: wanted 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter."
+        )
+    return alias
+
+
+def is_number(version: str) -> bool:
+    """Tell whether this is a version's number, a whole one from 1."""
+    return bool(_VERSION.fullmatch(version))
+
+
+def split_tag(tag: str) -> tuple[str, str | None]:
+    """Split "name", "name:version" or "name:alias" into its parts; the second is None where none is given.
+
+    Raises InvalidName where a part breaks its rule. `Registry.resolve` makes a number of the second.
+    """
+    name, colon, version = tag.partition(":")
+    check_name(name)
+    if colon and not (_VERSION.fullmatch(version) or _ALIAS.fullmatch(version)):
+        raise InvalidName(
+            f"{tag!r} is no tag: wanted a whole number from 1 or an alias behind the colon, got {version!r}."
+        )
+    return name, version if colon else None
+
+
 def parse_tag(tag: str) -> tuple[str, str | None]:
     """Split "name" or "name:version" into its parts; the version is None where none is given.
 
     Raises InvalidName where the name breaks the rule or the version is not a whole number from 1.
     """
-    name, colon, version = tag.partition(":")
-    check_name(name)
-    if colon and not _VERSION.fullmatch(version):
+    name, version = split_tag(tag)
+    if version is not None and not is_number(version):
         raise InvalidName(f"{tag!r} is no tag: versions are whole numbers from 1, got {version!r}.")
-    return name, version if colon else None
+    return name, version
