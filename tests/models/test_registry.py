@@ -2,17 +2,23 @@
 
 import json
 import multiprocessing
+import os
 import pickle
+import random
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from serinus.models import (
+    Card,
     DigestMismatch,
     Field,
     InvalidManifest,
     InvalidName,
+    Lineage,
     ModelError,
     ModelNotFound,
     ReadOnly,
@@ -23,6 +29,7 @@ from serinus.models import (
     VersionNotFound,
     register,
 )
+from serinus.models.loading import verify
 
 SIGNATURE = Signature((Field("input", "FP64", (-1, 2)),), (Field("predict", "FP64", (-1,)),))
 OTHER = Signature((Field("input", "FP64", (-1, 3)),), (Field("predict", "FP64", (-1,)),))
@@ -278,3 +285,176 @@ def test_versions_are_values(home, artifact):
     """A version can be sent to another process and compares by value."""
     version = add(home, artifact)
     assert version == pickle.loads(pickle.dumps(version))
+
+
+def _register_for_ever(home, artifact, seed):
+    for number in range(1_000_000):
+        artifact.write_text(f"{seed} {number}")
+        version = add(home, artifact, attachments={"references/a.json": b"{}"})
+        Registry(home).alias("churn", "newest", version.version)
+        if number % 3 == 2:
+            Registry(home).delete("churn", str(int(version.version) - 1))
+
+
+def test_a_killed_registrar_leaves_no_half_version(home, tmp_path):
+    """However often a process dies in the middle, what is listed is whole, and the next one sweeps what is left."""
+    context = multiprocessing.get_context("fork")
+    chance = random.Random(11)
+    for kill in range(25):
+        process = context.Process(target=_register_for_ever, args=(home, tmp_path / "model.joblib", kill))
+        process.start()
+        time.sleep(0.01 + chance.random() * 0.06)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join(20)
+    registry = Registry(home)
+    versions = registry.all()
+    assert len(versions) > 10
+    for version in versions:
+        verify(version)
+        assert registry.attachment(version, "references/a.json") == b"{}"
+    (tmp_path / "last.joblib").write_text("last")
+    last = add(home, tmp_path / "last.joblib")
+    assert int(last.version) > int(versions[-1].version)
+    left = [path.name for path in last.path.parent.rglob(".*") if path.name.startswith((".new", ".trash"))]
+    assert left == [], left
+
+
+def test_the_kills_do_hit_registrars_in_the_middle(home, tmp_path, artifact):
+    """What the test above sweeps does occur: a registrar that is stopped in the middle has its folder aside."""
+    read, write = os.pipe()
+    process = multiprocessing.get_context("fork").Process(target=_stop_in_the_middle, args=(home, artifact, write))
+    process.start()
+    assert os.read(read, 1) == b"x"
+    folder = home / "models" / "churn"
+    assert [entry.name[:5] for entry in folder.iterdir() if entry.is_dir()] == [".new-"]
+    assert Registry(home).all() == []
+    process.kill()
+    process.join(20)
+    assert add(home, artifact).version == "1"
+    assert sorted(entry.name for entry in folder.iterdir()) == [".lock", "1"]
+
+
+def _stop_in_the_middle(home, artifact, pipe):
+    class Stopping(dict):
+        def items(self):
+            os.write(pipe, b"x")
+            time.sleep(60)
+
+    add(home, artifact, attachments=Stopping(a=b""))
+
+
+def test_what_lives_is_not_swept(home, artifact):
+    """Another process's unfinished folder stays as long as its process lives, a stranger's for an hour."""
+    add(home, artifact)
+    folder = home / "models" / "churn"
+    ours = folder / next(iter(_names_of_asides(folder)))
+    ours.mkdir()
+    (folder / ".new-elsewhere-1-1-abc").mkdir()
+    (folder / ".trash-old-fashioned").mkdir()
+    os.utime(folder / ".trash-old-fashioned", (1, 1))
+    artifact.write_bytes(b"second")
+    add(home, artifact)
+    left = {entry.name for entry in folder.iterdir() if entry.name.startswith((".new", ".trash"))}
+    assert left == {ours.name, ".new-elsewhere-1-1-abc"}
+
+
+def _names_of_asides(folder):
+    from serinus.models.files import aside_prefix
+
+    return [f"{aside_prefix('new')}abc"]
+
+
+def test_aliases_move(home, artifact):
+    """An alias stands for one version at a time, everywhere a number may stand in a tag."""
+    for text in (b"a", b"b"):
+        artifact.write_bytes(text)
+        add(home, artifact)
+    registry = Registry(home)
+    assert registry.alias("churn", "production", "1") is None
+    assert registry.resolve("churn:production") == ("churn", "1")
+    assert registry.alias("churn", "production", "2") == "1"
+    assert (registry.resolve("churn:production"), registry.resolve("churn")) == (("churn", "2"), ("churn", None))
+    assert registry.resolve("churn:latest") == ("churn", "2")
+    assert registry.aliases("churn") == {"production": "2"}
+    assert registry.unalias("churn", "production") == "2"
+    assert registry.aliases("churn") == {}
+
+
+def test_aliases_that_are_not_there(home, artifact):
+    """An unknown alias or version is answered with what there is; a number is left to `get`."""
+    add(home, artifact)
+    registry = Registry(home)
+    registry.alias("churn", "production", "1")
+    with pytest.raises(VersionNotFound, match=r"no alias 'staging'; there are 1, production \(1\)"):
+        registry.resolve("churn:staging")
+    with pytest.raises(VersionNotFound, match="no version '4'"):
+        registry.alias("churn", "production", "4")
+    with pytest.raises(VersionNotFound):
+        registry.unalias("churn", "staging")
+    with pytest.raises(ModelNotFound):
+        registry.resolve("absent:production")
+    assert registry.resolve("churn:4") == ("churn", "4")
+
+
+@pytest.mark.parametrize("alias", ["", "latest", "3", "Prod", "a b", "a" * 64, "../x"])
+def test_impossible_aliases(home, artifact, alias):
+    """What could be taken for a number, for `latest` or for a path is no alias."""
+    add(home, artifact)
+    with pytest.raises(InvalidName):
+        Registry(home).alias("churn", alias, "1")
+    assert Registry(home).aliases("churn") == {}
+
+
+def test_a_version_with_an_alias_is_not_deleted(home, artifact):
+    """Who deletes it must say so, and then the alias goes too: it never stands for nothing."""
+    add(home, artifact)
+    registry = Registry(home)
+    registry.alias("churn", "production", "1")
+    with pytest.raises(ModelError, match="'production' of 'churn' stand for churn:1"):
+        registry.delete("churn", "1")
+    registry.delete("churn", "1", force=True)
+    assert (registry.versions("churn"), registry.aliases("churn")) == ([], {})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": 2, "aliases": {}}', '{"format": 1, "aliases": {"a": "x"}}']
+)
+def test_damaged_aliases_are_refused(home, artifact, text):
+    """A file that cannot be read is an error that names it; versions by number go on working."""
+    add(home, artifact)
+    (home / "models" / "churn" / "aliases.json").write_text(text)
+    with pytest.raises(InvalidManifest, match=r"aliases\.json"):
+        Registry(home).resolve("churn:production")
+    assert Registry(home).get("churn", "1").tag == "churn:1"
+
+
+def test_cards_can_be_corrected(home, artifact):
+    """The same model again with another card is the same version with the new card; nothing else changes."""
+    first = add(home, artifact, card=Card(owner="Ada"), lineage=Lineage(parent="churn:7"), attachments={"a.json": b"1"})
+    again = add(home, artifact, card=Card(owner="Bob"), lineage=Lineage(parent="churn:8"))
+    assert (again.tag, again.card) == (first.tag, Card(owner="Bob"))
+    assert (again.lineage, again.created) == (first.lineage, first.created)
+    assert again == Registry(home).get("churn") == add(home, artifact)
+    assert Registry(home).attachments(again) == ["a.json"]
+    assert Registry(home).describe(again, Card(owner="Eve")).card == Card(owner="Eve")
+
+
+def test_what_another_serinus_wrote_stays(home, artifact):
+    """Keys of a later release survive an attachment and a new card; a card that cannot be read hides no version."""
+    version = add(home, artifact)
+    manifest = version.path / "manifest.json"
+    later = {"moon": "full", "libraries": {"numpy": "1.0"}, "card": {"poem": "…"}}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | later))
+    assert Registry(home).get("churn").card == Card()
+    Registry(home).attach(version, {"b.json": b"2"})
+    written = json.loads(manifest.read_text())
+    assert {key: written[key] for key in later} == later
+
+
+def test_manifests_with_card_and_lineage_stay_readable():
+    """The optional keys of format 1, as first released, are read for ever."""
+    version = Registry(FIXTURE).get("churn", "2")
+    assert (version.card.owner, version.card.metrics, version.card.tags) == ("Ada", {"auc": 0.93}, ("churn",))
+    assert (version.lineage.parent, version.lineage.rows, version.lineage.dirty) == ("churn:1", 120, False)
+    assert (version.libraries["scikit-learn"], version.size) == ("1.9.1", 17)
+    assert Registry(FIXTURE).resolve("churn:production") == ("churn", "2")
