@@ -10,8 +10,9 @@ import asyncio
 import logging
 import re
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from pathlib import Path
+from random import random
 from time import time_ns
 from typing import Any, NamedTuple
 
@@ -34,9 +35,9 @@ from serinus.serving.protocols import Protocol
 from serinus.serving.protocols.open_inference import OpenInference
 from serinus.serving.protocols.rows import Rows
 from serinus.serving.request import is_request_id
-from serinus.serving.router import Router
-from serinus.serving.settings import Settings
-from serinus.serving.telemetry import Trace, Tracing
+from serinus.serving.router import STABLE, Arm, Router
+from serinus.serving.settings import LimitSettings, Settings
+from serinus.serving.telemetry import SpanContextIds, Trace, Tracing
 from serinus.serving.telemetry.metrics import CONTENT_TYPE, exposition
 from serinus.serving.transport import send_whole
 
@@ -49,7 +50,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("serinus.app")
 _OURS = frozenset({"", "v1", "v2", "predict", "invocations", "ping", "api", "ui", "metrics"})
-_PROTOCOLS: tuple[Protocol, ...] = (OpenInference(), Rows())
+_PROTOCOLS: tuple[Callable[[LimitSettings], Protocol], ...] = (lambda _: OpenInference(), Rows)
 _JSON = (b"content-type", b"application/json")
 _SIZE_DIGITS = 18
 _TRY_AGAIN = (429, 503)
@@ -102,14 +103,16 @@ class App:
         self._concurrency = settings.limits.concurrency
         self._body_bytes = settings.limits.body_bytes
         self._key_header = settings.routing.key_header.lower().encode()
+        self._detail_share = settings.telemetry.detail_share
         self._metadata = Metadata(router, self.readiness)
+        self._addresses = _addresses([protocol(settings.limits) for protocol in _PROTOCOLS])
         self._endpoints: dict[str, Endpoint] = {}
         self.rebuild()
 
     def rebuild(self) -> None:
         """Look the served versions up again, after the router changed."""
         table = {}
-        for protocol, route, _ in _ADDRESSES:
+        for protocol, route, _ in self._addresses:
             if "{model}" not in route:
                 table[route] = Endpoint(protocol, route, None, None)
             for name, served in self._router.routes.items() if "{model}" in route else ():
@@ -163,6 +166,7 @@ class App:
         await self._respond(call, endpoint, scope, send, answer)
 
     def _refusal(self, call: Call, error: RequestError) -> Reply:
+        call.violations = error.violations
         call.request_id = call.request_id or call.prediction or self._pipeline.fresh_id()
         status, content_type, body = call.protocol.error(error, call.request_id)
         return Reply(status, content_type, body, error.kind)
@@ -181,13 +185,32 @@ class App:
         self._count(call, endpoint, status, error_type)  # before the answer: whoever got one was counted
         await send_whole(send, status, head, body)
         if ids is not None and ids.sampled and self._tracing.exporting:
-            arm = choice.arm if choice is not None else None
-            model = call.model if call.model in self._router.routes else ""  # an address may name anything
-            self._tracing.end(Trace(
-                ids, "POST", scope["path"], endpoint.route, scope["http_version"], status, error_type,
-                arm.name if arm else model, arm.version if arm else "", arm.role if arm else "",
-                choice.reason if choice else "", call.request_id, call.prediction, call.rows, call.started_ns,
-                call.parsed_ns, call.predict_started_ns, call.predict_ended_ns, time_ns()))
+            self._tell(call, ids, endpoint, scope, status, error_type)
+
+    def _tell(self, call: Call, ids: SpanContextIds, endpoint: Endpoint, scope: Scope, status: int,
+              error_type: str) -> None:
+        """Hand what the request left behind to tracing."""
+        choice, ended = call.choice, time_ns()
+        arm = choice.arm if choice is not None else None
+        model = call.model if call.model in self._router.routes else ""  # an address may name anything
+        self._tracing.end(Trace(
+            ids, "POST", scope["path"], endpoint.route, scope["http_version"], status, error_type,
+            arm.name if arm else model, arm.version if arm else "", arm.role if arm else "",
+            choice.reason if choice else "", call.request_id, call.prediction, call.rows, call.batch_rows,
+            len(call.violations), self._detail(call, arm, ended, error_type), call.marks, ended))
+
+    def _detail(self, call: Call, arm: Arm | None, ended_ns: int, error_type: str) -> str:
+        """Why a request is interesting enough to tell its stages one by one; empty when it is not."""
+        slow = arm is not None and arm.pace.is_slow(ended_ns - call.started_ns)
+        if error_type:
+            return "error"
+        if call.violations:
+            return "violation"
+        if arm is not None and arm.role != STABLE:
+            return arm.role
+        if slow:
+            return "slow"
+        return "sample" if random() < self._detail_share else ""
 
     def _count(self, call: Call, endpoint: Endpoint, status: int, error_type: str) -> None:
         choice, board = call.choice, self._board
@@ -271,7 +294,7 @@ class App:
     def _address(self, path: str) -> Endpoint | None:
         """What an address of inference means whose model or version is not served: it is answered, counted and
         traced like any other, as not found."""
-        for protocol, route, pattern in _ADDRESSES:
+        for protocol, route, pattern in self._addresses:
             if found := pattern.fullmatch(path):
                 return Endpoint(protocol, route, found.groupdict().get("model"), found.groupdict().get("version"))
         return None
@@ -282,7 +305,8 @@ def _pattern(route: str) -> re.Pattern[str]:
     return re.compile(f"{names}/?")
 
 
-_ADDRESSES = tuple(Address(protocol, route, _pattern(route)) for protocol in _PROTOCOLS for route in protocol.routes)
+def _addresses(protocols: Iterable[Protocol]) -> tuple[Address, ...]:
+    return tuple(Address(protocol, route, _pattern(route)) for protocol in protocols for route in protocol.routes)
 
 
 def _below_mount(scope: Scope) -> Scope:

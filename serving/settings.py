@@ -53,6 +53,9 @@ class LimitSettings(_Section):
     body_bytes: int = Field(default=16 * 1024 * 1024, ge=1)
     """Also after decompression."""
     rows: int = Field(default=10_000, ge=1)
+    extra_columns: Literal["ignore", "refuse"] = "ignore"
+    """What happens to columns of a table that the model does not know: left out with a remark, or refused. The Open
+    Inference Protocol, whose inputs are named one by one, refuses them always."""
     concurrency: int = Field(default=256, ge=1)
     """Requests under way in one worker; more are answered 429."""
     deadline_seconds: float = Field(default=30.0, gt=0)
@@ -85,6 +88,9 @@ class TelemetrySettings(_Section):
     """OpenTelemetry; where it goes is said by the standard `OTEL_*` variables."""
 
     traces: Literal["on", "off"] = "on"
+    detail_share: float = Field(default=0.01, ge=0, le=1)
+    """Of the requests that were not interesting by themselves (error, violation, candidate, slow), the share whose
+    stages are told one by one as spans."""
 
 
 class ControlSettings(_Section):

@@ -12,6 +12,7 @@ from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError, V
 from serinus.serving.inputs import fit, routing_key, say, to_array
 from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
 from serinus.serving.request import Answer, InferenceRequest
+from serinus.serving.settings import LimitSettings
 
 __all__ = ["Rows"]
 
@@ -24,6 +25,9 @@ class Rows:
 
     name = "rows"
     routes = ("/predict", "/predict/{model}", "/predict/{model}/versions/{version}")
+
+    def __init__(self, limits: LimitSettings | None = None) -> None:
+        self._limits = limits or LimitSettings()
 
     def parse(self, body: bytes, headers: Headers, signature: Signature) -> InferenceRequest:
         """See `Protocol.parse`."""
