@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from serinus.models.errors import InvalidInput, InvalidSignature
 from serinus.models.signature import Field, datatype_of
 
-__all__ = ["MATRIX", "FrameBuilder", "arrays_of", "column_field"]
+__all__ = ["MANY_CATEGORIES", "MATRIX", "FrameBuilder", "arrays_of", "column_field", "restored_objects"]
 
 MATRIX = "input"
 """The name under which all columns may come as one matrix."""
 
-_MANY_CATEGORIES = 10_000
+MANY_CATEGORIES = 10_000
 """Above this the signature does not list a column's categories, and they are taken from each request."""
 
 Restorer = Callable[[NDArray[Any]], Any]
@@ -37,6 +37,8 @@ def column_field(name: str, column: "pd.Series[Any]") -> Field:
         return Field(name, "BYTES", (-1,), frame_dtype=str(dtype))
     if pd.api.types.is_object_dtype(dtype):
         return _object_field(name, column)
+    if isinstance(dtype, pd.SparseDtype):  # dense values are the same values
+        return Field(name, _datatype(name, dtype.subtype), (-1,))
     if isinstance(dtype, np.dtype):
         return Field(name, _datatype(name, dtype), (-1,))
     return Field(name, _datatype(name, getattr(dtype, "numpy_dtype", dtype)), (-1,), frame_dtype=str(dtype))
@@ -44,7 +46,12 @@ def column_field(name: str, column: "pd.Series[Any]") -> Field:
 
 def _category_field(name: str, dtype: pd.CategoricalDtype) -> Field:
     categories = dtype.categories.to_numpy()
-    labels = tuple(categories.tolist()) if len(categories) <= _MANY_CATEGORIES else None
+    if categories.dtype == object and pd.api.types.infer_dtype(categories) not in ("string", "empty"):
+        raise InvalidSignature(
+            f"Column {name!r} has categories of several types or of a type that cannot be served; make them strings "
+            "or numbers."
+        )
+    labels = tuple(categories.tolist()) if len(categories) <= MANY_CATEGORIES else None
     frame_dtype = "category[ordered]" if dtype.ordered else "category"
     return Field(name, _datatype(name, categories.dtype), (-1,), labels=labels, frame_dtype=frame_dtype)
 
@@ -218,8 +225,13 @@ def _str_restorer() -> Restorer:
 
 
 def _objects(values: NDArray[Any], missing: float | None) -> "pd.Series[Any]":
-    restored = [missing if value is None or value != value else value for value in values.tolist()]
-    return pd.Series(_object_array(restored), dtype=object)
+    return pd.Series(restored_objects(values, missing), dtype=object)
+
+
+def restored_objects(values: NDArray[Any], missing: float | None) -> NDArray[Any]:
+    """Give the same objects with every gap as the one that training had: None or NaN."""
+    restored = [missing if value is None or value != value else value for value in values.ravel().tolist()]
+    return _object_array(restored).reshape(values.shape)
 
 
 def _extension(values: NDArray[Any], dtype: Any) -> Any:

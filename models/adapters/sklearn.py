@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["REVIEWED_TYPES", "SklearnAdapter"]
 
 _PICKLES = {".joblib", ".pkl", ".pickle"}
-_METHODS = ("predict", "predict_proba", "transform")
+_METHODS = ("predict", "predict_proba", "transform", "get_params")
 
 REVIEWED_TYPES = frozenset(
     {
@@ -67,7 +67,7 @@ class SklearnAdapter(Adapter):
             ) from error
 
     def owns(self, fitted: object) -> bool:
-        """Tell by the methods: `fit`, and one of predict, predict_proba and transform."""
+        """Tell by the methods: `fit`, and one of predict, predict_proba, transform and get_params."""
         return not isinstance(fitted, type) and hasattr(fitted, "fit") and any(hasattr(fitted, m) for m in _METHODS)
 
     def infer_signature(self, fitted: Any, reference: "DataFrame | None" = None) -> Signature:
