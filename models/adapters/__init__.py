@@ -1,4 +1,4 @@
-"""The adapters at hand: the built-in ones, then those that installed packages offer as `serinus.adapters`."""
+"""The adapters at hand: the built-in ones, and those that installed packages offer as `serinus.adapters`."""
 
 from functools import cache
 from importlib.metadata import entry_points
@@ -17,7 +17,8 @@ __all__ = ["adapter_for", "adapter_named", "adapter_of", "adapters", "find_artif
 def adapters() -> tuple[Adapter, ...]:
     """Give all adapters in the order in which they are asked."""
     offered = sorted(entry_points(group="serinus.adapters"), key=lambda point: point.name)
-    return (SklearnAdapter(), OnnxAdapter(), FunctionAdapter(), *(point.load()() for point in offered))
+    # Many frameworks' models can be called, so whatever is no model of anything else is a function last.
+    return (SklearnAdapter(), OnnxAdapter(), *(point.load()() for point in offered), FunctionAdapter())
 
 
 def adapter_for(artifact: Path) -> Adapter:
