@@ -7,7 +7,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,42 +61,63 @@ def running_sink(folder: Path) -> Iterator[Sink]:
         yield Sink(port)
 
 
-def measure(server: Server, model: Path, loads: Sequence[Load], seconds: float) -> dict[str, Any]:
-    """Start `server`, put each load on it and return the figures."""
+@contextlib.contextmanager
+def running(server: Server, venvs: Path, home: Path) -> Iterator["Running"]:
+    """Run `server` on its core; in `home`, a new folder or one of an earlier start, lies all that it keeps."""
     with contextlib.ExitStack() as stack:
-        folder = tempfile.TemporaryDirectory(prefix="serinus-benchmark-", ignore_cleanup_errors=True)
-        home = Path(stack.enter_context(folder))
         sink = stack.enter_context(running_sink(home)) if server.traced else None
         port = free_port()
-        environment = server.environment(model, home, sink.url if sink else None)
-        family = stack.enter_context(
-            Family(server.argv(port, model, home / "serinus"), SERVER_CORE, environment, home / "server.log")
-        )
-        base = f"http://127.0.0.1:{port}"
-        start = family.wait_until_ready(base + server.ready)
-        run = _Run(server, family, base + server.path, sink, home)
+        command, environment = server.start(port, home, venvs, sink.url if sink else None)
+        family = stack.enter_context(Family(command, SERVER_CORE, environment, home / "server.log"))
+        yield Running(server, family, f"http://127.0.0.1:{port}", sink, home)
+
+
+@contextlib.contextmanager
+def new_home() -> Iterator[Path]:
+    """Lend a folder."""
+    with tempfile.TemporaryDirectory(prefix="serinus-benchmark-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def measure(server: Server, venvs: Path, loads: Sequence[Load], seconds: float) -> dict[str, Any]:
+    """Start `server`, put each load on it and return the figures."""
+    with new_home() as home, running(server, venvs, home) as run:
+        start = run.wait_until_ready()
         return {
             "server": server.name,
+            "subject": server.subject.label,
             "start_seconds": round(start, 2),
-            "loads": [{"load": str(each), **run.put(each, Subject(model, each.rows), seconds)} for each in loads],
+            "loads": [{**asdict(each), **run.put(each, seconds)} for each in loads],
+            "memory_mb": run.family.memory(),
         }
 
 
-class _Run:
-    """The loads on one running server; remembers how many answers the collector should have seen."""
+class Running:
+    """A running server and the loads on it; remembers how many answers the collector should have seen."""
 
-    def __init__(self, server: Server, family: Family, url: str, sink: Sink | None, folder: Path) -> None:
-        self.server, self.family, self.url, self.sink, self.folder = server, family, url, sink, folder
+    def __init__(self, server: Server, family: Family, base: str, sink: Sink | None, folder: Path) -> None:
+        self.server, self.family, self.sink, self.folder = server, family, sink, folder
+        self.ready, self.url = base + server.ready, base + server.path
         self.answered = 0
 
-    def put(self, each: Load, subject: Subject, seconds: float) -> dict[str, Any]:
-        """Check one answer, warm up, measure; the traced server's exports count as its work."""
-        body = self.folder / f"body-{each.rows}.json"
-        body.write_text(self.server.body(subject), "utf-8")
+    def wait_until_ready(self) -> float:
+        """Return the seconds from the start until it says that it is ready."""
+        return self.family.wait_until_ready(self.ready)
+
+    def body(self, rows: int) -> Path:
+        """Return the file with a request of so many rows, its answer checked."""
+        subject = self.server.subject(rows)
+        body = self.folder / f"body-{rows}.json"
+        body.write_text(subject.body(self.server.protocol), "utf-8")
         self._check(subject, body)
-        self._load(body, each.connections, WARM_UP_SECONDS)
+        return body
+
+    def put(self, each: Load, seconds: float) -> dict[str, Any]:
+        """Check one answer, warm up, measure; the traced server's exports count as its work."""
+        body = self.body(each.rows)
+        self.load(body, each.connections, WARM_UP_SECONDS)
         before, spans_before = self._settled()
-        figures = self._load(body, each.connections, seconds)
+        figures = self.load(body, each.connections, seconds)
         after, spans_after = self._settled()
         requests = figures["requests"]
         figures["requests_per_second"] = requests / figures["seconds"]
@@ -106,7 +127,8 @@ class _Run:
             figures["spans"] = _compare(spans_before, spans_after, requests, each.connections)
         return figures
 
-    def _load(self, body: Path, connections: int, seconds: float) -> dict[str, Any]:
+    def load(self, body: Path, connections: int, seconds: float) -> dict[str, Any]:
+        """Run the load generator once."""
         figures = load.run(self.url, body, connections, seconds, LOAD_CORE)
         self.answered += figures["requests"]
         return figures
@@ -114,7 +136,7 @@ class _Run:
     def _check(self, subject: Subject, body: Path) -> None:
         request = urllib.request.Request(self.url, body.read_bytes(), {"content-type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as answer:
-            self.server.check(subject, json.load(answer))
+            subject.check(self.server.protocol, json.load(answer))
         self.answered += 1
 
     def _settled(self) -> tuple[dict[str, float], dict[str, Any]]:

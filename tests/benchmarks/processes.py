@@ -9,6 +9,7 @@ import time
 import urllib.request
 import uuid
 from collections import defaultdict
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,15 @@ from typing import Self
 
 TICK = os.sysconf("SC_CLK_TCK")
 MARK = "BENCHMARK_MARK"
+MEMORY = ("Rss", "Anonymous", "Pss")
+MARKS = {
+    "serinus.serving.steward": "steward",
+    "_bentoml_impl.worker": "worker",
+    "serinus.serving.supervisor": "supervisor",
+    "-m bentoml serve": "supervisor",
+    "-m serinus serve": "parent",
+}
+"""What a command line tells of the part that a process plays."""
 
 
 class StartError(Exception):
@@ -36,6 +46,7 @@ class Family:
     def __init__(self, command: list[str], core: int, environment: dict[str, str], log: Path) -> None:
         self.mark = uuid.uuid4().hex
         self.log = log
+        self.started = time.monotonic()
         with log.open("wb") as out:
             self.root = subprocess.Popen(
                 ["taskset", "-c", str(core), *command],
@@ -43,6 +54,7 @@ class Family:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                cwd=log.parent,
                 start_new_session=True,
             )
 
@@ -55,12 +67,23 @@ class Family:
         self.stop()
 
     def wait_until_ready(self, url: str, timeout: float = 90) -> float:
-        """Poll `url` until it answers 200 and return the seconds since; raise StartError with the log's end."""
-        started = time.monotonic()
-        while time.monotonic() - started < timeout and self.root.poll() is None:
-            if _answers(url):
-                return time.monotonic() - started
-            time.sleep(0.02)
+        """Poll `url` until it answers 200 and return the seconds since the start; raise StartError otherwise."""
+        self._wait_for(lambda: _answers(url, None, 2), timeout)
+        return time.monotonic() - self.started
+
+    def wait_for_answer(self, url: str, body: bytes, timeout: float = 90) -> float:
+        """Post `body` until it is answered 200 and return the seconds since the start; raise StartError otherwise.
+
+        An answer may take as long as it likes: who accepts before he can answer is not asked twice.
+        """
+        self._wait_for(lambda: _answers(url, body, timeout), timeout)
+        return time.monotonic() - self.started
+
+    def _wait_for(self, look: Callable[[], bool], timeout: float) -> None:
+        while time.monotonic() - self.started < timeout and self.root.poll() is None:
+            if look():
+                return
+            time.sleep(0.01)
         ended = "ended" if self.root.poll() is not None else f"was not ready after {timeout:.0f} s"
         raise StartError(f"The server {ended}. The end of its output:\n{self.tail()}")
 
@@ -81,13 +104,23 @@ class Family:
 
     def cpu_seconds(self) -> dict[str, float]:
         """Return user and system time so far, by the part each process plays."""
-        members = self.pids()
         spent: defaultdict[str, float] = defaultdict(float)
-        for pid in members:
+        for pid in self.pids():
             with contextlib.suppress(OSError):
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                spent[_part(pid, alone=len(members) == 1)] += (int(fields[11]) + int(fields[12])) / TICK
+                spent[_part(pid)] += (int(fields[11]) + int(fields[12])) / TICK
         return spent
+
+    def memory(self) -> dict[str, dict[str, float]]:
+        """Return megabytes by part: all that is resident, what is anonymous of it, and the proportional share."""
+        held: defaultdict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(MEMORY, 0.0))
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                for name, value in (line.split(":", 1) for line in lines[1:]):
+                    if name in MEMORY:
+                        held[_part(pid)][name] += int(value.split()[0]) / 1024
+        return dict(held)
 
     def stop(self) -> None:
         """End the group politely, then every member for certain."""
@@ -102,16 +135,16 @@ class Family:
         self.root.wait(10)
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, body: bytes | None, timeout: float) -> bool:
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return bool(answer.status == 200)
     except (OSError, HTTPException):
         return False
 
 
-def _part(pid: int, *, alone: bool) -> str:
-    command = Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace") + Path(f"/proc/{pid}/comm").read_text()
-    if "steward" in command:
-        return "steward"
-    return "worker" if alone or "_bentoml_impl.worker" in command else "supervisor"
+def _part(pid: int) -> str:
+    """Return the part that a process plays; everything of a server that we do not know is the worker."""
+    command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    return next((part for mark, part in MARKS.items() if mark in command), "worker")

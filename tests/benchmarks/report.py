@@ -3,12 +3,15 @@
 import os
 import platform
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.benchmarks import targets
+from tests.benchmarks.load import Load
 from tests.benchmarks.servers import CHECKOUT
 
 PACKAGES = (
@@ -26,7 +29,7 @@ PACKAGES = (
     "opentelemetry-exporter-otlp",
     "protobuf",
 )
-PARTS = ("total", "worker", "supervisor", "steward")
+PARTS = ("total", "worker", "supervisor", "steward", "parent")
 Round = dict[str, Any]
 
 
@@ -59,25 +62,26 @@ def _version(package: str) -> str | None:
 
 
 def text(rounds: list[Round]) -> Iterator[str]:
-    """Yield the lines of the report, one block per load."""
-    for load in dict.fromkeys(each["load"] for part in rounds[0]["servers"] for each in part["loads"]):
-        by_server = _by_server(rounds, load)
-        yield from _ratios(load, by_server)
-        yield from _figures(by_server)
-        yield from _spans(by_server)
+    """Yield the lines of the report, one block per model and load."""
+    for subject in dict.fromkeys(server["subject"] for server in rounds[0]["servers"]):
+        for load in dict.fromkeys(map(_load, rounds[0]["servers"][0]["loads"])):
+            by_server = _by_server(rounds, subject, load)
+            yield from _ratios(f"{subject}, {load}", by_server)
+            yield from targets.lines(load, by_server)
+            yield from _figures(by_server)
+            yield from _spans(by_server)
 
 
-def _by_server(rounds: list[Round], load: str) -> dict[str, list[dict[str, Any]]]:
-    """Return each server's figures, one per round."""
-    return {
-        server["server"]: [
-            next(each for each in again["loads"] if each["load"] == load)
-            for one in rounds
-            for again in one["servers"]
-            if again["server"] == server["server"]
-        ]
-        for server in rounds[0]["servers"]
-    }
+def _by_server(rounds: list[Round], subject: str, load: Load) -> dict[str, list[dict[str, Any]]]:
+    """Return each server's figures under one load, one per round."""
+    found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for server in (server for one in rounds for server in one["servers"] if server["subject"] == subject):
+        found[server["server"]] += [each for each in server["loads"] if _load(each) == load]
+    return found
+
+
+def _load(figures: dict[str, Any]) -> Load:
+    return Load(figures["rows"], figures["connections"])
 
 
 def ratio(mine: list[dict[str, Any]], other: list[dict[str, Any]] | None, key: str) -> float | None:
@@ -92,11 +96,12 @@ def _value(figures: dict[str, Any], key: str) -> float:
 
 
 def _ratios(load: str, by_server: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
-    floor, bare = by_server.get("floor"), by_server.get("bentoml")
+    floor, bare, best = by_server.get("floor"), by_server.get("bentoml"), targets.best(by_server, targets.per_second)
     yield f"\n{load}: ratios, medians over {len(next(iter(by_server.values())))} round(s)"
-    yield _row("", "req/s to floor", "req/s to BentoML", "CPU to floor", "p99 to floor")
+    yield _row("", "req/s to floor", "to bare BentoML", "to best server", "CPU to floor", "p99 to floor")
     for name, mine in by_server.items():
         cells = [ratio(mine, floor, "requests_per_second"), ratio(mine, bare, "requests_per_second")]
+        cells += [best and median(_value(a, "requests_per_second") / b for a, b in zip(mine, best, strict=True))]
         cells += [ratio(mine, floor, "cpu_us"), ratio(mine, floor, "p99_ms")]
         note = "" if all(each.get("spans", {}).get("valid", True) for each in mine) else "   INVALID: see spans"
         yield _row(name, *("-" if cell is None else f"{cell:.2f}" for cell in cells)) + note
