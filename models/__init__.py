@@ -22,11 +22,12 @@ if TYPE_CHECKING:
         UntrustedArtifact,
         VersionNotFound,
     )
+    from serinus.models.home import default_home
     from serinus.models.lineage import Lineage
     from serinus.models.loading import load
     from serinus.models.model import Adapter, Model
     from serinus.models.registration import register, register_file, wrap
-    from serinus.models.registry import Registry, default_home
+    from serinus.models.registry import Registry
     from serinus.models.signature import DATATYPES, Field, Signature, datatype_of
     from serinus.models.trust import Trust
     from serinus.models.version import ModelVersion, parse_tag
@@ -75,7 +76,7 @@ _HOMES = {
     "Signature": "signature",
     "Trust": "trust",
     "datatype_of": "signature",
-    "default_home": "registry",
+    "default_home": "home",
     "load": "loading",
     "parse_tag": "version",
     "register": "registration",

@@ -70,7 +70,17 @@ class UnsupportedArtifact(ModelError):
 
 
 class UntrustedArtifact(ModelError):
-    """Loading this artifact would run code, and its digest is not trusted."""
+    """Loading this artifact would run code, and its digest is not trusted.
+
+    Attributes:
+        digest: the digest that would have to be trusted.
+        reason: why loading it would run code, as a sentence.
+    """
+
+    def __init__(self, message: str, digest: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.digest = digest
+        self.reason = reason
 
 
 class DigestMismatch(ModelError):

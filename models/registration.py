@@ -1,18 +1,23 @@
 """Putting models into a registry: from a training script (`register`) or from a file (`register_file`)."""
 
 import tempfile
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serinus.models.adapters import adapter_for, adapter_of, find_artifact
 from serinus.models.card import Card
-from serinus.models.errors import InvalidSignature
+from serinus.models.checks import CHECK, Check
+from serinus.models.errors import InvalidSignature, UnsupportedArtifact
+from serinus.models.home import default_home
+from serinus.models.libraries import installed
 from serinus.models.lineage import Lineage
-from serinus.models.loading import check_trust, measured_digest
+from serinus.models.loading import check_trust, measured_digest, quoted
 from serinus.models.model import Adapter, Model
-from serinus.models.registry import Registry, default_home
+from serinus.models.registry import Registry
 from serinus.models.signature import Signature
+from serinus.models.synthetic import synthetic_frame, synthetic_rows
 from serinus.models.trust import Trust
 from serinus.models.version import ModelVersion, check_name
 
@@ -47,7 +52,9 @@ def register(
 ) -> ModelVersion:
     """Register a model from the script that trained it.
 
-    What this process made, this machine trusts: the artifact's digest is remembered in `trust.toml`.
+    What this process made, this machine trusts: the artifact's digest is remembered in `trust.toml`. The saved file
+    is loaded back, and must answer a few made-up rows as the fitted object does; rows and answers are kept, and
+    compared again whenever the version is loaded.
 
     Args:
         fitted: a fitted estimator, an ONNX ModelProto, or the path of a model file.
@@ -62,18 +69,24 @@ def register(
 
     Returns:
         The new version, or the existing one with the same digest and signature.
+
+    Raises:
+        UnsupportedArtifact: no adapter owns the object, or it answers otherwise when it is loaded back.
+        InvalidSignature: the reference does not fit the model.
     """
-    about = _About(card, lineage, attachments or {}, reference)
+    about = _About(card, lineage, attachments or {}, reference, target)
     if isinstance(fitted, str | Path):
-        return _register_file(Path(fitted), name, Path(home or default_home()), target, (), about)
+        return _register_file(Path(fitted), name, Path(home or default_home()), (), about)
     check_name(name)
-    adapter = adapter_of(fitted)
-    signature = adapter.infer_signature(fitted, _features(reference, target))
+    adapter, root = adapter_of(fitted), Path(home or default_home())
+    signature = adapter.infer_signature(fitted, about.features)
+    about.check(name, fitted, adapter.wrap(fitted, signature))
     with tempfile.TemporaryDirectory() as folder:
         artifact = adapter.save(fitted, Path(folder))
+        about.check_again(name, adapter.load(artifact, signature))
         if adapter.runs_code(artifact):
-            Trust(home or default_home()).remember(measured_digest(artifact), _OWN)
-        return about.add(Path(home or default_home()), name, artifact, adapter, signature)
+            Trust(root).remember(measured_digest(artifact), _OWN)
+        return about.add(root, name, artifact, adapter, signature)
 
 
 def register_file(
@@ -106,8 +119,8 @@ def register_file(
         UnsupportedArtifact: no adapter accepts it, or it is damaged.
         InvalidSignature: the reference does not fit the model.
     """
-    about = _About(card, lineage, attachments or {}, reference)
-    return _register_file(Path(path), name, Path(home or default_home()), target, trust, about)
+    about = _About(card, lineage, attachments or {}, reference, target)
+    return _register_file(Path(path), name, Path(home or default_home()), trust, about)
 
 
 class _About:
@@ -119,11 +132,52 @@ class _About:
         lineage: Lineage | None,
         attachments: Mapping[str, bytes],
         reference: "DataFrame | None",
+        target: str | None,
     ) -> None:
         self.card = card if isinstance(card, Card | None) else Card.from_json(card)
-        self.attachments = attachments
-        self.reference = reference
+        self.features = _features(reference, target)
+        self._reference = reference
+        self.libraries: dict[str, str] = {}
+        self._attachments = attachments
         self._lineage = lineage or Lineage()
+        self._check: Check | None = None
+
+    def read(self, adapter: Adapter, artifact: Path) -> Any:
+        """Read a file; where it says which scikit-learn wrote it, that is the one the model was made with."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fitted = adapter.read(artifact)
+        for warning in caught:
+            wrote = getattr(warning.message, "original_sklearn_version", None)
+            if isinstance(wrote, str):
+                self.libraries["scikit-learn"] = wrote
+        return fitted
+
+    def check(self, name: str, fitted: Any, model: Model) -> None:
+        """Keep what a model answers to made-up rows, where it answers any.
+
+        Raises UnsupportedArtifact where the fitted object itself gives other answers to a frame as in training.
+        """
+        self._check = Check.of(model, synthetic_rows(model.signature, self.features))
+        columns = [field.name for field in model.signature.inputs]
+        if self._check is None or self.features is None or not set(columns) <= set(self.features.columns):
+            return
+        unlike = self._check.difference_to_fitted(fitted, synthetic_frame(self.features[columns]))
+        if unlike is not None:
+            raise UnsupportedArtifact(
+                f"{name!r} is not registered, for as it would be served it does not answer as the fitted object does: "
+                f"{unlike}; see that the reference has the columns and dtypes of the training data."
+            )
+
+    def check_again(self, name: str, loaded: Model) -> None:
+        """Raise UnsupportedArtifact unless the model that was loaded back gives the same answers."""
+        unlike = self._check.difference(loaded) if self._check else None
+        loaded.close()
+        if unlike is not None:
+            raise UnsupportedArtifact(
+                f"{name!r} is not registered, for the saved model does not answer as the fitted one does: {unlike}; "
+                "see that all it learned is kept when it is pickled."
+            )
 
     def add(
         self,
@@ -135,27 +189,30 @@ class _About:
         companions: Collection[Path] = (),
     ) -> ModelVersion:
         """Put the artifact into the registry of a home, with all that is known of it."""
+        check = self._check.to_bytes() if self._check else None
         return Registry(home).add(
             name,
             artifact,
             adapter=adapter.name,
             signature=signature,
             companions=tuple(companions),
-            attachments=self.attachments,
+            attachments={**({CHECK: check} if check else {}), **self._attachments},
             card=self.card,
-            lineage=self._lineage.completed(self.reference),
+            lineage=self._lineage.completed(self._reference),
+            libraries=installed() | self.libraries,
         )
 
 
-def _register_file(
-    path: Path, name: str, home: Path, target: str | None, trust: Collection[str], about: _About
-) -> ModelVersion:
+def _register_file(path: Path, name: str, home: Path, trust: Collection[str], about: _About) -> ModelVersion:
     check_name(name)
     artifact = find_artifact(path)
     adapter, digest = adapter_for(artifact), measured_digest(path)
     trusted = Trust(home, trust)
-    check_trust(adapter, artifact, digest, trusted, name=name)
-    signature = adapter.infer_signature(adapter.read(artifact), _features(about.reference, target))
+    command = f"serinus models register {name} {quoted(path)} --trust {digest}"
+    check_trust(adapter, artifact, digest, trusted, command=command)
+    fitted = about.read(adapter, artifact)
+    signature = adapter.infer_signature(fitted, about.features)
+    about.check(name, fitted, adapter.wrap(fitted, signature))
     version = about.add(home, name, artifact, adapter, signature, _companions(path, artifact))
     if digest in trust:
         trusted.remember(digest, _FLAG)

@@ -14,7 +14,6 @@ next one removes it.
 """
 
 import difflib
-import os
 import shutil
 import stat
 import tempfile
@@ -34,6 +33,7 @@ from serinus.models.errors import (
     VersionNotFound,
 )
 from serinus.models.files import aside_prefix, locked, sweep, sync, write
+from serinus.models.home import default_home
 from serinus.models.libraries import installed
 from serinus.models.lineage import Lineage
 from serinus.models.loading import ARTIFACT, load
@@ -54,12 +54,6 @@ from serinus.models.version import (
 )
 
 __all__ = ["Registry", "default_home"]
-
-
-def default_home() -> Path:
-    """Give `$SERINUS_HOME`, else `~/.serinus`."""
-    chosen = os.environ.get("SERINUS_HOME")
-    return Path(chosen) if chosen else Path.home() / ".serinus"
 
 
 class Registry:

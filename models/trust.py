@@ -1,6 +1,5 @@
 """Whose code may run: the digests of artifacts that the user of this machine trusts."""
 
-import fcntl
 import json
 import os
 import re
@@ -8,11 +7,11 @@ import stat
 import tempfile
 import tomllib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from serinus.models.errors import ModelError
+from serinus.models.files import locked
 
 __all__ = ["Trust"]
 
@@ -34,6 +33,7 @@ class Trust:
     """
 
     def __init__(self, home: Path | None = None, extra: Collection[str] = ()) -> None:
+        self.home = None if home is None else Path(home)
         self._file = None if home is None else Path(home) / "trust.toml"
         self._digests = frozenset(check_digest(digest) for digest in extra) | self._read()
 
@@ -55,7 +55,7 @@ class Trust:
             raise ModelError("This trust has no home to remember digests in; make it with Trust(home).")
         check_digest(digest)
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(self._file.with_suffix(".lock")):
+        with locked(self._file.with_suffix(".lock")):
             if digest not in self._read():
                 _replace(self._file, self._text() + _entry(digest, why))
         self._digests |= {digest}
@@ -97,10 +97,3 @@ def _replace(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     Path(aside).replace(path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serinus.models.registry import default_home
+from serinus.models.home import default_home
 from serinus.serving.errors import SettingsError
 
 __all__ = ["ControlSettings", "LimitSettings", "LogSettings", "RoutingSettings", "ServerSettings", "Settings",
@@ -65,6 +65,8 @@ class LimitSettings(_Section):
     """A predict call expected to take longer shares its call with requests that wait for the same version."""
     batch_rows: int = Field(default=256, ge=0)
     """Rows of one shared call at most; larger requests run by themselves, and 0 switches sharing off."""
+    memory_reserve: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the memory limit that a version may not take when it is loaded; 0 loads whatever is asked for."""
 
 
 class RoutingSettings(_Section):

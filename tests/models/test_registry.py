@@ -1,5 +1,6 @@
 """Versions are immutable folders: written aside, renamed into place, checked at every load."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -300,7 +301,7 @@ def test_a_killed_registrar_leaves_no_half_version(home, tmp_path):
     """However often a process dies in the middle, what is listed is whole, and the next one sweeps what is left."""
     context = multiprocessing.get_context("fork")
     chance = random.Random(11)
-    for kill in range(25):
+    for kill in itertools.takewhile(lambda kill: kill < 25 or len(Registry(home).versions("churn")) < 10, range(200)):
         process = context.Process(target=_register_for_ever, args=(home, tmp_path / "model.joblib", kill))
         process.start()
         time.sleep(0.01 + chance.random() * 0.06)
@@ -308,7 +309,7 @@ def test_a_killed_registrar_leaves_no_half_version(home, tmp_path):
         process.join(20)
     registry = Registry(home)
     versions = registry.all()
-    assert len(versions) > 10
+    assert len(versions) >= 10
     for version in versions:
         verify(version)
         assert registry.attachment(version, "references/a.json") == b"{}"
