@@ -36,11 +36,12 @@ def load(source: Path | str | ModelVersion, *, trust: Trust | None = None) -> Mo
         UntrustedArtifact: loading it would run code and its digest is not trusted.
         DigestMismatch: a version's files are not those that were registered.
     """
+    trust = Trust() if trust is None else trust
     if isinstance(source, ModelVersion):
-        return _load_version(source, trust or Trust())
+        return _load_version(source, trust)
     artifact = find_artifact(Path(source))
     adapter = adapter_for(artifact)
-    check_trust(adapter, artifact, measured_digest(Path(source)), trust or Trust())
+    check_trust(adapter, artifact, measured_digest(Path(source)), trust)
     return adapter.load(artifact, None)
 
 
