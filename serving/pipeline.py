@@ -20,7 +20,15 @@ from serinus.models.errors import UnknownOutput
 from serinus.monitors.record import PredictionRecord
 from serinus.serving.batching import BatchQueue, Ran
 from serinus.serving.board import Board
-from serinus.serving.errors import Cancelled, InvalidInput, PredictionFailed, RequestError, TimedOut, Unrecorded
+from serinus.serving.errors import (
+    Cancelled,
+    InvalidInput,
+    PredictionFailed,
+    RequestError,
+    TimedOut,
+    Unrecorded,
+    Violation,
+)
 from serinus.serving.ids import IdSource
 from serinus.serving.inputs import validate
 from serinus.serving.prediction_log import SegmentWriter
@@ -28,7 +36,7 @@ from serinus.serving.protocols import Headers, Protocol, Rendered
 from serinus.serving.request import Answer, InferenceRequest, is_request_id
 from serinus.serving.router import Arm, Choice, Router
 from serinus.serving.settings import LimitSettings
-from serinus.serving.telemetry import SpanContextIds
+from serinus.serving.telemetry import Marks, SpanContextIds
 
 __all__ = ["Call", "Pipeline"]
 
@@ -45,8 +53,8 @@ class Call:
     """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
 
     __slots__ = ("batch_rows", "body", "choice", "headers", "ids", "model", "parsed_ns", "predict_ended_ns",
-                 "predict_started_ns", "prediction", "protocol", "receive", "request_id", "routing_key", "rows",
-                 "started_ns", "version")
+                 "predict_started_ns", "prediction", "protocol", "receive", "recorded_ns", "rendered_ns", "request_id",
+                 "routed_ns", "routing_key", "rows", "started_ns", "validated_ns", "version", "violations")
 
     def __init__(self, protocol: Protocol, model: str, version: str | None, headers: Headers, receive: Receive,
                  request_id: str, routing_key: str | None, ids: SpanContextIds | None, started_ns: int) -> None:
@@ -60,11 +68,19 @@ class Call:
         self.ids = ids
         self.started_ns = started_ns
         self.body = b""
-        self.parsed_ns = self.predict_started_ns = self.predict_ended_ns = 0
+        self.parsed_ns = self.validated_ns = self.routed_ns = self.predict_started_ns = self.predict_ended_ns = 0
+        self.rendered_ns = self.recorded_ns = 0
         self.choice: Choice | None = None
         self.prediction = ""
         self.rows = 0
         self.batch_rows = 0
+        self.violations: tuple[Violation, ...] = ()
+
+    @property
+    def marks(self) -> Marks:
+        """When the stages were passed."""
+        return Marks(self.started_ns, self.parsed_ns, self.validated_ns, self.routed_ns, self.predict_started_ns,
+                     self.predict_ended_ns, self.rendered_ns, self.recorded_ns)
 
 
 class Pipeline:
@@ -98,12 +114,15 @@ class Pipeline:
         """What to answer. Raises `RequestError`; an answer that was returned is in the prediction log."""
         contract = self._router.arm(call.model, call.version).signature
         request = call.protocol.parse(call.body, call.headers, contract)
-        request = validate(request, contract, self._max_rows)
         call.parsed_ns = time_ns()
+        request = validate(request, contract, self._max_rows)
+        call.validated_ns = time_ns()
+        call.violations = request.violations
         own_id = request.request_id
         if own_id is not None and not call.request_id and is_request_id(own_id):
             call.request_id = own_id
         choice = call.choice = self._router.choose(call.model, call.version, call.routing_key or request.routing_key)
+        call.routed_ns = time_ns()
         arm = choice.arm
         expected = arm.expected_ns.get(request.rows.bit_length(), self._inline_ns + 1)
         if arm.batches and expected > self._alone_ns and request.rows <= self._batch_rows:
@@ -119,8 +138,10 @@ class Pipeline:
             call.request_id = _foreign_id(call.headers) or call.prediction
         rendered = call.protocol.render(
             Answer(request, outputs, arm.name, arm.version, arm.role, call.request_id, call.prediction))
+        call.rendered_ns = time_ns()
         if self.log is not None:
             self._record(call, choice, request, outputs, uuid, sequence)
+            call.recorded_ns = time_ns()
         return rendered
 
     def close(self) -> None:
@@ -230,8 +251,8 @@ def _translated(error: Exception, arm: Arm) -> RequestError:
 
 
 async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    if (await receive())["type"] != "http.disconnect":  # the body was whole, so nothing else should come
+        await asyncio.Event().wait()
 
 
 def _soon(loop: asyncio.AbstractEventLoop, function: Callable[[int], None], argument: int) -> None:

@@ -20,6 +20,8 @@ __all__ = ["Arm", "Choice", "Loaded", "Route", "Router", "decide", "key_hash"]
 
 _log = logging.getLogger("serinus.router")
 
+_PACE_STEP, _PACE_START = 0.1, 100
+_PACE_UP, _PACE_DOWN = 1 + 0.99 * _PACE_STEP, 1 - 0.01 * _PACE_STEP
 STABLE, CANDIDATE = "stable", "candidate"
 
 
@@ -33,11 +35,35 @@ class Loaded(NamedTuple):
     batches: bool = False
 
 
+class Pace:
+    """What is slow for a version, by a running estimate of the 99th percentile of its requests' time.
+
+    A stochastic approximation: every request moves the estimate a little, 99 times as far up, when it was slower, as
+    down, when it was not; at rest one in a hundred is slower.
+    """
+
+    __slots__ = ("_p99_ns", "_seen")
+
+    def __init__(self) -> None:
+        self._p99_ns = 0.0
+        self._seen = 0
+
+    def is_slow(self, took_ns: int) -> bool:
+        """Whether a request was slower than all but about one in a hundred; the first hundred are not."""
+        if took_ns <= self._p99_ns:
+            self._p99_ns *= _PACE_DOWN
+            self._seen += 1
+            return False
+        self._p99_ns = self._p99_ns * _PACE_UP if self._seen else float(took_ns)
+        self._seen += 1
+        return self._seen > _PACE_START
+
+
 class Arm:
     """One loaded version in one role, with what every request of it shares."""
 
-    __slots__ = ("batches", "expected_ns", "head", "mark", "model", "name", "platform", "queue", "role", "series",
-                 "signature", "version")
+    __slots__ = ("batches", "expected_ns", "head", "mark", "model", "name", "pace", "platform", "queue", "role",
+                 "series", "signature", "version")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -56,6 +82,7 @@ class Arm:
         self.batches = loaded.batches
         self.queue: BatchQueue | None = None
         """Where requests wait for a shared call; made when the first one does."""
+        self.pace = Pace()
 
     def learn(self, rows: int, took_ns: int) -> None:
         """Remember how long the model took for `rows` rows."""
@@ -134,7 +161,8 @@ class Router:
         self._load = load
         self._on_failure = on_failure
         self._models: dict[tuple[str, str], Loaded] = {}
-        self._failed: set[tuple[str, str]] = set()
+        self._failed: dict[tuple[str, str], str] = {}
+        self._loading: tuple[str, str] | None = None
 
     def choose(self, name: str, version: str | None, key: str | None) -> Choice:
         """The arm for a request. Raises `NotServed` or `ModelUnavailable`."""
@@ -167,12 +195,15 @@ class Router:
 
     def load(self, name: str, version: str) -> None:
         """Load a version; slow, so off the event loop. A failure is logged, counted and remembered."""
+        self._loading = name, version
         try:
             self._models[name, version] = self._load(name, version)
         except Exception as error:  # whatever a model file does, the worker goes on
-            self._failed.add((name, version))
+            self._failed[name, version] = str(error)
             self._on_failure()
             _log.error("%s:%s cannot be loaded: %s", name, version, error)
+        finally:
+            self._loading = None
 
     def flip(self, name: str, target: Target) -> bool:
         """Point `name` at what is loaded of `target`; False when not even its stable version is loaded."""
@@ -196,7 +227,25 @@ class Router:
         """
         for key in [key for key in self._models if key[0] == name and key[1] not in keep]:
             del self._models[key]
-        self._failed = {key for key in self._failed if key[0] != name or key[1] in keep}
+        self._failed = {key: why for key, why in self._failed.items() if key[0] != name or key[1] in keep}
+
+    def drop(self, name: str) -> None:
+        """Serve nothing of `name` any more. Requests under way keep the arm that they were given."""
+        self.routes.pop(name, None)
+        self.forget(name, set())
+
+    def retry(self, name: str) -> None:
+        """Let versions of `name` that could not be loaded be missing again."""
+        self._failed = {key: why for key, why in self._failed.items() if key[0] != name}
+
+    def state(self, name: str, version: str) -> tuple[str, str]:
+        """Whether a version is "ready", "loading" or "unavailable", and in the last case why, if it was tried."""
+        route = self.routes.get(name)
+        if route is not None and any(arm.version == version for arm in route.arms):
+            return "ready", ""
+        if self._loading == (name, version):
+            return "loading", ""
+        return "unavailable", self._failed.get((name, version), "")
 
     def close(self) -> None:
         """Close every model."""

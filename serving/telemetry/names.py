@@ -22,10 +22,17 @@ REQUEST_ID = "serinus.request.id"
 PREDICTION_ID = "serinus.prediction.id"
 PARSE_SECONDS = "serinus.parse.duration"
 PREDICT_SECONDS = "serinus.predict.duration"
+QUEUE_SECONDS = "serinus.queue.duration"
+BATCH_ROWS = "serinus.batch.rows"
+VIOLATIONS = "serinus.violations"
+DETAIL = "serinus.detail"
 FLAG_KEY = "feature_flag.key"
 FLAG_VARIANT = "feature_flag.result.variant"
 FLAG_REASON = "feature_flag.result.reason"
 FLAG_PROVIDER = "feature_flag.provider.name"
+
+# Children of the SERVER span besides `predict {model}`, in the order of the request line
+STAGES = ("parse", "validate", "route", "queue", "render", "record", "respond")
 
 # Resource attributes
 SERVICE_NAME = "service.name"

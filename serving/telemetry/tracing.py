@@ -36,7 +36,7 @@ from serinus.serving.telemetry.otlp import (
     string_key,
 )
 
-__all__ = ["SpanContextIds", "Trace", "Tracing", "parse_traceparent"]
+__all__ = ["Marks", "SpanContextIds", "Trace", "Tracing", "parse_traceparent"]
 
 _log = logging.getLogger("serinus.telemetry")
 _MASK128, _MASK64 = (1 << 128) - 1, (1 << 64) - 1
@@ -54,6 +54,19 @@ class SpanContextIds(NamedTuple):
     def traceparent(self) -> str:
         """The W3C header that a callee or caller is given."""
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-{'01' if self.sampled else '00'}"
+
+
+class Marks(NamedTuple):
+    """When a request passed each stage, in their order. 0: it did not."""
+
+    started_ns: int
+    parsed_ns: int
+    validated_ns: int
+    routed_ns: int
+    predict_started_ns: int
+    predict_ended_ns: int
+    rendered_ns: int
+    recorded_ns: int
 
 
 class Trace(NamedTuple):
@@ -74,11 +87,12 @@ class Trace(NamedTuple):
     request_id: str
     prediction_id: str
     rows: int
-    started_ns: int
-    parsed_ns: int
-    predict_started_ns: int
-    """0 when no model was called."""
-    predict_ended_ns: int
+    batch_rows: int
+    """Rows of the call that this request shared; 0 when it ran by itself."""
+    violations: int
+    detail: str
+    """Why the stages are told one by one: error, violation, candidate, slow or sample; empty when they are not."""
+    marks: Marks
     ended_ns: int
 
 
@@ -235,9 +249,17 @@ class TraceEncoder:
         self._rows = string_key(names.ROWS)
         self._parse = string_key(names.PARSE_SECONDS)
         self._predict = string_key(names.PREDICT_SECONDS)
+        self._queue = string_key(names.QUEUE_SECONDS)
+        self._batch_rows = string_key(names.BATCH_ROWS)
+        self._violations = string_key(names.VIOLATIONS)
+        self._detail = string_key(names.DETAIL)
+        self._error_type = string_key(names.ERROR_TYPE)
+        self._stage_spans = [SpanTemplate(stage, INTERNAL, {}, error=False) for stage in names.STAGES]
+        self._failed_stage_spans = [SpanTemplate(stage, INTERNAL, {}, error=True) for stage in names.STAGES]
 
     def encode(self, done: Trace) -> bytes:
-        """`ScopeSpans.spans` of the SERVER span and, when a model was called, its `predict` child."""
+        """`ScopeSpans.spans` of the SERVER span, of its `predict` child when a model was called, and of the other
+        stages when the request was interesting."""
         key = (done.route, done.method, done.protocol_version, done.status, done.error_type, done.model, done.version,
                done.role, done.reason)
         found = self._templates.get(key)
@@ -246,22 +268,53 @@ class TraceEncoder:
         server, predict = found
         trace_id, span_id = done.ids.trace_id.to_bytes(16), done.ids.span_id.to_bytes(8)
         parent_id = done.ids.parent_id.to_bytes(8) if done.ids.parent_id else b""
+        marks = done.marks
+        spans = server.encode(trace_id, span_id, parent_id, marks.started_ns, done.ended_ns, self._attributes(done),
+                              remote_parent=bool(parent_id))
+        if predict is not None and marks.predict_started_ns:
+            child_id = (done.ids.span_id ^ (done.ids.trace_id & _MASK64) or 1).to_bytes(8)
+            spans += predict.encode(trace_id, child_id, span_id, marks.predict_started_ns,
+                                    marks.predict_ended_ns or done.ended_ns, integer_attribute(self._rows, done.rows))
+        return spans + self._stages(done, trace_id, span_id) if done.detail else spans
+
+    def _attributes(self, done: Trace) -> bytes:
+        """What differs from request to request."""
+        marks = done.marks
         attributes = string_attribute(self._path, done.path) + string_attribute(self._request_id, done.request_id)
         if done.prediction_id:
             attributes += string_attribute(self._prediction_id, done.prediction_id) + integer_attribute(
                 self._rows, done.rows)
-        if done.parsed_ns:
-            attributes += double_attribute(self._parse, (done.parsed_ns - done.started_ns) / 1e9)
-        if done.predict_started_ns:
+        if marks.validated_ns:
+            attributes += double_attribute(self._parse, (marks.validated_ns - marks.started_ns) / 1e9)
+        if marks.predict_started_ns:
             attributes += double_attribute(
-                self._predict, (done.predict_ended_ns - done.predict_started_ns) / 1e9)
-        spans = server.encode(trace_id, span_id, parent_id, done.started_ns, done.ended_ns, attributes,
-                              remote_parent=bool(parent_id))
-        if predict is None or not done.predict_started_ns:
-            return spans
-        child_id = (done.ids.span_id ^ (done.ids.trace_id & _MASK64) or 1).to_bytes(8)
-        return spans + predict.encode(trace_id, child_id, span_id, done.predict_started_ns, done.predict_ended_ns,
-                                      integer_attribute(self._rows, done.rows))
+                self._predict, ((marks.predict_ended_ns or done.ended_ns) - marks.predict_started_ns) / 1e9)
+        if done.batch_rows:
+            attributes += integer_attribute(self._batch_rows, done.batch_rows) + double_attribute(
+                self._queue, max(0, marks.predict_started_ns - marks.routed_ns) / 1e9)
+        if done.violations:
+            attributes += integer_attribute(self._violations, done.violations)
+        return attributes + string_attribute(self._detail, done.detail) if done.detail else attributes
+
+    def _stages(self, done: Trace, trace_id: bytes, parent_id: bytes) -> bytes:
+        """A span for each other stage that the request reached; the one where it failed lasts to the end."""
+        marks, spans = done.marks, b""
+        ends = (marks.parsed_ns, marks.validated_ns, marks.routed_ns, marks.predict_started_ns, marks.rendered_ns,
+                marks.recorded_ns, 0 if done.error_type else done.ended_ns)
+        started = marks.started_ns
+        for stage, failed, ended in zip(self._stage_spans, self._failed_stage_spans, ends, strict=True):
+            child_id = (getrandbits(64) or 1).to_bytes(8)
+            if ended:
+                spans += stage.encode(trace_id, child_id, parent_id, started, max(started, ended), b"")
+                started = max(started, ended)
+            elif done.error_type:
+                return spans + failed.encode(trace_id, child_id, parent_id, started, done.ended_ns,
+                                             string_attribute(self._error_type, done.error_type))
+            if ended and ended == marks.predict_started_ns:
+                started = marks.predict_ended_ns or done.ended_ns
+                if done.error_type and not marks.rendered_ns:  # the model's call failed, and its span says so
+                    return spans
+        return spans
 
     def _add(self, key: tuple[Any, ...], done: Trace) -> tuple[SpanTemplate, SpanTemplate | None]:
         if len(self._templates) > 1024:  # all parts come from bounded sets; a safeguard, not a cache policy

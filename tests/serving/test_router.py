@@ -15,7 +15,7 @@ from serinus.models import Field, Signature, wrap
 from serinus.serving.errors import ModelUnavailable, NotServed
 from serinus.serving.rollout import Bucketer, Phase, Plan, RolloutRecord
 from serinus.serving.rollout.state import RUNNING
-from serinus.serving.router import Loaded, Router, Target, decide, key_hash
+from serinus.serving.router import Loaded, Pace, Router, Target, decide, key_hash
 from serinus.serving.veto import Veto
 
 SIGNATURE = Signature((Field("x", "FP64", (-1,)),), (Field("y", "FP64", (-1,)),))
@@ -218,3 +218,15 @@ def test_an_arm_learns_how_long_its_model_takes() -> None:
     arm.learn(1, 2000)
     arm.learn(64, 9000)
     assert arm.expected_ns == {1: 1100.0, 7: 9000}
+
+
+def test_slow_is_about_one_in_a_hundred() -> None:
+    """Whatever the distribution, and again after it has changed; the first hundred requests teach only."""
+    rng = np.random.default_rng(11)
+    pace = Pace()
+    assert not any(pace.is_slow(int(took)) for took in rng.lognormal(0, 1, 100) * 1e6)
+    for scale in (1e6, 2e7, 5e5):
+        for took in rng.lognormal(0, 1, 5_000) * scale:
+            pace.is_slow(int(took))
+        share = np.mean([pace.is_slow(int(took)) for took in rng.lognormal(0, 1, 50_000) * scale])
+        assert 0.007 < share < 0.014

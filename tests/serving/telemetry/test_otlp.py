@@ -24,8 +24,8 @@ from serinus.serving.telemetry.otlp import (
     string_key,
     varint,
 )
-from serinus.serving.telemetry.tracing import Trace, TraceEncoder
-from tests.serving.telemetry.traces import ANSWERED, FAILED, LONG, REFUSED, RESOURCE, by_sdk
+from serinus.serving.telemetry.tracing import Marks, Trace, TraceEncoder
+from tests.serving.telemetry.traces import ANSWERED, DETAILED, FAILED, LONG, REFUSED, RESOURCE, SHARED, START, by_sdk
 
 
 def encoded(*traces: Trace) -> Any:
@@ -45,7 +45,8 @@ def fields(span: Span) -> dict[str, Any]:
     return shown | {"attributes": attributes(span.attributes), "flags": span.flags & ~0xFF}
 
 
-@pytest.mark.parametrize("done", [ANSWERED, FAILED, REFUSED, LONG], ids=["answered", "failed", "refused", "long"])
+@pytest.mark.parametrize("done", [ANSWERED, FAILED, REFUSED, LONG, SHARED],
+                         ids=["answered", "failed", "refused", "long", "shared"])
 def test_our_spans_are_the_sdks(done: Trace) -> None:
     """Every field of both spans, the resource and the scope, decoded by OpenTelemetry's own classes."""
     (ours,) = encoded(done).resource_spans
@@ -75,6 +76,49 @@ def test_the_predict_span_is_a_child_of_its_own() -> None:
         < predict.end_time_unix_nano
         <= server.end_time_unix_nano
     )
+
+
+def stages(done: Trace) -> list[tuple[str, int, int, bool]]:
+    """Name, start and end after the request's start in µs, and whether it failed, of all spans but the first."""
+    server, *others = encoded(done).resource_spans[0].scope_spans[0].spans
+    assert {span.parent_span_id for span in others} == {server.span_id}
+    assert len({span.span_id for span in others}) == len(others)
+    return [(span.name, (span.start_time_unix_nano - START) // 1000, (span.end_time_unix_nano - START) // 1000,
+             span.status.code == 2) for span in others]
+
+
+def test_an_interesting_request_tells_every_stage() -> None:
+    """One after the other, without a gap, around the model's own call."""
+    assert stages(DETAILED) == [
+        ("predict wine", 30, 230, False), ("parse", 0, 15, False), ("validate", 15, 20, False),
+        ("route", 20, 25, False), ("queue", 25, 30, False), ("render", 230, 260, False),
+        ("record", 260, 280, False), ("respond", 280, 300, False)]
+    server = encoded(DETAILED).resource_spans[0].scope_spans[0].spans[0]
+    assert attributes(server.attributes)["serinus.detail"].string_value == "candidate"
+
+
+NOTHING = Marks(START, 0, 0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("marks", "told"), [
+    (NOTHING, [("parse", 0, 300, True)]),
+    (NOTHING._replace(parsed_ns=START + 10_000), [("parse", 0, 10, False), ("validate", 10, 300, True)]),
+    (DETAILED.marks._replace(rendered_ns=0, recorded_ns=0),
+     [("predict wine", 30, 230, True), ("parse", 0, 15, False), ("validate", 15, 20, False), ("route", 20, 25, False),
+      ("queue", 25, 30, False)]),
+    (DETAILED.marks._replace(recorded_ns=0),
+     [("predict wine", 30, 230, True), ("parse", 0, 15, False), ("validate", 15, 20, False), ("route", 20, 25, False),
+      ("queue", 25, 30, False), ("render", 230, 260, False), ("record", 260, 300, True)]),
+])
+def test_the_stage_that_failed_lasts_to_the_end(marks: Marks, told: list[tuple[str, int, int, bool]]) -> None:
+    """It carries the error; what came after it did not happen."""
+    assert stages(DETAILED._replace(marks=marks, error_type="invalid_input", detail="error")) == told
+
+
+def test_without_a_prediction_log_nothing_is_recorded() -> None:
+    """The stage is left out."""
+    names = [name for name, *_ in stages(DETAILED._replace(marks=DETAILED.marks._replace(recorded_ns=0)))]
+    assert names == ["predict wine", "parse", "validate", "route", "queue", "render", "respond"]
 
 
 def test_many_requests_share_a_body() -> None:

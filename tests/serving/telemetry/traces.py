@@ -11,7 +11,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from serinus import __version__
-from serinus.serving.telemetry.tracing import SpanContextIds, Trace
+from serinus.serving.telemetry.tracing import Marks, SpanContextIds, Trace
 
 RESOURCE = {
     "service.name": "wine-server",
@@ -38,12 +38,23 @@ ANSWERED = Trace(
     "order-17",
     "0190163d-8694-7398-a5c1-8e8bd3a9f4c2",
     64,
-    START,
-    START + 20_000,
-    START + 30_000,
-    START + 230_000,
+    0,
+    0,
+    "",
+    Marks(
+        START,
+        START + 15_000,
+        START + 20_000,
+        START + 25_000,
+        START + 30_000,
+        START + 230_000,
+        START + 260_000,
+        START + 280_000,
+    ),
     START + 300_000,
 )
+DETAILED = ANSWERED._replace(detail="candidate")
+SHARED = ANSWERED._replace(batch_rows=200, violations=3)
 FAILED = ANSWERED._replace(
     ids=ANSWERED.ids._replace(parent_id=0),
     status=500,
@@ -61,9 +72,7 @@ REFUSED = ANSWERED._replace(
     reason="",
     prediction_id="",
     rows=0,
-    parsed_ns=0,
-    predict_started_ns=0,
-    predict_ended_ns=0,
+    marks=Marks(START, START + 10_000, 0, 0, 0, 0, 0, 0),
 )
 LONG = ANSWERED._replace(path="/predict/" + "ü" * 9000, request_id="", model="m" * 63)
 
@@ -97,10 +106,16 @@ def by_sdk(done: Trace, child_id: int) -> Any:
         attributes |= {"serinus.prediction.id": done.prediction_id, "serinus.rows": done.rows}
     if done.error_type:
         attributes["error.type"] = done.error_type
-    if done.parsed_ns:
-        attributes["serinus.parse.duration"] = (done.parsed_ns - done.started_ns) / 1e9
-    if done.predict_started_ns:
-        attributes["serinus.predict.duration"] = (done.predict_ended_ns - done.predict_started_ns) / 1e9
+    marks = done.marks
+    if marks.validated_ns:
+        attributes["serinus.parse.duration"] = (marks.validated_ns - marks.started_ns) / 1e9
+    if marks.predict_started_ns:
+        attributes["serinus.predict.duration"] = (marks.predict_ended_ns - marks.predict_started_ns) / 1e9
+    if done.batch_rows:
+        attributes["serinus.batch.rows"] = done.batch_rows
+        attributes["serinus.queue.duration"] = (marks.predict_started_ns - marks.routed_ns) / 1e9
+    if done.violations:
+        attributes["serinus.violations"] = done.violations
     shared: dict[str, Any] = {
         "resource": Resource(RESOURCE),
         "instrumentation_scope": InstrumentationScope("serinus", __version__),
@@ -112,13 +127,13 @@ def by_sdk(done: Trace, child_id: int) -> Any:
             parent,
             attributes=attributes,
             kind=SpanKind.SERVER,
-            start_time=done.started_ns,
+            start_time=marks.started_ns,
             end_time=done.ended_ns,
             status=Status(StatusCode.ERROR if done.status >= 500 else StatusCode.UNSET),
             **shared,
         )
     ]
-    if done.predict_started_ns:
+    if marks.predict_started_ns:
         failed = {"error.type": done.error_type} if done.error_type else {}
         spans.append(
             ReadableSpan(
@@ -127,8 +142,8 @@ def by_sdk(done: Trace, child_id: int) -> Any:
                 context,
                 attributes=model | failed | {"serinus.rows": done.rows},
                 kind=SpanKind.INTERNAL,
-                start_time=done.predict_started_ns,
-                end_time=done.predict_ended_ns,
+                start_time=marks.predict_started_ns,
+                end_time=marks.predict_ended_ns,
                 status=Status(StatusCode.ERROR if failed else StatusCode.UNSET),
                 **shared,
             )
