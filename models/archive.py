@@ -28,9 +28,9 @@ from serinus.models.files import aside_prefix
 from serinus.models.loading import ARTIFACT, verify
 from serinus.models.manifest import MANIFEST, Manifest
 from serinus.models.registry import Registry
-from serinus.models.version import ArtifactFile, ModelVersion, digest_of
+from serinus.models.version import ArtifactFile, ModelVersion, digest_of, files_in
 
-__all__ = ["export_version", "import_archive", "is_archive"]
+__all__ = ["adopt", "export_version", "import_archive", "is_archive"]
 
 _LARGEST_MANIFEST = 1 << 26
 _BLOCK = 1 << 20
@@ -90,21 +90,32 @@ def import_archive(path: Path, registry: Registry, *, name: str | None = None) -
     with tempfile.TemporaryDirectory(prefix="serinus-import-") as folder:
         with _opened(path) as archive:
             manifest = _unpack(archive, path, Path(folder))
-        version = manifest.version
-        artifact = Path(folder) / version.artifact
-        files = [Path(folder) / ARTIFACT / file.path for file in manifest.files]
-        return registry.add(
-            name or version.name,
-            artifact,
-            adapter=version.adapter,
-            signature=version.signature,
-            attachments={file.path: (Path(folder) / file.path).read_bytes() for file in manifest.attachments},
-            companions=[file for file in files if file != artifact],
-            card=version.card,
-            lineage=replace(version.lineage, origin=version.lineage.origin or version.tag),
-            libraries=version.libraries,
-            python=manifest.python,
-        )
+        return adopt(manifest, Path(folder), registry, name=name, origin=manifest.version.tag)
+
+
+def adopt(manifest: Manifest, folder: Path, registry: Registry, *, name: str | None, origin: str) -> ModelVersion:
+    """Add a version of elsewhere, laid out in a folder as its manifest says, under the next number.
+
+    `origin` is kept in its lineage unless that names an earlier one. Raises DigestMismatch where files were changed.
+    """
+    version = manifest.version
+    found = digest_of(files_in(folder / ARTIFACT))
+    if found != version.digest:
+        raise DigestMismatch(f"{origin} changed after it was exported: wanted {version.digest}, got {found}.")
+    artifact = folder / version.artifact
+    files = [folder / ARTIFACT / file.path for file in manifest.files]
+    return registry.add(
+        name or version.name,
+        artifact,
+        adapter=version.adapter,
+        signature=version.signature,
+        attachments={file.path: (folder / file.path).read_bytes() for file in manifest.attachments},
+        companions=[file for file in files if file != artifact],
+        card=version.card,
+        lineage=replace(version.lineage, origin=version.lineage.origin or origin),
+        libraries=version.libraries,
+        python=manifest.python,
+    )
 
 
 @contextmanager
@@ -138,9 +149,6 @@ def _unpack(archive: zipfile.ZipFile, path: Path, folder: Path) -> Manifest:
         target.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entries[name]) as source, target.open("wb") as sink:
             _copy(source, sink, file, path)  # type: ignore[arg-type]
-    digest = digest_of(manifest.files)
-    if digest != manifest.version.digest:
-        raise DigestMismatch(f"{path}: wanted {manifest.version.digest}, got {digest}; export the version again.")
     return manifest
 
 

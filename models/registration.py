@@ -100,6 +100,8 @@ def register_file(
     card: Card | Mapping[str, Any] | None = None,
     lineage: Lineage | None = None,
     attachments: Mapping[str, bytes] | None = None,
+    libraries: Mapping[str, str] | None = None,
+    command: str | None = None,
 ) -> ModelVersion:
     """Register a model file, or a folder that holds one beside the files it needs.
 
@@ -113,6 +115,9 @@ def register_file(
         card: what people should know of it, as a `Card` or its keys.
         lineage: where it comes from, as far as you know better.
         attachments: further bytes to keep with the version, by relative path.
+        libraries: the versions it was made with, by distribution name, where they are not the installed ones.
+        command: what a person runs to register it, where that is not `serinus models register NAME PATH`; the
+            refusal of a file that is not trusted says it, with the flag to add.
 
     Raises:
         UntrustedArtifact: the file runs code when loaded and its digest is not trusted; the message says how.
@@ -120,7 +125,8 @@ def register_file(
         InvalidSignature: the reference does not fit the model.
     """
     about = _About(card, lineage, attachments or {}, reference, target)
-    return _register_file(Path(path), name, Path(home or default_home()), trust, about)
+    about.libraries |= libraries or {}
+    return _register_file(Path(path), name, Path(home or default_home()), trust, about, command)
 
 
 class _About:
@@ -203,13 +209,15 @@ class _About:
         )
 
 
-def _register_file(path: Path, name: str, home: Path, trust: Collection[str], about: _About) -> ModelVersion:
+def _register_file(
+    path: Path, name: str, home: Path, trust: Collection[str], about: _About, command: str | None = None
+) -> ModelVersion:
     check_name(name)
     artifact = find_artifact(path)
     adapter, digest = adapter_for(artifact), measured_digest(path)
     trusted = Trust(home, trust)
-    command = f"serinus models register {name} {quoted(path)} --trust {digest}"
-    check_trust(adapter, artifact, digest, trusted, command=command)
+    command = command or f"serinus models register {name} {quoted(path)}"
+    check_trust(adapter, artifact, digest, trusted, command=f"{command} --trust {digest}")
     fitted = about.read(adapter, artifact)
     signature = adapter.infer_signature(fitted, about.features)
     about.check(name, fitted, adapter.wrap(fitted, signature))
