@@ -1,7 +1,8 @@
 """From parsed JSON values to arrays of the types that the signature names, refusing what would change meaning.
 
 A string never becomes a number, a fraction never an integer, `true` never 1.0 by itself; integers widen, integers
-become floats, and null is accepted where the field is optional.
+become floats, and null is accepted where the field is optional. The floats that JSON lacks are the strings "NaN",
+"Infinity" and "-Infinity".
 """
 
 from __future__ import annotations
@@ -15,18 +16,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serinus.models.signature import Field, Signature
+from serinus.models.errors import InvalidSignature
+from serinus.models.signature import DATATYPES, Field, Signature, element_name, element_of
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestTooLarge, Violation
 from serinus.serving.request import InferenceRequest
 
-__all__ = ["fit", "plain_numbers", "routing_key", "say", "to_array", "validate"]
+__all__ = ["fit", "input_field", "plain_numbers", "quote", "refuse_gaps", "routing_key", "say", "to_array", "validate",
+           "wanted_inputs", "widen"]
 
 # For each kind of wanted type: the types of JSON values that may stand for it.
 _ACCEPTED = {"f": frozenset({float, int}), "i": frozenset({int}), "u": frozenset({int}), "b": frozenset({bool})}
+_NON_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 _MANY_NAMES = 8
+_LONG_NAME = 60
+_EXACT = 2**53
+"""From here on, doubles skip integers."""
 # Where C is as strict: no string, no null, nothing out of range, no fraction for an integer. Yet `true` passes for 1.
 _WHOLE = {"INT64": "q", "INT32": "i"}
-_LIMITS = {"FP64": float("inf"), "FP32": float(np.finfo(np.float32).max)}
+_FLOATS = {"FP64": (float("inf"), DATATYPES["FP64"]), "FP32": (float(np.finfo(np.float32).max), DATATYPES["FP32"])}
+"""Types whose values can be told by their size, with the limit."""
 
 
 def plain_numbers(values: Any, shape: Any, field: Field) -> NDArray[Any] | None:
@@ -38,7 +46,8 @@ def plain_numbers(values: Any, shape: Any, field: Field) -> NDArray[Any] | None:
     wanted = field.shape
     if type(shape) is not list or len(shape) != len(wanted) or type(values) is not list:
         return None
-    for size, expected in zip(shape, wanted, strict=True):
+    for index, expected in enumerate(wanted):
+        size = shape[index]
         if (type(size) is not int or size < 0) if expected == -1 else size != expected:
             return None
     try:
@@ -46,12 +55,16 @@ def plain_numbers(values: Any, shape: Any, field: Field) -> NDArray[Any] | None:
             if len(shape) != 2 or [shape[0], *set(map(len, values))] != [len(values), shape[1]]:
                 return None
             values = list(chain.from_iterable(values))
-        limit = _LIMITS.get(field.datatype)
-        if limit is None:
+        known = _FLOATS.get(field.datatype)
+        if known is None:
             code = _WHOLE[field.datatype]
             return np.frombuffer(strict_array(code, values), dtype=code).reshape(shape)
+        limit, dtype = known
         # hypot takes numbers only and is no smaller than the largest of them: two checks in one pass
-        return np.array(values, field.dtype).reshape(shape) if hypot(*values) < limit else None
+        if not hypot(*values) < limit:
+            return None
+        array = np.array(values, dtype)
+        return array if len(shape) == 1 and len(values) == shape[0] else array.reshape(shape)
     except (KeyError, TypeError, OverflowError, ValueError):
         return None
 
@@ -79,8 +92,10 @@ def to_array(values: Any, field: Field, path: str) -> NDArray[Any]:
 
 
 def fit(array: NDArray[Any], field: Field, path: str) -> NDArray[Any]:
-    """`array` in the field's shape; `[k]` and `[k, 1]` are alike for a column."""
+    """`array` in the field's shape; `[k]` and `[k, 1]` are alike for a column, and no shape means any."""
     shape, wanted = array.shape, field.shape
+    if not wanted:
+        return array
     if len(shape) == len(wanted):
         if shape == wanted or all(w in (-1, s) for w, s in zip(wanted, shape, strict=True)):
             return array
@@ -91,15 +106,55 @@ def fit(array: NDArray[Any], field: Field, path: str) -> NDArray[Any]:
     raise _invalid(field, path, f"shape {list(wanted)}", f"shape {list(shape)}", "shape_mismatch")
 
 
+def widen(array: NDArray[Any], declared: str, field: Field, path: str) -> NDArray[Any]:
+    """A tensor of the `declared` datatype in the field's: the same, or one that holds all of its values."""
+    if declared == field.datatype:
+        return array
+    given, wanted = DATATYPES[declared], field.dtype
+    if given.kind not in "iuf" or wanted.kind not in "iuf" or not np.can_cast(given, wanted):
+        raise InvalidInput(f"Input {quote(field.name)} at {path}: expected datatype {field.datatype} or one that "
+                           f"widens to it, got {declared}. Send {field.datatype}.",
+                           (Violation(path, "type_mismatch", field.datatype, declared),))
+    if given.kind != "f" and given.itemsize == 8 and wanted.kind == "f" and array.size:
+        extreme = max(int(array.max()), int(array.min()), key=abs)
+        if abs(extreme) > _EXACT:
+            raise _invalid(field, path, f"integers up to {_EXACT}, which {field.datatype} holds exactly", str(extreme),
+                           "out_of_range")
+    return array.astype(wanted)
+
+
+def input_field(name: str, signature: Signature) -> Field | None:
+    """The field that a request's input of this name belongs to; None where the model takes no such input. The tensors
+    of a sequence come one by one, as `NAME[0]`, `NAME[1]`, …"""
+    try:
+        field = signature.input(name)
+    except InvalidSignature:
+        return None
+    return None if field.sequence and field.name == name else field
+
+
+def wanted_inputs(signature: Signature) -> str:
+    """What the model wants, as the end of a sentence."""
+    return f"wants {_names(_expected(signature))}" if signature.inputs else "takes no inputs"
+
+
+def refuse_gaps(values: Any, signature: Signature, path: str) -> None:
+    """Refuse a null in a matrix of all columns where its column is not optional."""
+    fields = signature.inputs
+    for index, value in enumerate(_leaves(values)):
+        row, column = divmod(index, len(fields))
+        if value is None and not fields[column].optional:
+            raise _invalid(fields[column], f"{path}[{row}][{column}]", fields[column].datatype, "null")
+
+
 def validate(request: InferenceRequest, signature: Signature, max_rows: int) -> InferenceRequest:
     """The request with its inputs in the signature's order; refuses missing, unknown and uneven ones."""
     inputs = request.inputs
     fields = signature.inputs
-    if len(fields) != 1 or len(inputs) != 1 or fields[0].name not in inputs:
+    if len(fields) != 1 or len(inputs) != 1 or fields[0].name not in inputs or fields[0].sequence:
         inputs = _complete(inputs, signature)
         _check_even(inputs, signature)
-        inputs = {field.name: inputs[field.name] for field in fields if field.name in inputs}
-        request = request._replace(inputs=inputs)
+        request = request._replace(inputs=_ordered(inputs, signature))
     if request.rows < 1:
         raise InvalidInput("The request has no rows. Send at least one.")
     if request.rows > max_rows:
@@ -107,22 +162,15 @@ def validate(request: InferenceRequest, signature: Signature, max_rows: int) -> 
     return request
 
 
-def rows_of(array: NDArray[Any], field: Field) -> int:
-    """How many rows an input holds: its first dimension where that is variable, else one."""
-    return array.shape[0] if field.shape and field.shape[0] == -1 else 1
-
-
 def _text_array(values: Any, field: Field, path: str) -> NDArray[Any]:
-    flat = list(_leaves(values))
+    array = np.array(values, dtype=object)
+    flat = array.ravel().tolist()
+    if any(type(value) is list for value in flat):  # numpy leaves in place what does not line up
+        raise _invalid(field, path, "values of one shape", "rows of unequal length")
     for index, value in enumerate(flat):
         if not isinstance(value, str) and (value is not None or not field.optional):
             raise _invalid(field, _at(path, index), "a string", say(value))
-    array = np.empty(len(flat), dtype=object)
-    array[:] = flat
-    try:
-        return array.reshape(_shape(values))
-    except ValueError:
-        raise _invalid(field, path, "values of one shape", "rows of unequal length") from None
+    return array
 
 
 def _types(values: Any) -> set[type]:
@@ -135,11 +183,11 @@ def _types(values: Any) -> set[type]:
 
 
 def _check_values(values: Any, field: Field, path: str) -> None:
-    """Refuse by name; null passes where it may, and becomes NaN."""
+    """Refuse by name; null passes where it may, and becomes NaN as the string does."""
     kind = field.dtype.kind
     for index, value in enumerate(_leaves(values)):
-        missing = value is None and field.optional and kind == "f"
-        if not missing and type(value) not in _ACCEPTED[kind]:
+        passes = kind == "f" and (field.optional if value is None else isinstance(value, str) and value in _NON_FINITE)
+        if not passes and type(value) not in _ACCEPTED[kind]:
             raise _invalid(field, _at(path, index), field.datatype, say(value))
 
 
@@ -161,33 +209,58 @@ def _single(array: NDArray[Any], field: Field, path: str) -> NDArray[Any]:
             return array.astype(field.dtype)
     except FloatingPointError:
         limit = float(np.finfo(field.dtype).max)
-        got = array[np.abs(array) > limit][0]
+        got = array[np.isfinite(array) & (np.abs(array) > limit)][0]
         raise _invalid(field, path, f"{field.datatype} up to {limit:g}", f"{got:g}", "out_of_range") from None
 
 
 def _complete(inputs: Mapping[str, NDArray[Any]], signature: Signature) -> Mapping[str, NDArray[Any]]:
     fields = signature.inputs
-    if len(inputs) == 1 and "input" in inputs and "input" not in {field.name for field in fields}:
+    known = {field.name for field in fields if not field.sequence}
+    if fields and len(inputs) == 1 and "input" in inputs and "input" not in known:
         return _split_matrix(inputs["input"], signature)
-    known = {field.name for field in fields}
-    unknown = [name for name in inputs if name not in known]
-    missing = [field.name for field in fields if field.name not in inputs and not field.optional]
+    missing = [field.name for field in fields if field.name not in inputs and not field.optional and not field.sequence]
     if missing:
-        raise InvalidInput(f"Input {_names(missing)} missing: the model wants {_names([f.name for f in fields])}, "
+        raise InvalidInput(f"Input {_names(missing)} missing: the model {wanted_inputs(signature)}, "
                            f"got {_names(list(inputs)) if inputs else 'none'}. Send every input by its name.",
                            tuple(Violation(f"$.{name}", "missing_field", "present", "absent") for name in missing))
+    unknown = [name for name in inputs if name not in known and input_field(name, signature) is None]
     if unknown:
-        raise InvalidInput(f"Input {_names(unknown)} unknown: the model wants {_names([f.name for f in fields])}. "
+        raise InvalidInput(f"Input {_names(unknown)} unknown: the model {wanted_inputs(signature)}. "
                            "Leave it out or correct its name.",
                            tuple(Violation(f"$.{name}", "unexpected_field", "absent", "present") for name in unknown))
     return inputs
+
+
+def _ordered(inputs: Mapping[str, NDArray[Any]], signature: Signature) -> Mapping[str, NDArray[Any]]:
+    """The inputs in the signature's order, the tensors of each sequence in theirs."""
+    ordered = {field.name: inputs[field.name] for field in signature.inputs if field.name in inputs}
+    if len(ordered) == len(inputs):
+        return ordered
+    names = (name for field in signature.inputs
+             for name in (_elements(field, inputs) if field.sequence else (field.name,)))
+    return {name: inputs[name] for name in names if name in inputs}
+
+
+def _elements(field: Field, inputs: Mapping[str, NDArray[Any]]) -> list[str]:
+    count = sum(found is not None and found[0] == field.name for found in map(element_of, inputs))
+    names = [element_name(field.name, index) for index in range(count)]
+    for name in names:
+        if name not in inputs:
+            raise InvalidInput(f"Input {quote(name)} missing: the sequence {quote(field.name)} has {count} tensors. "
+                               "Number them from 0, without gaps.",
+                               (Violation(f"$.{name}", "missing_field", "present", "absent"),))
+    return names
+
+
+def _expected(signature: Signature) -> list[str]:
+    return [element_name(field.name, 0) if field.sequence else field.name for field in signature.inputs]
 
 
 def _split_matrix(matrix: NDArray[Any], signature: Signature) -> Mapping[str, NDArray[Any]]:
     fields = signature.inputs
     if matrix.ndim != 2 or matrix.shape[1] != len(fields) or any(field.datatype == "BYTES" for field in fields):
         raise InvalidInput(f"Input 'input' has shape {list(matrix.shape)}: expected one input per column "
-                           f"({_names([f.name for f in fields])}), or for purely numeric columns one matrix "
+                           f"({_names(_expected(signature))}), or for purely numeric columns one matrix "
                            f"[-1, {len(fields)}].")
     return {field.name: _column_of(matrix, index, field) for index, field in enumerate(fields)}
 
@@ -196,31 +269,29 @@ def _column_of(matrix: NDArray[Any], index: int, field: Field) -> NDArray[Any]:
     """One column of the matrix, in the field's type; the same values are refused as in a column of its own."""
     column, path = matrix[:, index], f"$.inputs[0].data[*][{index}]"
     if field.dtype.kind == "f":
-        if not field.optional and np.isnan(column).any():
-            raise _invalid(field, path, field.datatype, "null")
         return _single(column, field, path)
     if field.dtype.kind == "b":
         raise _invalid(field, path, "a column of its own, as BOOL", "a column of a matrix of numbers")
     fractions = column[~(column % 1 == 0)]  # NaN is one too
     if fractions.size:
-        raise _invalid(field, path, field.datatype, "null" if np.isnan(fractions[0]) else f"float {fractions[0]!s}")
+        raise _invalid(field, path, field.datatype, f"float {fractions[0]!s}")
     return _whole(column, [int(value) for value in column], field, path)
 
 
 def _check_even(inputs: Mapping[str, NDArray[Any]], signature: Signature) -> None:
     rows = -1
     for field in signature.inputs:
-        if field.shape[0] == -1 and field.name in inputs:
+        if field.shape and field.shape[0] == -1 and field.name in inputs:
             here = inputs[field.name].shape[0]
             if rows not in (-1, here):
-                raise InvalidInput(f"Input {field.name!r} has {here} rows, the inputs before it {rows}. "
+                raise InvalidInput(f"Input {quote(field.name)} has {here} rows, the inputs before it {rows}. "
                                    "Give every column the same number of rows.")
             rows = here
 
 
 def _invalid(field: Field, path: str, wanted: str, got: str, kind: str = "type_mismatch") -> InvalidInput:
     hint = "Clean the input." if field.optional or got != "null" else "Declare it optional or clean the input."
-    return InvalidInput(f"Input {field.name!r} at {path}: expected {wanted}, got {got}. {hint}",
+    return InvalidInput(f"Input {quote(field.name)} at {path}: expected {wanted}, got {got}. {hint}",
                         (Violation(path, kind, wanted, got),))
 
 
@@ -249,8 +320,13 @@ def routing_key(value: Any, path: str) -> str | None:
     return str(value)
 
 
+def quote(name: str) -> str:
+    """A name as part of a sentence; of a long one the beginning."""
+    return repr(name if len(name) <= _LONG_NAME else f"{name[:_LONG_NAME]}…")
+
+
 def _names(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_MANY_NAMES])
+    shown = ", ".join(map(quote, names[:_MANY_NAMES]))
     return shown if len(names) <= _MANY_NAMES else f"{shown} and {len(names) - _MANY_NAMES} more"
 
 
@@ -262,13 +338,3 @@ def _leaves(values: Any) -> Iterator[Any]:
             waiting.extend(reversed(value))
         else:
             yield value
-
-
-def _shape(values: Any) -> tuple[int, ...]:
-    shape = []
-    while isinstance(values, list):
-        shape.append(len(values))
-        if not values:
-            break
-        values = values[0]
-    return tuple(shape)

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-__all__ = ["dumps"]
+__all__ = ["SHORT", "dumps", "holds"]
+
+SHORT = 2000
+"""Up to this length a text is best searched for the word itself."""
+_FEW = 20
 
 
 def dumps(document: Any) -> bytes:
@@ -16,7 +20,21 @@ def dumps(document: Any) -> bytes:
     "NaN", "Infinity" and "-Infinity". Arrays must be contiguous, and of objects none."""
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     # orjson writes null for such a number; only then is it worth a second look.
-    return orjson.dumps(_said(document), option=orjson.OPT_SERIALIZE_NUMPY) if b"null" in text else text
+    if b"null" in text if len(text) < SHORT else holds(text, b"null", b"u"):
+        return orjson.dumps(_said(document), option=orjson.OPT_SERIALIZE_NUMPY)
+    return text
+
+
+def holds(text: bytes, word: bytes, letter: bytes) -> bool:
+    """Whether `word` stands in a long text; `letter` is one of its letters that is rare there. Among many numbers a
+    letter is found fifty times as fast as a word."""
+    within = word.index(letter)
+    at = text.find(letter)
+    for _ in range(_FEW):
+        if at < 0 or text.startswith(word, at - within):
+            return at >= 0
+        at = text.find(letter, at + 1)
+    return at >= 0 and word in text
 
 
 def _said(value: Any) -> Any:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serinus.models import DATATYPES, Field, Signature
 from serinus.serving.errors import InvalidInput, RequestTooLarge
-from serinus.serving.inputs import fit, say, to_array, validate
+from serinus.serving.inputs import fit, plain_numbers, quote, say, to_array, validate, widen
 from serinus.serving.request import InferenceRequest
 
 INTEGERS = [name for name in DATATYPES if "INT" in name]
@@ -93,6 +93,63 @@ def test_an_array_is_fitted(
             fit(array, field("FP64", *wanted), "$")
     else:
         assert fit(array, field("FP64", *wanted), "$").shape == result
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
+def test_a_field_without_a_shape_takes_any(shape: tuple[int, ...]) -> None:
+    """The model judges."""
+    array = np.zeros(shape)
+    assert fit(array, Field("x", "FP64", ()), "$") is array
+
+
+@pytest.mark.parametrize("values", [[["a"], ["b", "c"], []], [["a"], "b"], ["a", ["b"]], [["a", "b"], ["c"]]])
+def test_texts_that_do_not_line_up_are_refused(values: list[object]) -> None:
+    """Whether or not their number would fill the shape of the first."""
+    with pytest.raises(InvalidInput, match="expected values of one shape"):
+        to_array(values, field("BYTES"), "$")
+
+
+@given(st.sampled_from(["FP16", "FP32", "FP64"]), st.lists(st.sampled_from([1.5, 2, "NaN", "Infinity", "-Infinity"])))
+def test_a_number_that_json_lacks_is_its_name(datatype: str, values: list[float | str]) -> None:
+    """Beside numbers and alone, in every float type."""
+    array = to_array(values, field(datatype), "$")
+    assert array.dtype == DATATYPES[datatype]
+    assert np.array_equal(array, [float(value) for value in values], equal_nan=True)
+
+
+@given(
+    st.sampled_from(["FP32", "FP64", "INT32", "INT64"]),
+    st.lists(st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.none() | st.just("1"), max_size=6),
+    st.booleans(),
+)
+def test_the_short_way_agrees_with_the_long_one(datatype: str, values: list[object], column: bool) -> None:
+    """What `plain_numbers` makes, `to_array` makes too."""
+    shape = [len(values)] if column else [len(values), 1]
+    wanted = field(datatype, *([-1] if column else [-1, 1]))
+    short = plain_numbers(values, shape, wanted)
+    if short is not None:
+        long = to_array(values, wanted, "$").reshape(shape)
+        assert (short.dtype, short.shape, short.tolist()) == (long.dtype, long.shape, long.tolist())
+
+
+@given(st.sampled_from(INTEGERS), st.sampled_from([*INTEGERS, "FP16", "FP32", "FP64"]), st.data())
+def test_a_tensor_is_widened_without_loss_or_refused(given_type: str, wanted: str, data: st.DataObject) -> None:
+    """Every value survives the way there and back."""
+    limits = np.iinfo(DATATYPES[given_type])
+    values = data.draw(st.lists(st.integers(int(limits.min), int(limits.max)), max_size=4))
+    array = np.array(values, dtype=DATATYPES[given_type])
+    try:
+        wide = widen(array, given_type, field(wanted), "$")
+    except InvalidInput:
+        return
+    assert wide.dtype == DATATYPES[wanted]
+    assert [int(value) for value in wide] == values
+
+
+def test_a_long_name_is_quoted_shortly() -> None:
+    """A client may call its input anything."""
+    assert quote("age") == "'age'"
+    assert len(quote("x" * 10_000)) < 80
 
 
 def test_an_array_that_fits_is_handed_on() -> None:

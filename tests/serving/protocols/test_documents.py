@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
-from serinus.serving.protocols.documents import dumps
+from serinus.serving.protocols.documents import SHORT, dumps, holds
 
 
 @pytest.mark.parametrize("code", "efd")
@@ -30,3 +30,17 @@ def test_null_stays_null(document: Any) -> None:
 def test_pythons_own_numbers_too() -> None:
     """Not only numpy's."""
     assert dumps({"a": (float("nan"), float("-inf"), 2.5)}) == b'{"a":["NaN","-Infinity",2.5]}'
+
+
+@pytest.mark.parametrize("word", [b"", b"u", b"nul", b"nullunull"])
+@pytest.mark.parametrize("others", [0, 1, 50])
+def test_a_word_is_found_among_its_letters(word: bytes, others: int) -> None:
+    """However many other words have its rarest letter, at the very beginning and end too."""
+    text = b"u,1" * others + b"1.5," * SHORT + word + b"u" * others
+    assert holds(text, b"null", b"u") == (b"null" in text) == (len(word) > 3)
+
+
+def test_a_number_that_json_lacks_is_found_in_a_long_answer() -> None:
+    """Behind thousands of others, and behind many words with the same letters."""
+    array = np.append(np.zeros(SHORT), np.nan)
+    assert orjson.loads(dumps({"u": array, "uuu": ["u"] * 100}))["u"][-1] == "NaN"

@@ -126,6 +126,104 @@ def test_no_outputs_mean_the_models_own(outputs: Any) -> None:
     assert parse(VALID | {"outputs": outputs}).outputs is None
 
 
+SEQUENCE = Signature((Field("n", "INT64", (-1,)), Field("s", "FP32", (-1, 2), sequence=True)), ())
+
+
+def element(index: int, rows: int) -> dict[str, Any]:
+    return {"name": f"s[{index}]", "datatype": "FP32", "shape": [rows, 2], "data": [index] * (2 * rows)}
+
+
+def test_a_sequence_comes_tensor_by_tensor() -> None:
+    """In any order and of any lengths; they are handed on in the order of their numbers, and are no rows."""
+    number = {"name": "n", "datatype": "INT64", "shape": [1], "data": [7]}
+    request = parse({"inputs": [element(2, 3), element(0, 0), number, element(1, 5)]}, SEQUENCE)
+    assert list(request.inputs) == ["n", "s[0]", "s[1]", "s[2]"]
+    assert [len(array) for array in request.inputs.values()] == [1, 0, 5, 3]
+    assert request.rows == 1
+    assert list(parse({"inputs": [number]}, SEQUENCE).inputs) == ["n"]
+
+
+def test_a_sequence_alone_may_be_empty() -> None:
+    """A model that takes nothing else still gets its one call."""
+    alone = Signature(SEQUENCE.inputs[1:], ())
+    assert (parse({"inputs": []}, alone).inputs, parse({"inputs": []}, alone).rows) == ({}, 1)
+    assert list(parse({"inputs": [element(0, 4)]}, alone).inputs) == ["s[0]"]
+
+
+@pytest.mark.parametrize(("shape", "data"), [([], [5]), ([], 5), ([1], [5]), ([2, 2], [1, 2, 3, 4]), ([0, 3], [])])
+def test_a_field_without_a_shape_takes_any(shape: list[int], data: Any) -> None:
+    """The model judges; the whole tensor is one row."""
+    request = parse(tensor(data, shape=shape, datatype="FP32"), Signature((Field("x", "FP32", ()),), ()))
+    assert (request.inputs["x"].shape, request.rows) == (tuple(shape), 1)
+
+
+@pytest.mark.parametrize("document", [{}, {"inputs": []}, {"inputs": None, "id": "a"}])
+def test_a_model_may_take_no_inputs(document: Any) -> None:
+    """Its inputs are empty or left out."""
+    request = parse(document, Signature((), ()))
+    assert (request.inputs, request.rows) == ({}, 1)
+
+
+def test_the_rows_are_those_of_the_first_input_of_variable_length() -> None:
+    """An input of fixed length says nothing about them."""
+    signature = Signature((Field("k", "INT64", (1,)), Field("x", "FP64", (-1, 2)), Field("s", "FP64", ())), ())
+    tensors = [("s", "FP64", []), ("k", "INT64", [1]), ("x", "FP64", [3, 2])]
+    document = [
+        {"name": name, "datatype": datatype, "shape": shape, "data": [1] * int(np.prod(shape))}
+        for name, datatype, shape in tensors
+    ]
+    assert parse({"inputs": document}, signature).rows == 3
+    assert parse({"inputs": document[:2]}, Signature((signature.inputs[0], signature.inputs[2]), ())).rows == 1
+
+
+@pytest.mark.parametrize("shape", [[0], [0, 1]])
+def test_no_values_are_a_tensor_too(shape: list[int]) -> None:
+    """Where the model's first dimension is fixed; rows there must be at least one."""
+    for datatype in ("FP32", "INT64", "UINT8", "BOOL", "BYTES"):
+        request = parse(tensor([], shape=shape, datatype=datatype),
+                        Signature((Field("x", datatype, tuple(shape)),), ()))
+        assert request.inputs["x"].shape == tuple(shape)
+
+
+def test_strings_stand_for_the_numbers_that_json_lacks() -> None:
+    """In every form, for a field that is not optional too."""
+    expected = [1.5, np.inf, -np.inf, np.nan]
+    for datatype in ("FP16", "FP32", "FP64"):
+        found = parse(tensor([1.5, "Infinity", "-Infinity", "NaN"], datatype=datatype), column(datatype)).inputs["x"]
+        assert np.array_equal(found, np.array(expected), equal_nan=True)
+    matrix = parse(tensor([["NaN", None, 3]], shape=[1, 3], name="input"), NUMBERS).inputs
+    assert np.isnan(matrix["a"][0]) and np.isnan(matrix["b"][0])
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        {"model_name": "iris", "model_version": "1"},
+        {"parameters": {"timeout": 5, "priority": 1, "content_type": "np", "sequence_id": "a", "x": [1, {"y": None}]}},
+        {"outputs": [{"name": "predict", "parameters": {"classification": 3, "binary_data": False}}]},
+        {"id": None, "parameters": None},
+        {"inputs": [CITY | {"parameters": {"content_type": "str"}}, AGE, VISITS | {"parameters": {}}, MEMBER]},
+    ],
+)
+def test_what_clients_add_is_left_alone(further: dict[str, Any]) -> None:
+    """KServe's names the model, MLServer's and Triton's have parameters at every level."""
+    request = parse(VALID | further)
+    assert list(request.inputs) == ["city", "age", "visits", "member"]
+    assert request.reply is None
+
+
+def test_a_body_is_json_whatever_it_is_called() -> None:
+    """Triton's client sends no content type, curl that of a form."""
+    for headers in ({}, {b"content-type": b"application/x-www-form-urlencoded"}, {b"content-type": b"text/plain"}):
+        assert PROTOCOL.parse(orjson.dumps(VALID), headers, MIXED).rows == 2
+
+
+def test_an_output_asked_for_twice_is_given_once() -> None:
+    """In the order of asking."""
+    outputs = [{"name": "b"}, {"name": "a"}, {"name": "b"}]
+    assert parse(VALID | {"outputs": outputs}).outputs == ("b", "a")
+
+
 # What is refused
 
 REFUSED: dict[str, tuple[Any, Signature, str]] = {
@@ -226,6 +324,64 @@ REFUSED: dict[str, tuple[Any, Signature, str]] = {
         "Input 'visits' has 1 rows, the inputs before it 2",
     ),
     "too many rows": (tensor([1.0] * 51), column("FP64"), "The request has 51 rows, the limit is 50"),
+    "an id that is a number": (VALID | {"id": 7}, MIXED, r"\$\.id: expected a string, got int 7"),
+    "parameters that are a list": (VALID | {"parameters": []}, MIXED, r"\$\.parameters: expected an object, got a l"),
+    "parameters of an input that are text": (
+        {"inputs": [CITY | {"parameters": "x"}]},
+        MIXED,
+        r"\$\.inputs\[0\]\.parameters: expected an object, got a string",
+    ),
+    "parameters of an output that are a number": (
+        VALID | {"outputs": [{"name": "predict", "parameters": 1}]},
+        MIXED,
+        r"\$\.outputs\[0\]\.parameters: expected an object, got a number",
+    ),
+    "a flag that is text": (
+        VALID | {"parameters": {"binary_data_output": "yes"}},
+        MIXED,
+        r"\$\.parameters\.binary_data_output: expected true or false, got string 'yes'",
+    ),
+    "an output's flag that is a number": (
+        VALID | {"outputs": [{"name": "predict", "parameters": {"binary_data": 1}}]},
+        MIXED,
+        r"\$\.outputs\[0\]\.parameters\.binary_data: expected true or false, got int 1",
+    ),
+    "outputs that are false": (VALID | {"outputs": False}, MIXED, r"\$\.outputs: expected a list"),
+    "a literal that JSON lacks": (
+        b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP64","data":[NaN]}]}',
+        column("FP64"),
+        'with NaN and Infinity as the strings "NaN"',
+    ),
+    "the name of infinity for an integer": (
+        tensor(["Infinity"], datatype="INT64"),
+        column("INT64"),
+        r"data\[0\]: expected INT64, got string 'Infinity'",
+    ),
+    "another spelling of NaN": (tensor(["nan"]), column("FP64"), r"data\[0\]: expected FP64, got string 'nan'"),
+    "more dimensions than arrays have": (tensor([1], shape=[1] * 65), column("FP64"), "at most 64 dimensions, got 65"),
+    "a sequence by its own name": (
+        tensor([[1, 2]], shape=[1, 2], datatype="FP32", name="s"),
+        Signature(SEQUENCE.inputs[1:], ()),
+        r"Input 's' unknown: the model wants 's\[0\]'",
+    ),
+    "a sequence with a gap": (
+        {"inputs": [element(0, 1), element(2, 1)]},
+        Signature(SEQUENCE.inputs[1:], ()),
+        r"Input 's\[1\]' missing: the sequence 's' has 2 tensors\. Number them from 0",
+    ),
+    "a sequence's tensor of another shape": (
+        {"inputs": [element(0, 1) | {"shape": [2]}]},
+        Signature(SEQUENCE.inputs[1:], ()),
+        r"shape \[-1, 2\], got shape \[2\]",
+    ),
+    "an input to a model without inputs": (tensor([1]), Signature((), ()), "unknown: the model takes no inputs"),
+    "a matrix to a model without inputs": (tensor([1], name="input"), Signature((), ()), "the model takes no inputs"),
+    "binary data without their header": (
+        {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1], "parameters": {"binary_data_size": 8}}]},
+        column("FP64"),
+        "expected the header Inference-Header-Content-Length",
+    ),
+    "a very long name": (tensor([1], name="y" * 10_000), column("FP64"), r"Input 'y{60}…' at"),
     "outputs not a list": (VALID | {"outputs": "predict"}, MIXED, r"\$\.outputs: expected a list"),
     "outputs without names": (VALID | {"outputs": [{"name": 1}]}, MIXED, r"\$\.outputs: expected a list"),
     "a key that is a list": (VALID | {"parameters": {"routing_key": []}}, MIXED, r"routing_key: expected.*got a list"),
@@ -373,10 +529,20 @@ def test_every_type_of_output_is_rendered(code: str) -> None:
     assert (found["shape"], found["data"]) == ([3, 2], array.ravel().tolist())
 
 
-def test_numbers_that_json_lacks_become_null() -> None:
-    """NaN and infinity have no JSON."""
-    (found,) = answer({"y": np.array([np.nan, np.inf, 1])})["outputs"]
-    assert found["data"] == [None, None, 1]
+def test_numbers_that_json_lacks_have_names() -> None:
+    """NaN and infinity have no JSON; a request may hold the same strings."""
+    (found,) = answer({"y": np.array([np.nan, np.inf, -np.inf, 1])})["outputs"]
+    assert found["data"] == ["NaN", "Infinity", "-Infinity", 1]
+    assert parse(tensor(found["data"]), column("FP64")).inputs["x"].tolist()[1:] == [np.inf, -np.inf, 1]
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1, 2, 1, 2)])
+def test_an_output_may_have_any_shape(shape: tuple[int, ...]) -> None:
+    """A scalar has no sizes and one value; a tensor without values an empty list."""
+    array = np.ones(shape, dtype=np.int64)
+    assert answer({"y": array})["outputs"] == [
+        {"name": "y", "shape": list(shape), "datatype": "INT64", "data": array.ravel().tolist()}
+    ]
 
 
 def test_an_error_is_one_string() -> None:
