@@ -6,35 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from serinus.models.errors import UnsupportedArtifact, one_line
 from serinus.models.model import Adapter, Model
+from serinus.models.reviewed_types import REVIEWED_TYPES
 from serinus.models.signature import Signature
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["REVIEWED_TYPES", "SklearnAdapter"]
+__all__ = ["SklearnAdapter"]
 
 _PICKLES = {".joblib", ".pkl", ".pickle"}
 _METHODS = ("predict", "predict_proba", "transform", "get_params")
-
-REVIEWED_TYPES = frozenset(
-    {
-        # Plain holders of numbers and names: their constructors and __setstate__ call nothing they are given.
-        "numpy.dtype",
-        "sklearn._loss.loss.HalfTweedieLossIdentity",
-        "sklearn.calibration._CalibratedClassifier",
-        "sklearn.calibration._SigmoidCalibration",
-        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
-        "sklearn.gaussian_process.kernels.ConstantKernel",
-        "sklearn.gaussian_process.kernels.Product",
-        "sklearn.gaussian_process.kernels.RBF",
-        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-        "sklearn.utils._bunch.Bunch",
-        # Trees: node tables. A forged table could make the process read beyond it, or stop it; it cannot call anything.
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.tree._tree.Tree",
-    }
-)
-"""Types beyond skops' own trusted set that were read through and load without running code."""
 
 
 class SklearnAdapter(Adapter):
@@ -116,8 +97,12 @@ def _unknown_types(artifact: Path) -> list[str]:
 def _read_skops(artifact: Path) -> Any:
     from skops.io import get_untrusted_types, load
 
+    from serinus.models.index_tables import check_index_tables
+
     # Types beyond the reviewed ones get here only if the user trusts the file's digest: see `runs_code`.
-    return load(artifact, trusted=get_untrusted_types(file=artifact))
+    fitted = load(artifact, trusted=get_untrusted_types(file=artifact))
+    check_index_tables(fitted)
+    return fitted
 
 
 def _read_pickle(artifact: Path) -> Any:
