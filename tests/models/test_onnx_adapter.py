@@ -5,8 +5,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
+from sklearn.base import clone
 
 from serinus.models import (
+    Field,
     InvalidInput,
     InvalidSignature,
     ModelError,
@@ -61,8 +63,15 @@ def test_inputs_that_do_not_fit(graph_file, cancer):
     """Missing inputs, other dtypes and other widths are InvalidInput; unknown inputs are ignored."""
     model = load(graph_file)
     rows = cancer[0][:2]
-    for inputs in ({}, {"X": rows.astype(float)}, {"X": rows[:, :5]}, {"Y": rows}):
-        with pytest.raises(InvalidInput, match="ONNX Runtime refused"):
+    wrong = (
+        ({}, "required input 'X' is missing"),
+        ({"Y": rows}, "required input 'X' is missing"),
+        ({"X": rows.astype(float)}, r"expected FP32 of shape \[-1, 30\], got float64 of shape \[2, 30\]"),
+        ({"X": rows[:, :5]}, r"expected FP32 of shape \[-1, 30\], got float32 of shape \[2, 5\]"),
+        ({"X": None}, "got NoneType"),
+    )
+    for inputs, sentence in wrong:
+        with pytest.raises(InvalidInput, match=sentence):
             model.predict(inputs)
     assert len(model.predict({"X": rows, "more": rows})["label"]) == 2
 
@@ -98,12 +107,18 @@ def test_inputs_with_a_default_are_optional():
     assert model.predict({"a": rows, "b": rows[0]})["c"].tolist() == [[0, 0]]
 
 
-def test_zipmap_is_refused_with_the_way_out(tmp_path, boosted, cancer):
-    """Sequences of maps cannot be served; the sentence says how to convert without them."""
+@pytest.mark.parametrize("kind", [int, str])
+def test_zipmap_is_a_matrix(tmp_path, boosted, cancer, kind):
+    """A sequence of maps is one matrix, whose columns are the classes in the graph's order."""
+    rows, classes = cancer
+    fitted = clone(boosted).fit(rows, np.array([7, -3])[classes].astype(kind))
+    plain = wrap(to_onnx(fitted, rows[:1], options={"zipmap": False}))
     path = tmp_path / "zipmap.onnx"
-    path.write_bytes(to_onnx(boosted, cancer[0][:1], options={"zipmap": True}).SerializeToString())
-    with pytest.raises(UnsupportedArtifact, match=r"options=\{'zipmap': False\}"):
-        load(path)
+    path.write_bytes(to_onnx(fitted, rows[:1], options={"zipmap": True}).SerializeToString())
+    model = load(path)
+    name = model.signature.outputs[1].name
+    assert model.signature.outputs[1] == Field(name, "FP32", (-1, 2), labels=tuple(fitted.classes_.tolist()))
+    assert np.array_equal(model.predict({"X": rows})[name], plain.predict({"X": rows})["probabilities"])
 
 
 def test_damaged_files(graph_file, tmp_path):
