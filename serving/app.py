@@ -142,7 +142,7 @@ class App:
         key, request_id = headers.get(self._key_header), headers.get(b"x-request-id")
         call = Call(endpoint.protocol, endpoint.model or "", endpoint.version, headers, receive,
                     "" if request_id is None else _valid_id(request_id), None if key is None else key.decode("latin-1"),
-                    self._tracing.begin(headers.get(b"traceparent"), endpoint.route), started)
+                    self._tracing.begin(headers, endpoint.route, started), started)
         self._under_way += 1
         try:
             if self._under_way > self._concurrency:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import time_ns
 from typing import Any, Literal, cast
 
@@ -36,7 +37,7 @@ from serinus.serving.protocols import Headers, Protocol, Rendered
 from serinus.serving.request import Answer, InferenceRequest, is_request_id
 from serinus.serving.router import Arm, Choice, Router
 from serinus.serving.settings import LimitSettings
-from serinus.serving.telemetry import Marks, SpanContextIds
+from serinus.serving.telemetry import Marks, SpanContextIds, within
 
 __all__ = ["Call", "Pipeline"]
 
@@ -154,7 +155,7 @@ class Pipeline:
         started = call.predict_started_ns = time_ns()
         mark = self._board.begin(arm.mark, started)
         try:
-            return arm.model.predict(request.inputs, request.outputs)
+            return _bound(arm, call.ids)(request.inputs, request.outputs)
         except Exception as error:
             raise _translated(error, arm) from error
         finally:
@@ -193,7 +194,7 @@ class Pipeline:
         to end by itself, and its result is dropped."""
         loop, started = asyncio.get_running_loop(), time_ns()
         mark = self._board.begin(arm.mark, started)
-        running = self._threads.submit(arm.model.predict, request.inputs, request.outputs)
+        running = self._threads.submit(_bound(arm, call.ids), request.inputs, request.outputs)
         running.add_done_callback(lambda _: _soon(loop, self._board.end, mark))
         call.predict_started_ns = started
         try:
@@ -248,6 +249,11 @@ def _translated(error: Exception, arm: Arm) -> RequestError:
     _log.error("%s:%s raised during predict", arm.name, arm.version, exc_info=error)
     return PredictionFailed(f"Model {arm.name}:{arm.version} raised {type(error).__name__} on these inputs; "
                             "the server's log has the details.")
+
+
+def _bound(arm: Arm, ids: SpanContextIds | None) -> Callable[..., Outputs]:
+    """The model's `predict`; a user's code finds its request's span as the current one."""
+    return partial(within, ids, arm.model.predict) if arm.runs_user_code and ids is not None else arm.model.predict
 
 
 async def _disconnected(receive: Receive) -> None:

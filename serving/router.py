@@ -63,7 +63,7 @@ class Arm:
     """One loaded version in one role, with what every request of it shares."""
 
     __slots__ = ("batches", "expected_ns", "head", "mark", "model", "name", "pace", "platform", "queue", "role",
-                 "series", "signature", "version")
+                 "runs_user_code", "series", "signature", "version")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -83,6 +83,7 @@ class Arm:
         self.queue: BatchQueue | None = None
         """Where requests wait for a shared call; made when the first one does."""
         self.pace = Pace()
+        self.runs_user_code: bool = getattr(model, "runs_user_code", False)
 
     def learn(self, rows: int, took_ns: int) -> None:
         """Remember how long the model took for `rows` rows."""

@@ -23,6 +23,9 @@ class FunctionModel:
     It returns a dict of arrays by output name, or one array (or Series) if the signature has one output.
     """
 
+    runs_user_code = True
+    """Its code may open spans and write log lines, so it is called within the span of its request."""
+
     def __init__(self, function: Callable[["DataFrame"], Any], signature: Signature) -> None:
         from serinus.models.frame import FrameBuilder
 

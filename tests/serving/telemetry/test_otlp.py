@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from serinus import __version__
+from serinus.serving.telemetry import Marks, Trace
+from serinus.serving.telemetry.encoder import TraceEncoder
 from serinus.serving.telemetry.otlp import (
     INTERNAL,
     SERVER,
@@ -24,7 +26,6 @@ from serinus.serving.telemetry.otlp import (
     string_key,
     varint,
 )
-from serinus.serving.telemetry.tracing import Marks, Trace, TraceEncoder
 from tests.serving.telemetry.traces import ANSWERED, DETAILED, FAILED, LONG, REFUSED, RESOURCE, SHARED, START, by_sdk
 
 

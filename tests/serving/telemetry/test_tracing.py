@@ -10,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from serinus.serving.telemetry import SpanContextIds, Tracing
 from serinus.serving.telemetry.otlp import decode
-from serinus.serving.telemetry.tracing import SpanContextIds, SpanQueue, Tracing, parse_traceparent
+from serinus.serving.telemetry.span_queue import SpanQueue
+from serinus.serving.telemetry.tracing import parse_traceparent
 from tests.serving.telemetry.traces import ANSWERED
 
 VALID = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -71,6 +73,10 @@ def collector() -> Iterator[Collector]:
 def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
     return monkeypatch
+
+
+def headers(traceparent: bytes | None) -> dict[bytes, bytes]:
+    return {} if traceparent is None else {b"traceparent": traceparent}
 
 
 def wait_for(condition, seconds: float = 5.0) -> None:
@@ -139,7 +145,7 @@ def test_what_is_sent_on_is_valid() -> None:
 
 
 def share(tracing: Tracing, header: bytes | None = None) -> float:
-    found = [tracing.begin(header, "/predict") for _ in range(2000)]
+    found = [tracing.begin(headers(header), "/predict", 1) for _ in range(2000)]
     assert all(ids is not None for ids in found)
     return sum(ids.sampled for ids in found if ids is not None) / 2000
 
@@ -186,10 +192,10 @@ def test_a_ratio_is_of_the_trace_not_of_the_span(environ: pytest.MonkeyPatch) ->
 def test_ids_are_new_and_never_zero() -> None:
     """A trace begins here, or goes on with the caller as parent."""
     tracing = Tracing({})
-    found = [tracing.begin(None, "x") for _ in range(500)]
+    found = [tracing.begin({}, "x", 1) for _ in range(500)]
     assert len({ids.trace_id for ids in found if ids}) == len({ids.span_id for ids in found if ids}) == 500
     assert all(ids and ids.trace_id and ids.span_id and ids.parent_id == 0 for ids in found)
-    child = tracing.begin(VALID, "x")
+    child = tracing.begin(headers(VALID), "x", 1)
     assert child is not None and (child.trace_id, child.parent_id) == IDS
     assert child.span_id != IDS[1]
 
@@ -201,7 +207,7 @@ def test_switched_off_is_off(environ: pytest.MonkeyPatch, off: dict[str, str], c
     for name, value in off.items():
         environ.setenv(name, value)
     tracing = Tracing({}, enabled=bool(off))
-    assert tracing.begin(VALID, "x") is None
+    assert tracing.begin(headers(VALID), "x", 1) is None
     assert not tracing.exporting
 
 
@@ -217,7 +223,7 @@ def test_without_an_endpoint_there_is_no_exporter(environ: pytest.MonkeyPatch, v
     tracing.end(ANSWERED)
     assert not tracing.exporting
     assert threading.active_count() == before
-    assert tracing.begin(None, "x") is not None
+    assert tracing.begin({}, "x", 1) is not None
     tracing.close()
 
 
@@ -371,3 +377,15 @@ def test_an_exporter_that_raises_does_not_end_the_thread(environ: pytest.MonkeyP
 def test_the_default_wait_at_the_end_is_three_seconds() -> None:
     """A shutdown is not held up by somebody else's machine."""
     assert Tracing.close.__defaults__ == (3.0,)
+
+
+def test_the_context_may_come_in_sagemakers_attributes() -> None:
+    """The only header of a client's that SageMaker passes on; a traceparent of its own goes first."""
+    carried = {b"x-amzn-sagemaker-custom-attributes": b"team=a;traceparent=" + VALID}
+    tracing = Tracing({})
+    found = tracing.begin(carried, "/invocations", 1)
+    assert found is not None and (found.trace_id, found.parent_id) == IDS
+    other = VALID.replace(b"4bf9", b"5bf9")
+    found = tracing.begin(carried | {b"traceparent": other}, "/invocations", 1)
+    assert found is not None and f"{found.trace_id:032x}".startswith("5bf9")
+    assert tracing.begin({b"x-amzn-sagemaker-custom-attributes": b"traceparent=none"}, "/", 1) is not None

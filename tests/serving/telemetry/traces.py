@@ -11,7 +11,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from serinus import __version__
-from serinus.serving.telemetry.tracing import Marks, SpanContextIds, Trace
+from serinus.serving.telemetry import Marks, SpanContextIds, Trace
 
 RESOURCE = {
     "service.name": "wine-server",
