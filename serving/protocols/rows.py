@@ -1,16 +1,33 @@
-"""Rows: `POST /predict[/{model}[/versions/{version}]]` with `{"rows": [{"column": value, …}, …]}`."""
+"""Rows: `POST /predict[/{model}[/versions/{version}]]` with `{"rows": [{"column": value, …}, …]}`.
+
+The same as columns, `{"columns": {"name": [value, …]}}`, as CSV and as Parquet.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import orjson
-from numpy.typing import NDArray
 
-from serinus.models.signature import Field, Signature
-from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError, Violation
-from serinus.serving.inputs import fit, routing_key, say, to_array
+from serinus.models.signature import Signature
+from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError
+from serinus.serving.inputs import routing_key
 from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
+from serinus.serving.protocols.csv_tables import write_csv
+from serinus.serving.protocols.documents import dumps
+from serinus.serving.protocols.media_types import FILES, media_type, wants_csv
+from serinus.serving.protocols.predictions import by_row, csv_columns, is_row_wise, wholes
+from serinus.serving.protocols.tables import (
+    Table,
+    from_columns,
+    from_instances,
+    from_objects,
+    json_object,
+    remarks,
+    same_form,
+    to_request,
+    whole_answer,
+)
 from serinus.serving.request import Answer, InferenceRequest
 from serinus.serving.settings import LimitSettings
 
@@ -18,6 +35,9 @@ __all__ = ["Rows"]
 
 _STATUS = STATUS | {"invalid_input": 422}
 _TITLES = {"invalid_input": "Invalid input", "invalid_request": "Invalid request", "not_found": "Not found"}
+_WANTED = '{"rows": [{"column": value, …}, …]}'
+_JSON = b"application/json"
+_WHOLE, _CSV = "whole", "csv"
 
 
 class Rows:
@@ -31,34 +51,31 @@ class Rows:
 
     def parse(self, body: bytes, headers: Headers, signature: Signature) -> InferenceRequest:
         """See `Protocol.parse`."""
-        document = _load(body)
-        rows = document["rows"]
-        inputs: dict[str, NDArray[Any]] = {}
-        if rows and isinstance(rows[0], list) and len(signature.inputs) == 1:
-            field = signature.inputs[0]
-            inputs[field.name] = fit(to_array(rows, field, "$.rows"), field, "$.rows")
-        else:
-            for field in signature.inputs:
-                values = _column(rows, field)
-                if values is not None:
-                    inputs[field.name] = fit(to_array(values, field, f"$.rows[*].{field.name}"), field,
-                                             f"$.rows[*].{field.name}")
+        reply = _WHOLE if whole_answer(signature) else None
+        if headers.get(b"content-type", _JSON) != _JSON and (read := FILES.get(media_type(headers)[0])) is not None:
+            reply = _CSV if reply is None and wants_csv(headers) else reply
+            return to_request(read(body, signature, self._limits), signature, self._limits, reply=reply)
+        document = json_object(body, _WANTED)
+        table = _table(document, signature, plain=b"true" not in body and b"false" not in body)
         key = document.get("routing_key")
         client_id = document.get("id")
-        return InferenceRequest(inputs, len(rows), None, client_id if isinstance(client_id, str) else None,
-                                routing_key(key, "$.routing_key"), _remarks(rows, signature))
+        return InferenceRequest(
+            table.inputs, table.rows, None, client_id if isinstance(client_id, str) else None,
+            routing_key(key, "$.routing_key"), remarks(table, signature, self._limits), reply)
 
     def render(self, answer: Answer) -> Rendered:
         """See `Protocol.render`."""
-        names = list(answer.outputs)
-        columns = [list(array) if array.dtype.kind == "f" else array.tolist() for array in answer.outputs.values()]
-        return Rendered(orjson.dumps(
-            {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)],
+        request, outputs = answer.request, answer.outputs
+        ids = [f"{answer.prediction}-{row}" for row in range(request.rows)]
+        row_wise = request.reply != _WHOLE and is_row_wise(outputs, request.rows)
+        if row_wise and request.reply == _CSV:
+            names, columns = zip(("prediction_id", ids), *csv_columns(outputs), strict=True)
+            return Rendered(write_csv(names, columns), b"text/csv; charset=utf-8")
+        return Rendered(dumps(
+            {"predictions": by_row(outputs) if row_wise else [wholes(outputs)],
              "model": answer.model, "version": answer.version, "role": answer.role,
-             "request_id": answer.request_id,
-             "prediction_ids": [f"{answer.prediction}-{row}" for row in range(answer.request.rows)],
-             "violations": [violation._asdict() for violation in answer.request.violations]},
-            option=orjson.OPT_SERIALIZE_NUMPY))
+             "request_id": answer.request_id, "prediction_ids": ids,
+             "violations": [violation._asdict() for violation in request.violations]}))
 
     def error(self, error: RequestError, request_id: str) -> ErrorAnswer:
         """See `Protocol.error`."""
@@ -69,45 +86,14 @@ class Rows:
         return ErrorAnswer(status, b"application/problem+json", orjson.dumps(body))
 
 
-def _load(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not JSON: {error}. Send {{\"rows\": [{{…}}]}}.") from None
-    rows = document.get("rows") if isinstance(document, dict) else None
-    if not isinstance(rows, list):
-        raise InvalidRequest('The body has no list "rows". Send {"rows": [{"column": value, …}, …]}.')
-    if not rows:
-        raise InvalidInput("$.rows is empty. Send at least one row.")
-    kind = type(rows[0])
-    if kind not in (dict, list):
-        raise InvalidInput(f"$.rows[0]: expected an object with one value per column, got {say(rows[0])}.")
-    for index, row in enumerate(rows):
-        if type(row) is not kind:
-            raise InvalidInput(f"$.rows[{index}]: expected the same form as $.rows[0], got {say(row)}.")
-    return document  # type: ignore[no-any-return]
-
-
-def _column(rows: list[Any], field: Field) -> list[Any] | None:
-    name = field.name
-    if isinstance(rows[0], list):
+def _table(document: dict[str, Any], signature: Signature, *, plain: bool) -> Table:
+    rows, columns = document.get("rows"), document.get("columns")
+    if isinstance(columns, dict) and rows is None:
+        return from_columns(columns, signature, "$.columns")
+    if not isinstance(rows, list) or columns is not None:
+        raise InvalidRequest(f'The body has no list "rows" (or an object "columns", not both). Send {_WANTED}.')
+    if same_form(rows, "$.rows") is dict:
+        return from_objects(rows, signature, "$.rows", plain=plain)
+    if len(signature.inputs) != 1:
         raise InvalidInput("$.rows[0]: expected an object with one value per column, got a list.")
-    try:
-        return [row[name] for row in rows]
-    except KeyError:
-        pass
-    if not field.optional:
-        index = next(i for i, row in enumerate(rows) if name not in row)
-        raise InvalidInput(f"Field {name!r} at $.rows[{index}]: expected {field.datatype}, got nothing. "
-                           "Send every field by its name.",
-                           (Violation(f"$.rows[{index}].{name}", "missing_field", field.datatype, "nothing"),))
-    values = [row.get(name) for row in rows]
-    return values if any(value is not None for value in values) or field.dtype.kind in "fO" else None
-
-
-def _remarks(rows: list[Any], signature: Signature) -> tuple[Violation, ...]:
-    if not isinstance(rows[0], dict) or len(rows[0]) <= len(signature.inputs):
-        return ()
-    known = {field.name for field in signature.inputs}
-    return tuple(Violation(f"$.rows[*].{name}", "unexpected_field", "absent", "ignored")
-                 for name in rows[0] if name not in known)
+    return from_instances(rows, signature, "$.rows")

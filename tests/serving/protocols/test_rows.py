@@ -16,6 +16,7 @@ from serinus.serving.errors import InvalidInput, InvalidRequest, Overloaded, Req
 from serinus.serving.inputs import validate
 from serinus.serving.protocols.rows import Rows
 from serinus.serving.request import Answer, InferenceRequest
+from serinus.serving.settings import LimitSettings
 from tests.serving.protocols.hostile import MIXED, NUMBERS, TENSOR, accept, mutated, values
 
 PROTOCOL = Rows()
@@ -79,6 +80,110 @@ def test_an_unknown_field_is_remarked_and_ignored() -> None:
     assert request.violations == (Violation("$.rows[*].shoe", "unexpected_field", "absent", "ignored"),)
 
 
+def test_an_extra_field_is_noticed_in_whatever_row_it_stands() -> None:
+    """Also where a row that lacks an optional field has as many as it should."""
+    without = {name: value for name, value in ANA.items() if name != "age"}
+    request = parse({"rows": [ANA, without | {"shoe": 42}]})
+    assert [violation.path for violation in request.violations] == ["$.rows[*].shoe"]
+
+
+def test_extra_fields_are_refused_on_demand() -> None:
+    """In rows, columns and files alike, with each name."""
+    strict = Rows(LimitSettings(extra_columns="refuse"))
+    bodies: list[tuple[bytes, str]] = [
+        (orjson.dumps({"rows": [{"x": 1, "shoe": 42}]}), "application/json"),
+        (orjson.dumps({"columns": {"shoe": [42], "x": [1]}}), "application/json"),
+        (b"shoe,x\n42,1\n", "text/csv"),
+    ]
+    for body, kind in bodies:
+        with pytest.raises(InvalidInput, match="Column 'shoe' unknown: the model wants 'x'") as caught:
+            strict.parse(body, {b"content-type": kind.encode()}, column("FP64"))
+        assert [violation.kind for violation in caught.value.violations] == ["unexpected_field"]
+
+
+def test_many_extra_fields_are_not_all_told() -> None:
+    """A caller cannot make an answer long."""
+    names = {f"{number}{'x' * 1000}": 1 for number in range(1000)}
+    assert len(parse({"rows": [{"x": 1} | names]}, column("FP64")).violations) == 50
+    assert len(str(parse({"rows": [{"x": 1} | names]}, column("FP64")).violations)) < 10_000
+
+
+def test_columns_say_the_same_as_rows() -> None:
+    """With one list per column."""
+    columns = {name: [ANA[name], BOB[name]] for name in ("member", "visits", "age", "city", "shoe") if name in ANA}
+    request = parse({"id": "q1", "routing_key": "ana", "columns": columns | {"shoe": [1, 2]}})
+    same = parse(VALID)
+    assert [(name, array.tolist()) for name, array in request.inputs.items() if name != "age"] == [
+        (name, array.tolist()) for name, array in same.inputs.items() if name != "age"
+    ]
+    assert np.array_equal(request.inputs["age"], same.inputs["age"], equal_nan=True)
+    assert (request.rows, request.request_id, request.routing_key) == (2, "q1", "ana")
+    assert [violation.path for violation in request.violations] == ["$.columns.shoe"]
+
+
+def test_doubles_are_read_at_once_and_the_same() -> None:
+    """The short way for plain doubles gives what the long way gives, gaps and huge numbers included."""
+    signature = Signature((Field("a", "FP64", (-1,), optional=True), Field("b", "FP64", (-1,))), ())
+    plain = parse({"rows": [{"a": 1, "b": 2.5}, {"b": -0.0, "a": 1e308}]}, signature)
+    long = parse({"rows": [{"a": 1, "b": 2.5}, {"b": -0.0, "a": 1e308}], "id": "true"}, signature)
+    for request in (plain, long):
+        assert [(array.dtype.name, array.tolist()) for array in request.inputs.values()] == [
+            ("float64", [1.0, 1e308]),
+            ("float64", [2.5, -0.0]),
+        ]
+    gap = parse({"rows": [{"b": 2.5}, {"b": 1, "a": "NaN"}]}, signature)
+    assert np.isnan(gap.inputs["a"]).all() and gap.inputs["b"].tolist() == [2.5, 1]
+
+
+WHOLE = Signature(
+    (Field("image", "FP32", (2, 2)), Field("scale", "FP64", ()), Field("steps", "INT64", (-1,), sequence=True)),
+    (Field("y", "FP32", (3,)),),
+)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"rows": [{"scale": 2.5, "image": [[1, 2], [3, 4]], "steps[1]": [3], "steps[0]": [1, 2]}]},
+        {"rows": [{"scale": 2.5, "image": [[1, 2], [3, 4]], "steps": [[1, 2], [3]]}]},
+        {"columns": {"scale": 2.5, "image": [[1, 2], [3, 4]], "steps[0]": [1, 2], "steps[1]": [3]}},
+        {"columns": {"scale": 2.5, "image": [[1, 2], [3, 4]], "steps": [[1, 2], [3]]}},
+    ],
+)
+def test_whole_tensors_come_in_one_row(document: Any) -> None:
+    """Inputs that are not made of rows, scalars and sequences among them."""
+    request = parse(document, WHOLE)
+    assert {name: array.tolist() for name, array in request.inputs.items()} == {
+        "image": [[1, 2], [3, 4]],
+        "scale": 2.5,
+        "steps[0]": [1, 2],
+        "steps[1]": [3],
+    }
+    assert (request.rows, request.violations) == (1, ())
+
+
+def test_a_model_of_whole_tensors_takes_no_second_row() -> None:
+    """It would not be answered."""
+    row = {"scale": 2.5, "image": [[1, 2], [3, 4]]}
+    with pytest.raises(InvalidInput, match="expected one row, since the model takes whole tensors, got 2 rows"):
+        parse({"rows": [row, row]}, WHOLE)
+
+
+def test_a_whole_tensor_beside_rows_is_the_same_in_every_row() -> None:
+    """Or stands in the first one alone."""
+    signature = Signature((Field("x", "FP64", (-1,)), Field("scale", "FP64", ())), (Field("y", "FP64", (-1,)),))
+    for second in ({"x": 2}, {"x": 2, "scale": 3}):
+        request = parse({"rows": [{"x": 1, "scale": 3}, second]}, signature)
+        assert (request.inputs["x"].tolist(), request.inputs["scale"].tolist(), request.rows) == ([1, 2], 3, 2)
+    with pytest.raises(InvalidInput, match=r"'scale' at \$\.rows\[1\]: expected the same tensor as in \$\.rows\[0\]"):
+        parse({"rows": [{"x": 1, "scale": 3}, {"x": 2, "scale": 4}]}, signature)
+
+
+def test_a_model_without_inputs_takes_an_empty_row() -> None:
+    """A row is what asks for an answer."""
+    assert parse({"rows": [{}]}, Signature((), (Field("y", "FP64", (1,)),))).rows == 1
+
+
 @pytest.mark.parametrize(("key", "text"), [("ana", "ana"), (17, "17"), (1.5, "1.5"), (True, "True"), (None, None)])
 def test_a_routing_key_is_text(key: Any, text: str | None) -> None:
     """A number serves too."""
@@ -91,9 +196,20 @@ REFUSED: dict[str, tuple[Any, Signature, str]] = {
     "bad JSON": (b'{"rows": [', MIXED, r"The body is not JSON: .* Send \{.rows"),
     "a NaN literal": (b'{"rows": [{"x": NaN}]}', column("FP64"), "The body is not JSON"),
     "not UTF-8": (b'{"rows": "\xff"}', MIXED, "The body is not JSON"),
-    "no object": ([ANA], MIXED, 'The body has no list "rows"'),
+    "no object": ([ANA], MIXED, "expected a JSON object, got a list"),
     "no rows member": ({"row": [ANA]}, MIXED, 'The body has no list "rows"'),
     "rows not a list": ({"rows": ANA}, MIXED, 'The body has no list "rows"'),
+    "rows and columns": ({"rows": [ANA], "columns": {}}, MIXED, "not both"),
+    "columns not an object": ({"columns": [1]}, MIXED, 'The body has no list "rows"'),
+    "columns of unequal length": (
+        {"columns": {"a": [1, 2], "n": [1], "b": [1, 2]}},
+        NUMBERS,
+        "Input 'n' has 1 rows, the inputs before it 2",
+    ),
+    "a column that is missing": ({"columns": {"a": [1]}}, NUMBERS, "Input 'n' missing"),
+    "a column that is no list": ({"columns": {"a": 1, "n": [1]}}, NUMBERS, r"\$\.columns\.a: expected shape \[-1\]"),
+    "a bad value in a column": ({"columns": {"x": [1, "n/a"]}}, column("FP64"), r"\$\.columns\.x\[1\]: .* 'n/a'"),
+    "no values in a column": ({"columns": {"x": []}}, column("FP64"), "has no rows"),
     "empty rows": ({"rows": []}, MIXED, r"\$\.rows is empty. Send at least one row"),
     "a row that is a number": ({"rows": [1]}, MIXED, r"\$\.rows\[0\]: expected an object .* got int 1"),
     "a row that is null": ({"rows": [ANA, None]}, MIXED, r"\$\.rows\[1\]: expected the same form .* got null"),
@@ -189,6 +305,21 @@ def test_a_table_with_a_fault_is_refused_or_understood(body: bytes) -> None:
     accept(PROTOCOL, body, MIXED)
 
 
+@given(mutated([{"columns": {name: [ANA[name], BOB[name]] for name in ANA}}]))
+def test_columns_with_a_fault_are_refused_or_understood(body: bytes) -> None:
+    """The same of columns."""
+    accept(PROTOCOL, body, MIXED)
+
+
+@given(mutated([{"rows": [{"scale": 2.5, "image": [[1, 2], [3, 4]], "steps": [[1, 2], [3]]}]}, LISTS]))
+def test_whole_tensors_with_a_fault_are_refused_or_understood(body: bytes) -> None:
+    """The same of a model that takes no rows."""
+    try:
+        parse(body, WHOLE)
+    except RequestError as error:
+        assert len(str(error)) < 600
+
+
 @given(mutated([LISTS]))
 def test_a_tensor_with_a_fault_is_refused_or_understood(body: bytes) -> None:
     """The same of rows that are lists."""
@@ -224,7 +355,7 @@ def test_an_answer_in_full() -> None:
     assert orjson.loads(body) == {
         "predictions": [
             {"predict": "yes", "predict_proba": [0.25, 0.75], "count": 1, "flag": True},
-            {"predict": None, "predict_proba": [1, None], "count": 2, "flag": False},
+            {"predict": None, "predict_proba": [1, "NaN"], "count": 2, "flag": False},
         ],
         "model": "wine",
         "version": "3",
@@ -233,6 +364,48 @@ def test_an_answer_in_full() -> None:
         "prediction_ids": ["0190-uuid-0", "0190-uuid-1"],
         "violations": [remark._asdict()],
     }
+
+
+def answered(request: InferenceRequest, outputs: dict[str, Any]) -> Any:
+    rendered = PROTOCOL.render(Answer(request, outputs, "m", "1", "stable", "r", "u"))
+    return orjson.loads(rendered.body)["predictions"] if b"json" in rendered.content_type else rendered.body
+
+
+def test_outputs_that_are_not_one_per_row_are_given_whole() -> None:
+    """As one object, always for such a model, and for another one where its answer turns out so."""
+    whole = parse({"rows": [{"scale": 1, "image": [[1, 2], [3, 4]]}]}, WHOLE)
+    one = np.array([[0.5, 1]], np.float32)
+    assert answered(whole, {"y": one, "loss": np.array(2.5)}) == [{"y": [[0.5, 1]], "loss": 2.5}]
+    assert answered(parse({"rows": [ANA]}), {"y": one}) == [{"y": [0.5, 1]}]
+    assert answered(parse({"rows": [ANA, BOB]}), {"y": one, "t": np.array(["a"], object)}) == [
+        {"y": [[0.5, 1]], "t": ["a"]}
+    ]
+
+
+def test_memory_of_any_order_is_rendered() -> None:
+    """Columns of a matrix, say."""
+    array = np.arange(12.0).reshape(4, 3).T
+    assert answered(parse(LISTS, TENSOR)._replace(rows=3), {"y": array}) == [{"y": row.tolist()} for row in array]
+    assert answered(parse(LISTS, TENSOR)._replace(rows=4), {"y": np.arange(8.0)[::2]})[3] == {"y": 6.0}
+
+
+def test_csv_is_answered_in_kind() -> None:
+    """To CSV that asks for it: a line per row, with its prediction id; JSON else."""
+    outputs = {
+        "predict": np.array(["a, b", 'c"'], object),
+        "proba": np.array([[0.1, 0.9], [np.nan, 1]], np.float32),
+        "n": np.array([1, 2]),
+    }
+    headers = {b"content-type": b"text/csv; charset=utf-8", b"accept": b"application/json;q=0.1, Text/CSV;q=0.5"}
+    request = PROTOCOL.parse(b"x\n1\n2\n", headers, column("FP64"))
+    assert answered(request, outputs) == (
+        b'prediction_id,predict,proba[0],proba[1],n\nu-0,"a, b",0.1,0.9,1\nu-1,"c""",nan,1.0,2\n'
+    )
+    for body, sent, wanted in ((b"x\n1\n", b"text/csv", b"*/*"), (b'{"rows": [{"x": 1}]}', b"text/json", b"text/csv")):
+        request = PROTOCOL.parse(body, {b"content-type": sent, b"accept": wanted}, column("FP64"))
+        assert answered(request, {"y": np.array([1.5])}) == [{"y": 1.5}]
+    whole = Signature((Field("x", "FP64", (-1,)),), (Field("y", "FP64", ()),))
+    assert answered(PROTOCOL.parse(b"x\n1\n", headers, whole), {"y": np.array(1.5)}) == [{"y": 1.5}]
 
 
 @pytest.mark.parametrize("code", "?BHILbhilefd")

@@ -1,0 +1,165 @@
+"""Tables as Parquet: columns by name and type, nulls for missing values, lists for tensors.
+
+The file comes from a stranger: only the columns that the model knows are read, and only after their types and the
+sizes of their pages were looked at. pyarrow is imported for the first such request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from serinus.models.errors import one_line
+from serinus.models.signature import Field, Signature
+from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError, RequestTooLarge
+from serinus.serving.inputs import quote
+from serinus.serving.protocols.parquet_pages import BadPages, PageWalk
+from serinus.serving.protocols.tables import Table, column_array, from_named, names_read
+from serinus.serving.settings import LimitSettings
+
+if TYPE_CHECKING:
+    from pyarrow import ChunkedArray, DataType, Schema
+    from pyarrow.parquet import FileMetaData, ParquetFile
+
+__all__ = ["read_parquet"]
+
+_MAGIC = b"PAR1"
+_SHORT = 12
+_LARGE_FOOTER = 1024 * 1024
+_MANY_THINGS = 2048
+"""Of columns, of row groups, of notes: more would be a file made to hurt. It also bounds how deep a schema nests."""
+_MANY_CHUNKS = 20_000
+_DEEP = 8
+_INDEX = "__index_level_"
+
+
+def read_parquet(body: bytes, signature: Signature, limits: LimitSettings) -> Table:
+    """The table in a Parquet body. Raises `InvalidRequest`, `InvalidInput` or `RequestTooLarge` with one sentence."""
+    try:
+        return _read(body, signature, limits)
+    except RequestError:
+        raise
+    except Exception as error:  # whatever pyarrow finds wrong with a file
+        raise InvalidRequest(f"The body is not a Parquet file that can be read: {one_line(error)[:200]}.") from None
+
+
+def _read(body: bytes, signature: Signature, limits: LimitSettings) -> Table:
+    file = _open(body)
+    _check_rows(file.metadata, limits)
+    names = [name for name in file.schema_arrow.names if not name.startswith(_INDEX)]  # pandas keeps its index so
+    wanted = names_read(names, signature)
+    texts = _check_types(file.schema_arrow, wanted)
+    _check_sizes(body, file.metadata, wanted, limits)
+    # A text that repeats is kept once: else few bytes could become gigabytes.
+    table = _open(body, read_dictionary=texts).read(columns=wanted, use_threads=False)
+    if table.num_rows != file.metadata.num_rows:
+        raise BadPages(f"it says {file.metadata.num_rows} rows and has {table.num_rows}")
+    columns = [table.column(name) if name in wanted else None for name in names]
+    return from_named(names, columns, table.num_rows, signature, "parquet", _array)
+
+
+def _open(body: bytes, **options: Any) -> ParquetFile:
+    from pyarrow import BufferReader
+    from pyarrow.parquet import ParquetFile
+
+    if len(body) < _SHORT or body[:4] != _MAGIC or body[-4:] != _MAGIC:
+        raise BadPages(f"expected {_MAGIC.decode()} at both of its ends")
+    if int.from_bytes(body[-8:-4], "little") > _LARGE_FOOTER:
+        raise BadPages(f"its metadata is over {_LARGE_FOOTER} bytes")
+    return ParquetFile(BufferReader(body), pre_buffer=False, thrift_string_size_limit=_LARGE_FOOTER,
+                       thrift_container_size_limit=_MANY_THINGS, **options)
+
+
+def _check_rows(metadata: FileMetaData, limits: LimitSettings) -> None:
+    rows = metadata.num_rows
+    if rows > limits.rows:
+        raise RequestTooLarge(f"The Parquet file has {rows} rows, the limit is {limits.rows}. Send fewer at a time.")
+    counts = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+    if sum(counts) != rows or any(count < 0 for count in counts):
+        raise BadPages(f"it says {rows} rows, and its row groups say {sum(counts)}")
+    if not rows:
+        raise InvalidInput("The Parquet file has no rows. Send at least one.")
+
+
+def _check_types(schema: Schema, wanted: Collection[str]) -> list[str]:
+    """Refuse columns of a type that no field has; the names of those that hold texts."""
+    from pyarrow import types
+
+    texts = []
+    for field in schema:
+        name, kind = field.name, field.type
+        # pyarrow takes a name for a path too, with whatever lies inside
+        if not _within(name, wanted) and not any(other.startswith(f"{name}.") for other in wanted):
+            continue
+        if not _readable(kind):
+            raise InvalidInput(f"Column {quote(name)} at parquet: expected numbers, booleans, strings, dates or lists "
+                               f"of numbers, got {str(kind)[:60]}.")
+        if types.is_string(kind) or types.is_large_string(kind):
+            texts.append(name)
+    return texts
+
+
+def _readable(kind: DataType, depth: int = 0) -> bool:
+    from pyarrow import types
+
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
+        return True
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return depth < _DEEP and _readable(kind.value_type, depth + 1)
+    if depth:
+        return False
+    if types.is_dictionary(kind):
+        return not types.is_dictionary(kind.value_type) and _readable(kind.value_type)
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind) or types.is_date(kind)
+                or types.is_timestamp(kind))
+
+
+def _check_sizes(body: bytes, metadata: FileMetaData, wanted: Collection[str], limits: LimitSettings) -> None:
+    """Refuse what unpacks to more than a body may hold."""
+    schema = metadata.schema
+    chosen = [number for number in range(len(schema)) if _within(schema.column(number).path, wanted)]
+    if len(chosen) * metadata.num_row_groups > _MANY_CHUNKS:
+        raise BadPages(f"it has {metadata.num_row_groups} row groups; write it with one")
+    walk, size = PageWalk(body), 0
+    for group in range(metadata.num_row_groups):
+        for number in chosen:
+            column = metadata.row_group(group).column(number)
+            start, dictionary = column.data_page_offset, column.dictionary_page_offset
+            if dictionary is not None and 0 < dictionary < start:
+                start = dictionary
+            size += max(walk.unpacked(start, start + column.total_compressed_size), column.num_values)
+            if size > limits.body_bytes:
+                raise RequestTooLarge(f"The Parquet file unpacks to over {limits.body_bytes} bytes, the limit. "
+                                      "Send fewer rows at a time.")
+
+
+def _within(path: str, wanted: Collection[str]) -> bool:
+    """Whether a path is one of these names or begins with one and a dot."""
+    return path in wanted or any(path.startswith(f"{name}.") for name in wanted if name in path)
+
+
+def _array(column: ChunkedArray, field: Field, path: str) -> NDArray[Any] | None:
+    from pyarrow import types
+
+    if types.is_dictionary(column.type):
+        return column_array(_repeated(column), field, path)
+    gaps = column.null_count
+    if types.is_primitive(column.type) and (not gaps or (field.optional and field.dtype.kind == "f")):
+        array: NDArray[Any] = column.to_numpy()
+        if array.dtype == field.dtype:
+            return array
+    values = column.to_pylist()
+    if field.datatype == "BYTES" and types.is_temporal(column.type):
+        values = [None if value is None else value.isoformat() for value in values]
+    return column_array(values, field, path)
+
+
+def _repeated(column: ChunkedArray) -> list[Any]:
+    """The values of a column that keeps each value once."""
+    values: list[Any] = []
+    for chunk in column.chunks:
+        known = chunk.dictionary.to_pylist()
+        values += [None if index is None else known[index] for index in chunk.indices.to_pylist()]
+    return values
