@@ -156,10 +156,16 @@ def validate(request: InferenceRequest, signature: Signature, max_rows: int) -> 
         _check_even(inputs, signature)
         request = request._replace(inputs=_ordered(inputs, signature))
     if request.rows < 1:
-        raise InvalidInput("The request has no rows. Send at least one.")
+        if _answers_by_row(signature):
+            raise InvalidInput("The request has no rows. Send at least one.")
+        request = request._replace(rows=1)  # tensors without values may have an answer, as a whole
     if request.rows > max_rows:
         raise RequestTooLarge(f"The request has {request.rows} rows, the limit is {max_rows}. Send fewer at a time.")
     return request
+
+
+def _answers_by_row(signature: Signature) -> bool:
+    return not signature.outputs or any(field.shape[:1] == (-1,) and not field.sequence for field in signature.outputs)
 
 
 def _text_array(values: Any, field: Field, path: str) -> NDArray[Any]:

@@ -99,10 +99,6 @@ class OpenInference:
         return ErrorAnswer(STATUS[error.kind], b"application/json", orjson.dumps(body))
 
 
-def _datatype(array: Any) -> str:
-    return _DATATYPES.setdefault(array.dtype.char, datatype_of(array.dtype))
-
-
 def _document(answer: Answer, outputs: list[dict[str, Any]]) -> dict[str, Any]:
     return {"model_name": answer.model, "model_version": answer.version,
             "id": answer.request.request_id or answer.request_id,
@@ -112,7 +108,7 @@ def _document(answer: Answer, outputs: list[dict[str, Any]]) -> dict[str, Any]:
 def _render_binary(answer: Answer, reply: BinaryReply) -> Rendered:
     outputs, tensors = [], []
     for name, array in answer.outputs.items():
-        output = {"name": name, "shape": array.shape, "datatype": _datatype(array)}
+        output: dict[str, Any] = {"name": name, "shape": array.shape, "datatype": _datatype(array)}
         if reply.wants(name):
             tensors.append(encode(array))
             output["parameters"] = {"binary_data_size": len(tensors[-1])}

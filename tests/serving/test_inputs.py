@@ -183,6 +183,15 @@ def test_no_rows_and_too_many_are_refused(rows: int, error: type[Exception]) -> 
     assert validate(InferenceRequest({"a": np.zeros(10)}, 10), signature, 10).rows == 10
 
 
+def test_a_tensor_without_values_may_have_an_answer_as_a_whole() -> None:
+    """Where no output has rows, as of a graph that counts; it is one row then."""
+    signature = Signature((Field("a", "FP64", (-1,)),), (Field("count", "INT64", ()),))
+    assert validate(InferenceRequest({"a": np.zeros(0)}, 0), signature, 10).rows == 1
+    by_row = Signature(signature.inputs, (*signature.outputs, Field("b", "FP64", (-1, 2))))
+    with pytest.raises(InvalidInput, match="The request has no rows"):
+        validate(InferenceRequest({"a": np.zeros(0)}, 0), by_row, 10)
+
+
 def test_many_names_are_not_all_listed() -> None:
     """A table of a thousand columns still gets one sentence."""
     signature = Signature(tuple(Field(f"c{n}", "FP64", (-1,)) for n in range(1000)), ())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from serinus.serving.protocols import STATUS
 from serinus.serving.protocols.binary_tensors import Tail, decode, encode
 from serinus.serving.protocols.open_inference import OpenInference
 from serinus.serving.request import Answer, InferenceRequest
+from tests.serving.asgi import Line, people_model
 from tests.serving.protocols.hostile import MIXED, NUMBERS, Call, accept, damaged
 
 PROTOCOL = OpenInference()
@@ -354,6 +358,30 @@ def test_the_valid_request_is_valid() -> None:
     """Else its damages would prove little."""
     text = orjson.dumps(REQUEST)
     assert accept(PROTOCOL, text + TAIL, MIXED, {LENGTH: b"%d" % len(text)}) is not None
+
+
+# Through the whole line
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate"])
+def test_a_table_in_bytes_is_answered_and_logged(tmp_path: Path, encoding: str) -> None:
+    """The same prediction as in JSON, the same record in the log; the header counts the bytes before compression."""
+    packed = {"identity": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[encoding]
+    row = np.array([3], dtype=np.int64).tobytes()
+    tensors = [head("BYTES", [1], 8, "city"), head("INT64", [1], 8, "visits"), head("BOOL", [1], 1, "member")]
+    text = orjson.dumps({"inputs": tensors, "outputs": [{"name": "predict", "parameters": {"binary_data": True}}]})
+    line = Line(tmp_path, {"people": {"1": people_model()}})
+    found = line.call("POST", "/v2/models/people/infer", packed(text + texts("Bern") + row + b"\1"),
+                      inference_header_content_length=str(len(text)), content_encoding=encoding)
+    line.close()
+    assert (found.status, found.headers["content-type"]) == (200, "application/octet-stream")
+    length = int(found.headers[LENGTH.decode()])
+    assert orjson.loads(found.body[:length])["outputs"] == [head("FP64", [1], 8, "predict")]
+    assert np.frombuffer(found.body[length:]).tolist() == [4.0]
+    (record,) = line.records()
+    assert {name: array.tolist() for name, array in record.inputs.items()} == {
+        "city": ["Bern"], "visits": [3], "member": [True]
+    }
 
 
 # What is answered
