@@ -34,6 +34,7 @@ from serinus.serving.pipeline import Call, Pipeline
 from serinus.serving.protocols import Protocol
 from serinus.serving.protocols.open_inference import OpenInference
 from serinus.serving.protocols.rows import Rows
+from serinus.serving.repository import PREFIX, Repository
 from serinus.serving.request import is_request_id
 from serinus.serving.router import STABLE, Arm, Router
 from serinus.serving.settings import LimitSettings, Settings
@@ -97,6 +98,8 @@ class App:
         self._board = board
         self._tracing = tracing
         self._boards = boards
+        self.repository: Repository | None = None
+        """Loads and unloads by hand; without it these calls are 404."""
         self._control = control
         self._inner = inner
         self._under_way = 0
@@ -258,6 +261,9 @@ class App:
             return
         if self._inner is not None and path.split("/", 2)[1] not in _OURS:
             await self._inner(scope, receive, send)
+            return
+        if path.startswith(PREFIX) and self.repository is not None:
+            await _send_json(send, *await self.repository.answer(scope, receive))
             return
         if path.startswith("/api/") and self._control is not None:
             status, document = await self._control.answer(scope, receive)

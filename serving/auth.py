@@ -28,13 +28,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def authorise(settings: Settings, headers: Mapping[bytes, bytes], method: str) -> None:
-    """Return when the call is allowed. Raises `ControlRefused` (kind `forbidden` or `unauthorised`)."""
+def authorise(settings: Settings, headers: Mapping[bytes, bytes], method: str, *, untyped: bool = False) -> None:
+    """Return when the call is allowed. Raises `ControlRefused` (kind `forbidden`, `unauthorised` or `unsupported`).
+
+    `untyped`: a call without any content type will do (clients of the Open Inference Protocol send none); a form's
+    content type, which a page of another origin may send unasked, will not.
+    """
     _check_host(settings, headers)
     if method not in ("GET", "HEAD"):
         _check_origin(headers)
         content_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-        if content_type != b"application/json":
+        if content_type != b"application/json" and not (untyped and b"content-type" not in headers):
             raise ControlRefused("A control call needs Content-Type: application/json.", "unsupported")
     _check_token(settings, headers)
 

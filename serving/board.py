@@ -48,7 +48,7 @@ _BUCKETS = len(BOUNDS_NS) + 1
 # Words of the header. Part of format 1: never renumber, only add.
 (_W_MAGIC, _W_FORMAT, _W_PID, _W_START_TICKS, _W_INCARNATION, _W_STARTED_NS, _W_HEARTBEAT_NS, _W_READY, _W_VETO,
  _W_GENERATION, _W_IN_FLIGHT, _W_SERIES, _W_FRAMES, _W_FRAME_BYTES, _W_LOG_FAILURES, _W_SPANS_EXPORTED,
- _W_SPANS_DROPPED, _W_LOAD_FAILURES) = range(18)
+ _W_SPANS_DROPPED, _W_LOAD_FAILURES, _W_WISHES) = range(19)
 _HEADER_COUNTERS = {"log_frames": _W_FRAMES, "log_bytes": _W_FRAME_BYTES, "log_failures": _W_LOG_FAILURES,
                     "spans_exported": _W_SPANS_EXPORTED, "spans_dropped": _W_SPANS_DROPPED,
                     "load_failures": _W_LOAD_FAILURES}
@@ -117,6 +117,7 @@ class Reading(NamedTuple):
     counters: dict[str, int]
     series: dict[Labels, Series]
     marks: tuple[Mark, ...]
+    wish_sequence: int
 
 
 def start_ticks(pid: int) -> int:
@@ -203,6 +204,10 @@ class Board:
         """All vetoes up to `sequence` are obeyed."""
         self.words[_W_VETO] = sequence
 
+    def acknowledge_wishes(self, sequence: int) -> None:
+        """All wishes up to `sequence` are followed, as far as versions could be loaded."""
+        self.words[_W_WISHES] = sequence
+
     def log_counts(self, frames: int, size: int) -> None:
         """What the prediction log's writer has written in this life."""
         self.words[_W_FRAMES], self.words[_W_FRAME_BYTES] = frames, size
@@ -259,7 +264,8 @@ def read(path: Path) -> Reading:
         path, f"{words[_W_INCARNATION]:016x}", words[_W_PID], words[_W_START_TICKS], words[_W_STARTED_NS],
         words[_W_HEARTBEAT_NS], bool(words[_W_READY]), words[_W_VETO], words[_W_GENERATION], words[_W_IN_FLIGHT],
         {name: words[word] for name, word in _HEADER_COUNTERS.items()},
-        dict(_read_series(data, words[_W_SERIES])), tuple(Mark(kind, began) for kind, began in pairs if kind))
+        dict(_read_series(data, words[_W_SERIES])), tuple(Mark(kind, began) for kind, began in pairs if kind),
+        words[_W_WISHES])
 
 
 def is_owned(path: Path) -> bool:

@@ -16,15 +16,17 @@ from serinus.serving.errors import ControlRefused, SerinusError
 from serinus.serving.files import reachable
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.rollback import live_boards, roll_back
+from serinus.serving.router import Router
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import read_snapshot
 from serinus.serving.veto import read_vetoes
 
-__all__ = ["Control"]
+__all__ = ["STATUS", "Control", "json_body"]
 
 _log = logging.getLogger("serinus.control")
-_STATUS = {"forbidden": 403, "unauthorised": 401, "unsupported": 415, "not_found": 404, "refused": 409,
-           "nothing_to_do": 409, "conflict": 409, "invalid": 400, "unavailable": 503}
+STATUS = {"forbidden": 403, "unauthorised": 401, "unsupported": 415, "not_found": 404, "refused": 409,
+          "nothing_to_do": 409, "conflict": 409, "invalid": 400, "unavailable": 503}
+"""What the kinds of `ControlRefused` are in HTTP."""
 _STEWARD_VERBS = ("start", "promote", "pause", "resume", "abort")
 _MAX_BODY = 1 << 20
 _STEWARD_PATIENCE_S = 15.0
@@ -33,23 +35,24 @@ _STEWARD_PATIENCE_S = 15.0
 class Control:
     """The control plane as one worker offers it."""
 
-    def __init__(self, settings: Settings, run: RunFolder, registry: Registry,
-                 obey: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, run: RunFolder, registry: Registry, obey: Callable[[], None],
+                 router: Router | None = None) -> None:
         self._settings = settings
         self._home = Home(settings.home)
         self._run = run
         self._registry = registry
         self._obey = obey
+        self._router = router
 
     async def answer(self, scope: MutableMapping[str, Any],
                      receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> tuple[int, Any]:
         """Status and JSON document of one call; errors are problem details (RFC 9457)."""
         try:
             authorise(self._settings, dict(scope["headers"]), scope["method"])
-            body = await _json_body(receive) if scope["method"] == "POST" else {}
+            body = await json_body(receive) if scope["method"] == "POST" else {}
             return await self._dispatch(scope["method"], scope["path"].strip("/").split("/")[1:], body)
         except ControlRefused as error:
-            return _problem(_STATUS.get(error.kind, 409), str(error), error.kind)
+            return _problem(STATUS.get(error.kind, 409), str(error), error.kind)
         except SerinusError as error:
             return _problem(503, str(error), "unavailable")
         except Exception:
@@ -80,8 +83,13 @@ class Control:
             models.append({"name": name, "versions": self._registry.versions(name),
                            "stable": record.stable if record else None,
                            "candidate": record.candidate if record and record.running else None,
-                           "weight": record.weight if record else 0})
+                           "weight": record.weight if record else 0, "loaded": self._loaded(name)})
         return {"models": models}
+
+    def _loaded(self, name: str) -> list[str]:
+        """The versions of a model that this worker has in memory, and answers with."""
+        route = self._router.routes.get(name) if self._router is not None else None
+        return sorted({arm.version for arm in route.arms}, key=int) if route is not None else []
 
     def _rollout(self, model: str) -> dict[str, Any]:
         snapshot = read_snapshot(self._home.snapshot)
@@ -126,7 +134,8 @@ class Control:
         return dict(answer)
 
 
-async def _json_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> dict[str, Any]:
+async def json_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> dict[str, Any]:
+    """The JSON object in the body of a control call; an empty one without a body. Raises `ControlRefused`."""
     data = b""
     while True:
         message = await receive()

@@ -73,6 +73,16 @@ class RunFolder:
         return self.path / "steward.lock"
 
     @property
+    def wishes(self) -> Path:
+        """What was loaded and unloaded by hand."""
+        return self.path / "wishes.json"
+
+    @property
+    def admissions(self) -> Path:
+        """What may be loaded without using too much memory."""
+        return self.path / "admissions.json"
+
+    @property
     def owner(self) -> Path:
         """Pid and start time of the process whose life is the server's."""
         return self.path / "owner"

@@ -6,10 +6,10 @@ import time
 from typing import NamedTuple
 
 from serinus.serving.board import BoardError, Reading, boards_in, is_owned, read
-from serinus.serving.home import Home
+from serinus.serving.home import Home, RunFolder
 from serinus.serving.veto import Veto, cast_veto
 
-__all__ = ["Acknowledgement", "Rollback", "live_boards", "roll_back"]
+__all__ = ["Acknowledgement", "Rollback", "boards_of", "live_boards", "roll_back"]
 
 _LOOK_S = 0.002
 
@@ -35,14 +35,18 @@ class Rollback(NamedTuple):
 
 def live_boards(home: Home) -> list[Reading]:
     """The boards of all living workers of this home."""
+    return [board for folder in home.servers() for board in boards_of(folder)]
+
+
+def boards_of(run: RunFolder) -> list[Reading]:
+    """The boards of the living workers of one server."""
     found = []
-    for folder in home.servers():
-        for path in boards_in(folder.boards):
-            try:
-                if is_owned(path):
-                    found.append(read(path))
-            except (FileNotFoundError, BoardError):
-                continue
+    for path in boards_in(run.boards):
+        try:
+            if is_owned(path):
+                found.append(read(path))
+        except (FileNotFoundError, BoardError):
+            continue
     return found
 
 

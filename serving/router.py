@@ -226,9 +226,10 @@ class Router:
 
         They are not closed: an admitted request may still wait for a thread to ask one. The last one frees it.
         """
-        for key in [key for key in self._models if key[0] == name and key[1] not in keep]:
-            del self._models[key]
-        self._failed = {key: why for key, why in self._failed.items() if key[0] != name or key[1] in keep}
+        for known in (self._models, self._failed):
+            for key in tuple(known):  # a loading thread may add to it
+                if key[0] == name and key[1] not in keep:
+                    del known[key]
 
     def drop(self, name: str) -> None:
         """Serve nothing of `name` any more. Requests under way keep the arm that they were given."""
@@ -237,7 +238,9 @@ class Router:
 
     def retry(self, name: str) -> None:
         """Let versions of `name` that could not be loaded be missing again."""
-        self._failed = {key: why for key, why in self._failed.items() if key[0] != name}
+        for key in tuple(self._failed):
+            if key[0] == name:
+                del self._failed[key]
 
     def state(self, name: str, version: str) -> tuple[str, str]:
         """Whether a version is "ready", "loading" or "unavailable", and in the last case why, if it was tried."""

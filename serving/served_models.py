@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import serinus
 from serinus.models.registry import Registry
 from serinus.models.version import parse_tag
 from serinus.serving.settings import Settings
+from serinus.serving.wishes import Wish
 
 __all__ = ["bundle_folders", "open_registry", "served"]
 
@@ -23,7 +25,14 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(settings.home, bundled=bundle_folders())
 
 
-def served(settings: Settings, registry: Registry) -> dict[str, str | None]:
-    """The models to serve, each with the version that a person asked for, or None."""
+def served(settings: Settings, registry: Registry, wishes: Mapping[str, Wish] | None = None) -> dict[str, str | None]:
+    """The models to serve, each with the version that a person asked for, or None. `wishes` (by model) go before
+    what the settings say."""
     wanted = settings.server.models
-    return dict(parse_tag(tag) for tag in wanted) if wanted else dict.fromkeys(registry.names())
+    found = dict(parse_tag(tag) for tag in wanted) if wanted else dict.fromkeys(registry.names())
+    for name, wish in (wishes or {}).items():
+        if wish.served:
+            found.setdefault(name, None)
+        elif wish.served is False:
+            found.pop(name, None)
+    return found

@@ -25,9 +25,12 @@ from serinus.serving.board import Board
 from serinus.serving.control import Control
 from serinus.serving.errors import SerinusError
 from serinus.serving.home import Home, RunFolder, current_run_folder
+from serinus.serving.memory import Admissions, resident_bytes
 from serinus.serving.pipeline import Pipeline
 from serinus.serving.prediction_log import SegmentWriter
 from serinus.serving.processes import die_with_parent, ensure_steward
+from serinus.serving.repository import Repository
+from serinus.serving.rollback import boards_of
 from serinus.serving.rollout.state import RolloutRecord
 from serinus.serving.router import Loaded, Router, Target, decide
 from serinus.serving.served_models import bundle_folders, open_registry, served
@@ -36,6 +39,7 @@ from serinus.serving.snapshot import Snapshot, boot_id, read_snapshot
 from serinus.serving.telemetry import Tracing
 from serinus.serving.telemetry.names import DEFAULT_SERVICE_NAME, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION
 from serinus.serving.veto import Vetoes, read_vetoes
+from serinus.serving.wishes import Wish, Wishes, read_wishes
 
 __all__ = ["Worker", "make_worker"]
 
@@ -63,16 +67,19 @@ class Worker:
         self._home = Home(settings.home)
         self._run = run
         self._registry = open_registry(settings)
+        self._admissions = Admissions(run.admissions, settings.limits.memory_reserve)
         self._board = Board(run.boards)
         self._tracing = Tracing(self._resource(), enabled=settings.telemetry.traces == "on",
                                 on_counts=self._board.span_counts)
         self._router = Router(self._load, self._board.load_failed)
         self._pipeline = self._make_pipeline()
         self.app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards,
-                       Control(settings, run, self._registry, self._obey), inner)
+                       Control(settings, run, self._registry, self._obey, self._router), inner)
+        self.app.repository = Repository(settings, run, self._registry, self._router, self._admissions)
         self._seen: tuple[Any, ...] = ()
         self._targets: dict[str, Target] = {}
         self._asked_generation = self._generation = 0
+        self._wishes = Wishes(0, {})
         self._began_ns = time.monotonic_ns()
         self._confirmed_ns = 0
         self._stale = False
@@ -124,12 +131,12 @@ class Worker:
                 _log.exception("A worker could not follow the snapshot")
 
     def _obey(self) -> None:
-        """Look at the vetoes and the snapshot, and do as they say if they changed."""
+        """Look at vetoes, snapshot and wishes, and do as they say if they changed."""
         if self._stamps() != self._seen or self._is_stale() != self._stale:
             self._follow()
 
     def _stamps(self) -> tuple[Any, ...]:
-        return _stamp(self._home.vetoes), _stamp(self._home.snapshot)
+        return _stamp(self._home.vetoes), _stamp(self._home.snapshot), _stamp(self._run.wishes)
 
     def _follow(self) -> None:
         """Do at once what can be done with the loaded versions: a rollback waits for no other version's loading."""
@@ -138,6 +145,7 @@ class Worker:
         snapshot = read_snapshot(self._home.snapshot)
         self._confirmed_ns = snapshot.confirmed_ns if snapshot.boot == boot_id() else 0
         self._stale = self._is_stale()
+        self._heed(read_wishes(self._run.wishes))
         self._targets = self._decide(vetoes, snapshot)
         obeyed = [self._router.flip(name, target) or name not in vetoes.by_model
                   for name, target in self._targets.items()]
@@ -162,6 +170,7 @@ class Worker:
                 self._router.forget(name, {version for version in wanted if version is not None})
             self._base_loaded.set()
             self._generation = self._asked_generation
+            self._board.acknowledge_wishes(self._wishes.sequence)
         finally:
             self._loading = None
 
@@ -171,13 +180,22 @@ class Worker:
                  for version in self._router.missing(target, name)]
         return sorted(found, key=lambda wanted: wanted[1] == self._targets[wanted[0]].candidate)
 
+    def _heed(self, wishes: Wishes) -> None:
+        """Let go of what was unloaded by hand, and try again what was asked for again."""
+        for name, wish in wishes.by_model.items():
+            if wish.sequence > self._wishes.sequence:
+                self._router.retry(name)
+            if wish.served is False:
+                self._router.drop(name)
+        self._wishes = wishes
+
     def _decide(self, vetoes: Vetoes, snapshot: Snapshot) -> dict[str, Target]:
-        targets = {}
-        for name, asked in served(self._settings, self._registry).items():
-            record = snapshot.records.get(name) or self._first_record(name, asked)
-            target = decide(record, vetoes.by_model.get(name), stale=self._stale, now=time.time()) if record else None
+        targets, wishes = {}, self._wishes.by_model
+        for name, asked in served(self._settings, self._registry, wishes).items():
+            record, veto = snapshot.records.get(name) or self._first_record(name, asked), vetoes.by_model.get(name)
+            target = decide(record, veto, stale=self._stale, now=time.time()) if record else None
             if target is not None:
-                targets[name] = target
+                targets[name] = _with_wish(target, wishes.get(name), "" if veto is None else veto.version)
         return targets
 
     def _first_record(self, name: str, asked: str | None) -> RolloutRecord | None:
@@ -193,9 +211,15 @@ class Worker:
 
     def _load(self, name: str, version: str) -> Loaded:
         found = self._registry.get(name, version)
+        ready = sum(board.ready for board in boards_of(self._run))
+        self._admissions.ask(found, self._settings.server.workers if self.app.ready else
+                             max(1, self._settings.server.workers - ready))
+        before = resident_bytes()
         bundled = [digest for folder in bundle_folders() for digest in Trust(folder)]
         model = load(found, trust=Trust(self._settings.home, extra=bundled))
-        return prepared(model, found.adapter)
+        loaded = prepared(model, found.adapter)
+        self._admissions.learn(found, resident_bytes() - before)
+        return loaded
 
     def _resource(self) -> Mapping[str, str]:
         given = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
@@ -217,6 +241,12 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _with_wish(target: Target, wish: Wish | None, vetoed: str) -> Target:
+    """The target with what a person wants loaded besides, but for what is on trial or taken back."""
+    more = [version for version in wish.versions if version not in (target.candidate, vetoed)] if wish else ()
+    return target._replace(keep=tuple(dict.fromkeys((*target.keep, *more))))
 
 
 def prepared(model: Model, adapter: str) -> Loaded:

@@ -8,6 +8,7 @@ import time
 from serinus.serving.rollout import controller
 from serinus.serving.served_models import served
 from serinus.serving.steward.job import Shared
+from serinus.serving.wishes import read_wishes
 
 _log = logging.getLogger("serinus.steward")
 
@@ -25,7 +26,8 @@ class FirstRecords:
         """See `Job.run`."""
         if shared.is_behind():  # what looks new was there before
             return
-        for name, asked in served(shared.settings, shared.registry).items():
+        wishes = read_wishes(shared.run.wishes).by_model
+        for name, asked in served(shared.settings, shared.registry, wishes).items():
             versions = shared.registry.versions(name)
             if asked is not None and (name, asked) not in self._asked:
                 self._ask(shared, name, asked)
