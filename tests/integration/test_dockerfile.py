@@ -159,7 +159,7 @@ def test_a_container_of_chosen_versions_answers(
         home: Path, containerize: Build, image: Callable[[Context], Image], tmp_path: Path) -> None:
     """`serinus bento build`, then BentoML's Dockerfile step by step: all is installed, and the versions answer.
 
-    In a container BentoML leaves dead workers dead; ours come again. Needs a package index; half a minute.
+    In a container BentoML leaves dead workers dead; ours come again. Needs a package index; half a minute on an idle machine.
     """
     built = image(containerize("serinus", "bento", "build", "credit:1", "iris:1", "--home", str(home)))
     _check_packages(built)
@@ -201,11 +201,16 @@ def _check_packages(image: Image) -> None:
 
 
 def _kill_the_workers(server: Server) -> None:
-    before = server.ready_workers()
-    assert before
+    before = eventually(lambda: _all_ready(server), 60.0, server.output)
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: server.ready_workers() - before, 60.0, server.output)
+    eventually(lambda: _all_ready(server) - before, 60.0, server.output)
+
+
+def _all_ready(server: Server) -> set[int]:
+    """The workers, once there are as many as wanted."""
+    found = server.ready_workers()
+    return found if len(found) == server.workers_wanted else set()
 
 
 def _answer(server: Server, path: str, document: Any) -> Any:
