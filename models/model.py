@@ -48,7 +48,7 @@ class Model(Protocol):
 
 
 class Adapter(Protocol):
-    """Makes one framework's artifacts and objects models. Subclass it to inherit `load` and `why_code`.
+    """Makes one framework's artifacts and objects models. Subclass it to inherit `load`, `companions` and `why_code`.
 
     Importing an adapter must be cheap: its framework is imported inside the methods that need it.
     """
@@ -66,6 +66,10 @@ class Adapter(Protocol):
     def why_code(self, artifact: Path) -> str:
         """Say why `runs_code` is true, as the middle of a sentence about the file."""
         return "runs code of its own choice when it is loaded"
+
+    def companions(self, artifact: Path) -> list[Path]:
+        """Give the files beside or below the artifact without which it does not load."""
+        return []
 
     def read(self, artifact: Path) -> Any:
         """Give the framework's own object. Raises UnsupportedArtifact if the file is damaged.

@@ -191,7 +191,7 @@ def _attribute(view: memoryview, inner: list[Graph], depth: int) -> tuple[str, A
         if number == 3:
             read = _signed(value)
         elif number == 4:
-            read = _text(value)
+            read = _string(value)
         elif number in (5, 10):
             read = _tensor(_part(value))
         elif number in (22, 23):
@@ -199,7 +199,7 @@ def _attribute(view: memoryview, inner: list[Graph], depth: int) -> tuple[str, A
         elif number in (6, 11):
             inner.append(_graph(_part(value), depth + 1))
         elif name in _LISTS and number in (8, 9):
-            listed.extend(_numbers(value) if number == 8 else [_text(value)])
+            listed.extend(_numbers(value) if number == 8 else [_string(value)])
     return name, tuple(listed) if listed else read
 
 
@@ -212,7 +212,7 @@ def _tensor(view: memoryview) -> Tensor:
         if number == 1:
             dims.extend(_numbers(value))
         elif number == 2:
-            kind = int(value)
+            kind = _signed(value)
         elif number == 8:
             name = _text(value)
         elif number in (5, 6, 7, 9) and values is not None:
@@ -238,7 +238,7 @@ def _few(dims: list[int]) -> list[int]:
 def _values(number: int, kind: int, value: Any) -> list[int | str]:
     """Read integers and strings; a list too long is cut off behind `_MANY`."""
     if number == 6:
-        return [_text(value)]
+        return [_string(value)]
     width = {_INT32: 4, _INT64: 8}.get(kind)
     if width is None:
         return []
@@ -355,5 +355,13 @@ def _part(value: Any) -> memoryview:
 
 
 def _text(value: Any) -> str:
+    try:
+        return bytes(_part(value)).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Damaged("a name in it is not UTF-8") from None
+
+
+def _string(value: Any) -> str:
+    """Read a string that is a value, and may be any bytes."""
     return bytes(_part(value)).decode("utf-8", "replace")
 

@@ -94,6 +94,16 @@ class OnnxModel:
                     yield f"The required input {name!r} is missing; send it."
             elif not isinstance(inputs[name], list | dict) and not _fits(inputs[name], field):
                 yield f"Input {name!r}: expected {_wanted(field)}, got {_got(inputs[name])}."
+        yield from self._uneven(inputs)
+
+    def _uneven(self, inputs: Mapping[str, Any]) -> Iterator[str]:
+        """Say that columns have unequal lengths, unless the graph calls their rows by different names."""
+        columns = [name for name, field in self._fields.items() if field.shape[:1] == (-1,) and name in inputs]
+        lengths = {name: len(inputs[name]) for name in columns}
+        words = {argument.shape[0] for argument in self._session.get_inputs() if argument.name in lengths}
+        if len(set(lengths.values())) > 1 and len(words) <= 1:
+            rows = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            yield f"All inputs must have the same number of rows, got {rows}."
 
     def _is_callers(self, error: Exception) -> bool:
         """Tell whose fault an error is.
@@ -227,6 +237,6 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
     number = float(value)
-    if math.isfinite(number) and abs(number) > np.finfo(np.float32).max:
+    if math.isfinite(number) and abs(number) > float(np.finfo(np.float32).max):
         raise OverflowError(f"{value!r} is too large for FP32")
     return number

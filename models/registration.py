@@ -221,15 +221,15 @@ def _register_file(
     fitted = about.read(adapter, artifact)
     signature = adapter.infer_signature(fitted, about.features)
     about.check(name, fitted, adapter.wrap(fitted, signature))
-    version = about.add(home, name, artifact, adapter, signature, _companions(path, artifact))
+    version = about.add(home, name, artifact, adapter, signature, _companions(path, artifact, adapter))
     if digest in trust:
         trusted.remember(digest, _FLAG)
     return version
 
 
-def _companions(path: Path, artifact: Path) -> list[Path]:
+def _companions(path: Path, artifact: Path, adapter: Adapter) -> list[Path]:
     if not path.is_dir():
-        return []
+        return adapter.companions(artifact)
     return [file for file in sorted(path.rglob("*")) if file.is_file() and file != artifact]
 
 

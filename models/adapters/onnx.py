@@ -220,7 +220,8 @@ def _session(source: str | bytes, what: str, file: OnnxFile | None) -> "Inferenc
     from onnxruntime import InferenceSession
 
     try:
-        return InferenceSession(source, _options(), providers=["CPUExecutionProvider"])
+        # Falling back would be to the same provider, announced on stdout.
+        return InferenceSession(source, _options(), providers=["CPUExecutionProvider"], enable_fallback=0)
     except ModelError:
         raise
     except Exception as error:
