@@ -32,6 +32,8 @@ from serinus.serving.errors import (
 from serinus.serving.metadata import Metadata
 from serinus.serving.pipeline import Call, Pipeline
 from serinus.serving.protocols import Protocol
+from serinus.serving.protocols.invocations import Invocations
+from serinus.serving.protocols.kserve_v1 import KServeV1
 from serinus.serving.protocols.open_inference import OpenInference
 from serinus.serving.protocols.rows import Rows
 from serinus.serving.repository import PREFIX, Repository
@@ -51,7 +53,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("serinus.app")
 _OURS = frozenset({"", "v1", "v2", "predict", "invocations", "ping", "api", "ui", "metrics"})
-_PROTOCOLS: tuple[Callable[[LimitSettings], Protocol], ...] = (lambda _: OpenInference(), Rows)
+_PROTOCOLS: tuple[Callable[[LimitSettings], Protocol], ...] = (
+    lambda _: OpenInference(), Rows, Invocations, KServeV1)
 _JSON = (b"content-type", b"application/json")
 _SIZE_DIGITS = 18
 _TRY_AGAIN = (429, 503)

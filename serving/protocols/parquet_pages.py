@@ -7,9 +7,9 @@ of Thrift's compact protocol: fields of a type, a number and a value.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["BadPages", "PageWalk"]
+__all__ = ["BadPages", "PageWalk", "Pages"]
 
 _MANY_FIELDS = 200_000
 _DEEP = 8
@@ -17,7 +17,7 @@ _BYTES_OF_A_VALUE = 8
 _DELTA_BYTE_ARRAY = 7
 """An encoding in which each value repeats the beginning of the one before: a short page may hold gigabytes."""
 # Numbers of a page header's fields, and of those of its data page (the first form and the second).
-_UNPACKED, _PACKED, _DATA, _DATA_2 = 2, 3, 5, 8
+_UNPACKED, _PACKED, _DATA, _DICTIONARY, _DATA_2 = 2, 3, 5, 7, 8
 _VALUES, _ENCODING, _ENCODING_2 = 1, 2, 4
 
 Fields = dict[int, Any]
@@ -25,6 +25,14 @@ Fields = dict[int, Any]
 
 class BadPages(ValueError):
     """The pages are not what Parquet says; the text is the end of a sentence about the file."""
+
+
+class Pages(NamedTuple):
+    """What a row of pages unpacks to, in bytes: their own, or those of their values where these are more; and whether
+    a dictionary is among them, whose values repeat."""
+
+    unpacked: int
+    repeat: bool
 
 
 class PageWalk:
@@ -35,13 +43,12 @@ class PageWalk:
         self._at = self._end = 0
         self._patience = _MANY_FIELDS
 
-    def unpacked(self, start: int, end: int) -> int:
-        """What the pages between two places unpack to: their bytes, or those of their values where these are more.
-        Raises `BadPages`."""
+    def pages(self, start: int, end: int) -> Pages:
+        """What lies between two places. Raises `BadPages`."""
         if not 0 <= start <= end <= len(self._file):
             raise BadPages(f"it has a column outside of itself (bytes {start} to {end} of {len(self._file)})")
         self._at, self._end = start, end
-        size = values = 0
+        size, values, repeat = 0, 0, False
         while self._at < end:
             header = self._structure(0)
             packed, unpacked = header.get(_PACKED), header.get(_UNPACKED)
@@ -50,7 +57,8 @@ class PageWalk:
             self._at += packed
             size += unpacked
             values += _values(header)
-        return max(size, values * _BYTES_OF_A_VALUE)
+            repeat = repeat or _DICTIONARY in header
+        return Pages(max(size, values * _BYTES_OF_A_VALUE), repeat)
 
     def _structure(self, depth: int) -> Fields:
         """The fields of a structure, by number."""

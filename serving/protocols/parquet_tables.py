@@ -42,7 +42,8 @@ def read_parquet(body: bytes, signature: Signature, limits: LimitSettings) -> Ta
     except RequestError:
         raise
     except Exception as error:  # whatever pyarrow finds wrong with a file
-        raise InvalidRequest(f"The body is not a Parquet file that can be read: {one_line(error)[:200]}.") from None
+        why = one_line(error)[:200].rstrip(".")
+        raise InvalidRequest(f"The body is not a Parquet file that can be read: {why}.") from None
 
 
 def _read(body: bytes, signature: Signature, limits: LimitSettings) -> Table:
@@ -51,9 +52,10 @@ def _read(body: bytes, signature: Signature, limits: LimitSettings) -> Table:
     names = [name for name in file.schema_arrow.names if not name.startswith(_INDEX)]  # pandas keeps its index so
     wanted = names_read(names, signature)
     texts = _check_types(file.schema_arrow, wanted)
-    _check_sizes(body, file.metadata, wanted, limits)
+    repeat = _check_sizes(body, file.metadata, wanted, limits)
     # A text that repeats is kept once: else few bytes could become gigabytes.
-    table = _open(body, read_dictionary=texts).read(columns=wanted, use_threads=False)
+    file = _open(body, read_dictionary=[name for name in texts if name in repeat])
+    table = file.read(columns=wanted, use_threads=False)
     if table.num_rows != file.metadata.num_rows:
         raise BadPages(f"it says {file.metadata.num_rows} rows and has {table.num_rows}")
     columns = [table.column(name) if name in wanted else None for name in names]
@@ -116,23 +118,27 @@ def _readable(kind: DataType, depth: int = 0) -> bool:
                 or types.is_timestamp(kind))
 
 
-def _check_sizes(body: bytes, metadata: FileMetaData, wanted: Collection[str], limits: LimitSettings) -> None:
-    """Refuse what unpacks to more than a body may hold."""
+def _check_sizes(body: bytes, metadata: FileMetaData, wanted: Collection[str], limits: LimitSettings) -> set[str]:
+    """Refuse what unpacks to more than a body may hold; the columns whose values repeat."""
     schema = metadata.schema
     chosen = [number for number in range(len(schema)) if _within(schema.column(number).path, wanted)]
     if len(chosen) * metadata.num_row_groups > _MANY_CHUNKS:
         raise BadPages(f"it has {metadata.num_row_groups} row groups; write it with one")
-    walk, size = PageWalk(body), 0
+    walk, size, repeat = PageWalk(body), 0, set()
     for group in range(metadata.num_row_groups):
         for number in chosen:
             column = metadata.row_group(group).column(number)
             start, dictionary = column.data_page_offset, column.dictionary_page_offset
             if dictionary is not None and 0 < dictionary < start:
                 start = dictionary
-            size += max(walk.unpacked(start, start + column.total_compressed_size), column.num_values)
+            pages = walk.pages(start, start + column.total_compressed_size)
+            size += max(pages.unpacked, column.num_values)
+            if pages.repeat:
+                repeat.add(schema.column(number).path)
             if size > limits.body_bytes:
                 raise RequestTooLarge(f"The Parquet file unpacks to over {limits.body_bytes} bytes, the limit. "
                                       "Send fewer rows at a time.")
+    return repeat
 
 
 def _within(path: str, wanted: Collection[str]) -> bool:
