@@ -88,7 +88,6 @@ def measure(server: Server, venvs: Path, loads: Sequence[Load], seconds: float) 
             "subject": server.subject.label,
             "start_seconds": round(start, 2),
             "loads": [{**asdict(each), **run.put(each, seconds)} for each in loads],
-            "memory_mb": run.family.memory(),
         }
 
 
@@ -123,6 +122,7 @@ class Running:
         figures["requests_per_second"] = requests / figures["seconds"]
         figures["cpu_us"] = {part: (after[part] - before.get(part, 0.0)) / requests * 1e6 for part in sorted(after)}
         figures["cpu_us"]["total"] = sum(figures["cpu_us"].values())
+        figures["memory_mb"] = self.family.memory()
         if self.sink:
             figures["spans"] = _compare(spans_before, spans_after, requests, each.connections)
         return figures

@@ -39,7 +39,7 @@ def _send(run: Running, body: Path, until: int) -> None:
 
 def _growth(first: dict[str, Any], last: dict[str, Any]) -> dict[str, float]:
     """Return each part's growth of resident memory."""
-    millions = (last["requests"] - first["requests"]) / 1e6
+    millions = max(1, last["requests"] - first["requests"]) / 1e6
     before, after = first["memory_mb"], last["memory_mb"]
     return {part: (after[part]["Rss"] - before[part]["Rss"]) / millions for part in after if part in before}
 

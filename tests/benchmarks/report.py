@@ -101,7 +101,7 @@ def _ratios(load: str, by_server: dict[str, list[dict[str, Any]]]) -> Iterator[s
     yield _row("", "req/s to floor", "to bare BentoML", "to best server", "CPU to floor", "p99 to floor")
     for name, mine in by_server.items():
         cells = [ratio(mine, floor, "requests_per_second"), ratio(mine, bare, "requests_per_second")]
-        cells += [best and median(_value(a, "requests_per_second") / b for a, b in zip(mine, best, strict=True))]
+        cells += [median(targets.per_second(a) / b for a, b in zip(mine, best, strict=True)) if best else None]
         cells += [ratio(mine, floor, "cpu_us"), ratio(mine, floor, "p99_ms")]
         note = "" if all(each.get("spans", {}).get("valid", True) for each in mine) else "   INVALID: see spans"
         yield _row(name, *("-" if cell is None else f"{cell:.2f}" for cell in cells)) + note
@@ -109,11 +109,12 @@ def _ratios(load: str, by_server: dict[str, list[dict[str, Any]]]) -> Iterator[s
 
 def _figures(by_server: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     yield ""
-    yield _row("medians", "requests/s", "p50 ms", "p99 ms", "CPU µs/request", *PARTS[1:])
+    yield _row("medians", "requests/s", "p50 ms", "p99 ms", "memory MB", "CPU µs/request", *PARTS[1:])
     for name, mine in by_server.items():
         parts = [median(each["cpu_us"].get(part, 0.0) for each in mine) for part in PARTS]
         cells = [f"{median(each['requests_per_second'] for each in mine):,.0f}"]
         cells += [f"{median(each[key] for each in mine):.2f}" for key in ("p50_ms", "p99_ms")]
+        cells += [f"{median(sum(part['Pss'] for part in each['memory_mb'].values()) for each in mine):.0f}"]
         yield _row(name, *cells, *(f"{part:.1f}" for part in parts))
 
 

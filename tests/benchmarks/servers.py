@@ -26,8 +26,8 @@ class Server:
 
     name: str
     command: tuple[str, ...]
-    ready: str
-    path: str
+    ready: str = "/v2/health/ready"
+    path: str = "/v2/models/breast/infer"
     protocol: str = "open_inference"
     settings: dict[str, str] = field(default_factory=dict)
     traced: bool = False
@@ -78,12 +78,11 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 UNMONITORED = {"SERINUS_LOG_ENABLED": "false", "SERINUS_TELEMETRY_TRACES": "off"}
-OPEN_INFERENCE = {"ready": "/v2/health/ready", "path": "/v2/models/breast/infer"}
 
 
 def _serinus(name: str, settings: dict[str, str], *, trust: tuple[str, ...] = (), **more: Any) -> Server:
     command = ("-m", "serinus", "serve", "{model}", "--name", "breast", "--workers", "1", "--port", "{port}")
-    return Server(name, (*command, "--home", "{home}", *trust), settings=settings, **OPEN_INFERENCE, **more)
+    return Server(name, (*command, "--home", "{home}", *trust), settings=settings, **more)
 
 
 def _sklearn(name: str, settings: dict[str, str]) -> Server:
@@ -99,7 +98,6 @@ def _mlserver(name: str, implementation: str, subject: type[Subject]) -> Server:
         peer=peers.MLSERVER,
         prepare=peers.prepare_mlserver(implementation),
         is_model_server=True,
-        **OPEN_INFERENCE,
     )
 
 
@@ -108,7 +106,6 @@ FLOOR = Server(
     name="floor",
     command=("-m", "uvicorn", "tests.benchmarks.floor:app", "--host", "127.0.0.1", "--port", "{port}")
     + ("--loop", "uvloop", "--http", "httptools", "--lifespan", "off", *QUIET),
-    **OPEN_INFERENCE,
 )
 BENTOML = Server(
     name="bentoml",
@@ -124,7 +121,6 @@ KSERVE = Server(
     + ("--configure_logging", "false", "--enable_latency_logging", "false"),
     peer=peers.KSERVE,
     is_model_server=True,
-    **OPEN_INFERENCE,
 )
 LITSERVE = Server(
     name="litserve",

@@ -10,7 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,8 +73,9 @@ class Image:
 
     def carry_out(self, lines: Sequence[Instruction]) -> None:
         """Do what each instruction says."""
-        known = {"FROM": self._from, "ARG": self._arg, "ENV": self._env, "RUN": self._run, "COPY": self._copy,
-                 "WORKDIR": self._go_to, "USER": self._become, "ENTRYPOINT": self._enter_by, "EXPOSE": str}
+        known: dict[str, Callable[[str], object]] = {
+            "FROM": self._from, "ARG": self._arg, "ENV": self._env, "RUN": self._run, "COPY": self._copy,
+            "WORKDIR": self._go_to, "USER": self._become, "ENTRYPOINT": self._enter_by, "EXPOSE": str}
         for line in lines:
             known[line.name](line.rest)
 
