@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -54,8 +54,13 @@ class Card:
                 close = difflib.get_close_matches(str(key), _NAMES, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(_NAMES)}."
                 raise ModelError(f"A model card has no {key!r}; {hint}")
-        read: dict[str, Any] = {key: _READ.get(key, _text)(key, value) for key, value in document.items()}
-        return cls(**read)
+        return cls(**{key: _value(key, value) for key, value in document.items()})
+
+
+def _value(key: str, value: Any) -> Any:
+    if key == "metrics":
+        return _metrics(key, value)
+    return _tags(key, value) if key == "tags" else _text(key, value)
 
 
 def _text(key: str, value: Any) -> str:
@@ -84,4 +89,3 @@ def _tags(key: str, value: Any) -> tuple[str, ...]:
 
 
 _NAMES = tuple(item.name for item in fields(Card))
-_READ: Mapping[str, Callable[[str, Any], Any]] = {"metrics": _metrics, "tags": _tags}

@@ -219,7 +219,10 @@ def _register_file(
     command = command or f"serinus models register {name} {quoted(path)}"
     check_trust(adapter, artifact, digest, trusted, command=f"{command} --trust {digest}")
     fitted = about.read(adapter, artifact)
-    signature = adapter.infer_signature(fitted, about.features)
+    try:
+        signature = adapter.infer_signature(fitted, about.features)
+    except (UnsupportedArtifact, InvalidSignature) as error:
+        raise type(error)(f"{artifact}: {error}") from error
     about.check(name, fitted, adapter.wrap(fitted, signature))
     version = about.add(home, name, artifact, adapter, signature, _companions(path, artifact, adapter))
     if digest in trust:

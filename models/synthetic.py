@@ -78,7 +78,8 @@ def _values(column: "Series[Any]") -> list[Any]:
     counts = present.value_counts()
     frequent = counts[counts >= _FREQUENT].index[:ROWS].tolist()
     if types.is_datetime64_any_dtype(column):
-        return present.quantile(list(_QUANTILES), interpolation="nearest").dt.floor("D").tolist()
+        dates: Any = present.quantile(list(_QUANTILES), interpolation="nearest")
+        return [date.floor("D") for date in dates]
     if types.is_numeric_dtype(column) and not types.is_bool_dtype(column):
         whole = types.is_integer_dtype(column)
         few = len(counts) <= 2 * ROWS and frequent

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from serinus.models import ModelVersion, UntrustedArtifact, register_file
+from serinus.models import Card, ModelVersion, Registry, Trust, UntrustedArtifact, register_file
+from serinus.models.errors import one_line
+from serinus.models.loading import check_version_trust
 from serinus.serving.errors import CommandError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["name_from", "read_reference", "register_path"]
+__all__ = ["ensure_trusted", "import_source", "name_from", "read_card", "read_reference", "register_path", "with_trust"]
+
+BENTOML = "bentoml:"
+"""Begins what stands for a model in BentoML's store, where else a file would stand."""
+
+_TRUSTED = "trusted by a person at a terminal"
+
+Done = TypeVar("Done")
 
 
 def name_from(path: Path) -> str:
@@ -32,31 +42,89 @@ def read_reference(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path)
         if path.suffix.lower() in (".csv", ".gz", ".txt"):
             return pd.read_csv(path)
+    except FileNotFoundError:
+        raise CommandError(f"Reference {path}: no such file.") from None
     except (OSError, ValueError) as error:
-        raise CommandError(f"Reference {path} cannot be read: {error}.") from None
+        raise CommandError(f"Reference {path} cannot be read: {one_line(error)}.") from None
     raise CommandError(f"Reference {path}: expected .csv or .parquet, got {path.suffix or 'no suffix'!r}.")
 
 
+def read_card(path: Path) -> Card:
+    """The model card in a JSON file."""
+    try:
+        return Card.from_json(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise CommandError(f"Card {path}: no such file.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CommandError(f"Card {path} cannot be read as JSON: {one_line(error)}.") from None
+
+
 def register_path(path: Path, name: str | None, *, home: Path, reference: Path | None = None,
-                  target: str | None = None, trust: Collection[str] = ()) -> ModelVersion:
-    """Register the model at `path`. On a terminal, an artifact that runs code is asked about once."""
+                  target: str | None = None, trust: Collection[str] = (), card: Path | None = None,
+                  ask: bool = True) -> ModelVersion:
+    """Register the model at `path`. On a terminal, and with `ask`, an artifact that runs code is asked about once."""
     if not path.exists():
         raise CommandError(f"{path}: no such file or folder.")
+    if target is not None and reference is None:
+        raise CommandError("--target names a column of the reference: give --reference FILE too, or leave it out.")
     frame = read_reference(reference) if reference is not None else None
-    chosen = name or name_from(path)
+    facts = read_card(card) if card is not None else None
+
+    def attempt(trusted: Collection[str]) -> ModelVersion:
+        return register_file(path, name or name_from(path), home=home, reference=frame, target=target, trust=trusted,
+                             card=facts)
+
     try:
-        return register_file(path, chosen, home=home, reference=frame, target=target, trust=trust)
+        return with_trust(attempt, trust, home=home, ask=ask)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be registered in {home}: {one_line(error)}.") from None
+
+
+def import_source(source: str, *, home: Path, name: str | None = None, trust: Collection[str] = (),
+                  ask: bool = True) -> ModelVersion:
+    """Register what `source` stands for: an exported file, or `bentoml:TAG`."""
+    try:
+        if not source.startswith(BENTOML):
+            from serinus.models.archive import import_archive
+
+            version = import_archive(Path(source), Registry(home), name=name)
+            if version.digest in trust:
+                Trust(home).remember(version.digest, "trusted by whoever imported it")
+            return version
+        return with_trust(lambda trusted: _import_model(source, home, name, trusted), trust, home=home, ask=ask)
+    except OSError as error:
+        raise CommandError(f"{source} cannot be imported into {home}: {one_line(error)}.") from None
+
+
+def _import_model(source: str, home: Path, name: str | None, trust: Collection[str]) -> ModelVersion:
+    from serinus.models.bento import import_model
+
+    command = f"serinus models import {source}" + (f" --name {name}" if name else "")
+    return import_model(source.removeprefix(BENTOML), home=home, name=name, trust=trust, command=command)
+
+
+def ensure_trusted(version: ModelVersion, home: Path, *, trust: Sequence[str] = (), ask: bool = True) -> None:
+    """Raise UntrustedArtifact unless a version may be loaded; on a terminal, and with `ask`, a person is asked."""
+    with_trust(lambda trusted: check_version_trust(version, Trust(home, trusted)), trust, home=home, ask=ask)
+    if version.digest in trust:
+        Trust(home).remember(version.digest, "trusted by whoever served it")
+
+
+def with_trust(attempt: Callable[[Collection[str]], Done], trust: Collection[str], *, home: Path, ask: bool) -> Done:
+    """Attempt something that may need trust. Refused, a person is asked once; a yes is remembered, a no refuses."""
+    try:
+        return attempt(trust)
     except UntrustedArtifact as error:
-        digest = re.search(r"sha256:[0-9a-f]{64}", str(error))
-        if digest is None or not _asked(str(error)):
+        if not (ask and error.digest and _confirmed(error)):
             raise
-        return register_file(path, chosen, home=home, reference=frame, target=target, trust=[*trust, digest[0]])
+        Trust(home).remember(error.digest, _TRUSTED)
+        return attempt([*trust, error.digest])
 
 
-def _asked(sentence: str) -> bool:
+def _confirmed(refusal: UntrustedArtifact) -> bool:
     import click
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    click.echo(sentence, err=True)
-    return click.confirm("Trust it now, and remember?", default=False, err=True)
+    click.echo(refusal.reason, err=True)
+    return click.confirm("Do you know who made it, and trust it from now on?", default=False, err=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from serinus.models.registry import Registry
-from serinus.models.version import ModelVersion, parse_tag
+from serinus.models.version import ModelVersion
 from serinus.serving.cli.local import known_records
 from serinus.serving.cli.options import home_option, open_home
 from serinus.serving.cli.output import print_json
@@ -33,8 +33,9 @@ def command() -> None:
 def build(tags: tuple[str, ...], code: Path | None, home: Path | None, as_json: bool) -> None:
     """Build a Bento with exactly these versions, pinned by digest and read-only.
 
-    NAME without a VERSION means its stable version. Works without network. The Bento goes to BENTOML_HOME (default
-    ~/bentoml); serve it anywhere with `bentoml serve TAG`, or make an image with `bentoml containerize TAG`.
+    NAME without a VERSION means its stable version, an alias the version that it stands for now. Works without network.
+    The Bento goes to BENTOML_HOME (default ~/bentoml); serve it anywhere with `bentoml serve TAG`, or make an image
+    with `bentoml containerize TAG`.
     """
     from serinus.models.bento import build as build_bento
 
@@ -54,8 +55,8 @@ def build(tags: tuple[str, ...], code: Path | None, home: Path | None, as_json: 
 
 
 def _version(home: Home, tag: str) -> ModelVersion:
-    name, number = parse_tag(tag)
     registry = Registry(home.path)
+    name, number = registry.resolve(tag)
     if number is None:  # before any server ran, the first registered version counts as stable
         record = known_records(home).get(name)
         number = record.stable if record is not None else next(iter(registry.versions(name)), None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from serinus.models.version import parse_tag
+from serinus.models.version import split_tag
 from serinus.serving.cli.options import (
     actor_option,
     actor_or_user,
@@ -58,7 +58,7 @@ def _acting(function: Callable[..., Any]) -> Callable[..., Any]:
 @_acting
 def start(tag: str, steps: str, force: bool, **how: Any) -> int:
     """Begin a rollout of NAME:VERSION at the plan's first step."""
-    name, version = parse_tag(tag)
+    name, version = split_tag(tag)  # an alias is resolved where the versions are
     if version is None:
         raise CommandError(f"Which version of {name!r}? Say `serinus rollout start {name}:VERSION`; "
                            f"`serinus models list` shows what there is.")

@@ -63,7 +63,7 @@ def _start(store: Store, registry: Registry, model: str, request: dict[str, Any]
     version = request.get("version")
     if version is None:
         raise ControlRefused('A start names its candidate: {"version": "2", "steps": "5,25,50"}.', "invalid")
-    candidate = registry.get(model, str(version))
+    candidate = registry.get(*registry.resolve(f"{model}:{version}"))
     _ensure_stable(store, registry, model)
     record = store.record(model)
     if record is not None and record.stable is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from serinus.serving.home import Home
 from serinus.serving.snapshot import read_snapshot, write_snapshot
-from serinus.serving.store import SqliteStore
+from serinus.serving.store import SqliteStore, StoreError
 from tests.serving.cli.conftest import FakeWorker
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -34,7 +35,7 @@ class Publisher:
 
     def _publish(self) -> None:
         while not self._stopping.is_set():
-            if self._home.store.exists():
+            with contextlib.suppress(StoreError):  # it is only being made
                 store = SqliteStore(self._home.store, create=False)
                 records = store.records()
                 store.close()
