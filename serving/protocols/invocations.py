@@ -56,7 +56,7 @@ class Invocations:
     """The form that MLflow and SageMaker share; errors have MLflow's three fields, the stack trace always empty."""
 
     name = "invocations"
-    routes = ("/invocations", "/invocations/{model}", "/invocations/{model}/versions/{version}")
+    routes: tuple[str, ...] = ("/invocations", "/invocations/{model}", "/invocations/{model}/versions/{version}")
 
     def __init__(self, limits: LimitSettings | None = None) -> None:
         self._limits = limits or LimitSettings()

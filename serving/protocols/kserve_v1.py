@@ -29,7 +29,7 @@ class KServeV1:
     """The protocol before the Open Inference Protocol; errors are `{"error": string}`."""
 
     name = "kserve_v1"
-    routes = ("/v1/models/{model}:predict", "/v1/models/{model}/versions/{version}:predict")
+    routes: tuple[str, ...] = ("/v1/models/{model}:predict", "/v1/models/{model}/versions/{version}:predict")
 
     def __init__(self, limits: LimitSettings | None = None) -> None:
         self._limits = limits or LimitSettings()

@@ -48,7 +48,7 @@ class OpenInference:
     """The protocol of KServe, Triton and MLServer; errors are `{"error": string}`."""
 
     name = "open_inference"
-    routes = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
+    routes: tuple[str, ...] = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
 
     def parse(self, body: bytes, headers: Headers, signature: Signature) -> InferenceRequest:
         """See `Protocol.parse`. A body that says nothing of its type is JSON, and so is one that says another."""

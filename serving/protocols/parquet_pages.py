@@ -51,7 +51,7 @@ class PageWalk:
         size, values, repeat = 0, 0, False
         while self._at < end:
             header = self._structure(0)
-            packed, unpacked = header.get(_PACKED), header.get(_UNPACKED)
+            packed, unpacked = header.get(_PACKED, -1), header.get(_UNPACKED, -1)
             if not _natural(packed) or not _natural(unpacked) or packed > end - self._at:
                 raise BadPages(f"it has a page of impossible size ({packed} bytes, {unpacked} unpacked)")
             self._at += packed

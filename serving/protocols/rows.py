@@ -44,7 +44,7 @@ class Rows:
     """The form that a person would write by hand; errors are problem details (RFC 9457)."""
 
     name = "rows"
-    routes = ("/predict", "/predict/{model}", "/predict/{model}/versions/{version}")
+    routes: tuple[str, ...] = ("/predict", "/predict/{model}", "/predict/{model}/versions/{version}")
 
     def __init__(self, limits: LimitSettings | None = None) -> None:
         self._limits = limits or LimitSettings()

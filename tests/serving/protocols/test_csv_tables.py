@@ -63,8 +63,17 @@ def test_a_text_is_kept_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("cell", "number"),
-    [("1", 1), ("-1.5", -1.5), (".5", 0.5), ("5.", 5), ("1e3", 1000), ("+2E-1", 0.2), ("Infinity", np.inf),
-     ("-inf", -np.inf), ("0.1000000000000000055511151231257827", 0.1)],
+    [
+        ("1", 1),
+        ("-1.5", -1.5),
+        (".5", 0.5),
+        ("5.", 5),
+        ("1e3", 1000),
+        ("+2E-1", 0.2),
+        ("Infinity", np.inf),
+        ("-inf", -np.inf),
+        ("0.1000000000000000055511151231257827", 0.1),
+    ],
 )
 def test_a_double_is_read_to_its_last_bit(cell: str, number: float) -> None:
     """As Python reads it, beside a number and beside a gap."""

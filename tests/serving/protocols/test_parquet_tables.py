@@ -61,8 +61,12 @@ VALID = written(PEOPLE)
         {"compression": "none", "use_dictionary": False},
         {"data_page_version": "2.0", "row_group_size": 1},
         {"version": "1.0", "write_statistics": False, "store_schema": False},
-        {"data_page_size": 1, "write_page_index": True, "use_dictionary": False,
-         "column_encoding": {"visits": "DELTA_BINARY_PACKED", "city": "DELTA_LENGTH_BYTE_ARRAY"}},
+        {
+            "data_page_size": 1,
+            "write_page_index": True,
+            "use_dictionary": False,
+            "column_encoding": {"visits": "DELTA_BINARY_PACKED", "city": "DELTA_LENGTH_BYTE_ARRAY"},
+        },
     ],
 )
 def test_a_frame_is_read_however_it_was_written(options: dict[str, Any]) -> None:
@@ -70,7 +74,9 @@ def test_a_frame_is_read_however_it_was_written(options: dict[str, Any]) -> None
     inputs = read(written(PEOPLE, **options))
     assert np.array_equal(inputs.pop("age"), [40.5, np.nan], equal_nan=True)
     assert {name: array.tolist() for name, array in inputs.items()} == {
-        "city": ["Bern", "é"], "visits": [1, 2], "member": [True, False]
+        "city": ["Bern", "é"],
+        "visits": [1, 2],
+        "member": [True, False],
     }
 
 
@@ -148,20 +154,32 @@ def test_names_may_hold_dots() -> None:
 
 REFUSED: dict[str, tuple[bytes, Signature, str]] = {
     "a text for a number": (
-        written({"x": ["n/a"]}), column("FP64"), r"'x' at parquet\[0\]\.x: expected FP64, got string 'n/a'"),
+        written({"x": ["n/a"]}),
+        column("FP64"),
+        r"'x' at parquet\[0\]\.x: expected FP64, got string 'n/a'",
+    ),
     "a fraction for an integer": (written({"x": [1, 2.5]}), column("INT64"), r"expected INT64, got float"),
     "a boolean for a number": (written({"x": [True]}), column("FP64"), "expected FP64, got bool True"),
     "a number for a text": (written({"x": [1]}), column("BYTES"), "expected a string, got int 1"),
     "a date for a number": (written({"x": pa.array([1], pa.date32())}), column("FP64"), "expected FP64, got date"),
     "a null in a required column": (
-        written({"x": [1, None]}), column("FP64"), r"parquet\[1\]\.x: expected FP64, got null"),
+        written({"x": [1, None]}),
+        column("FP64"),
+        r"parquet\[1\]\.x: expected FP64, got null",
+    ),
     "a null among integers": (
-        written({"x": [1, None]}), column("INT64", optional=True), r"parquet\[1\]\.x: expected INT64, got null"),
+        written({"x": [1, None]}),
+        column("INT64", optional=True),
+        r"parquet\[1\]\.x: expected INT64, got null",
+    ),
     "an integer too large": (written({"x": [300]}), column("INT8"), "from -128 to 127, got 300"),
     "a missing column": (written({"y": [1]}), column("FP64"), "Input 'x' missing"),
     "bytes": (written({"x": [b"a"]}), column("BYTES"), "Column 'x' at parquet: expected numbers, .* got binary"),
     "decimals": (
-        written({"x": pa.array([1], pa.decimal128(5))}), column("FP64"), r"Column 'x' at parquet: .* got decimal128"),
+        written({"x": pa.array([1], pa.decimal128(5))}),
+        column("FP64"),
+        r"Column 'x' at parquet: .* got decimal128",
+    ),
     "a structure": (written({"x": [{"y": 1}]}), column("FP64"), "Column 'x' at parquet: .* got struct"),
     "lists of texts": (written({"x": [["a"]]}), column("BYTES"), "Column 'x' at parquet: .* got list"),
     "lists of unequal length": (written({"x": [[1], [1, 2]]}), column("FP64"), "expected values of one shape"),
@@ -174,14 +192,19 @@ REFUSED: dict[str, tuple[bytes, Signature, str]] = {
     ),
     "an encoding that multiplies": (
         written({"x": ["a", "ab"]}, use_dictionary=False, column_encoding={"x": "DELTA_BYTE_ARRAY"}),
-        column("BYTES"), "DELTA_BYTE_ARRAY, which is not read here"),
+        column("BYTES"),
+        "DELTA_BYTE_ARRAY, which is not read here",
+    ),
     "CSV": (b"x\n1\n" * 9, column("FP64"), "not a Parquet file that can be read: expected PAR1 at both of its ends"),
     "nothing": (b"", column("FP64"), "expected PAR1 at both of its ends"),
     "two ends": (b"PAR1" + b"\0\0\0\0" + b"PAR1", column("FP64"), "not a Parquet file that can be read"),
     "a large footer": (b"PAR1" + b"\0" * 9 + b"\0\0\0\x7fPAR1", column("FP64"), "its metadata is over 1048576 bytes"),
     "cut short": (VALID[:-9] + VALID[-8:], MIXED, "not a Parquet file that can be read"),
     "too many columns": (
-        written({f"c{n}": [1] for n in range(3000)} | {"x": [1]}), column("INT64"), "not a Parquet file that can be"),
+        written({f"c{n}": [1] for n in range(3000)} | {"x": [1]}),
+        column("INT64"),
+        "not a Parquet file that can be",
+    ),
 }
 
 
