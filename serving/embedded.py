@@ -13,7 +13,7 @@ from serinus.models.loading import load
 from serinus.models.model import Model
 from serinus.models.signature import Signature
 from serinus.models.trust import Trust
-from serinus.models.version import check_name, parse_tag
+from serinus.models.version import check_name
 from serinus.serving.app import App, Receive, Scope, Send
 from serinus.serving.board import Board
 from serinus.serving.errors import SerinusError
@@ -119,8 +119,7 @@ def _from_home(source: str | Path, settings: Settings) -> tuple[str, Loaded]:
     if isinstance(source, Path):
         raise SerinusError(f"{source} does not exist; give the path of a model's artifact, or a tag NAME:VERSION.")
     registry = open_registry(settings)
-    name, version = parse_tag(source)
-    found = registry.get(name, version)
+    found = registry.get(*registry.resolve(source))
     model: Model = registry.load(found, trust=trust)
     return found.version, prepared(model, found.adapter)
 

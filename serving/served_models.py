@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import serinus
 from serinus.models.registry import Registry
-from serinus.models.version import parse_tag
 from serinus.serving.settings import Settings
 from serinus.serving.wishes import Wish
 
@@ -29,10 +29,16 @@ def served(settings: Settings, registry: Registry, wishes: Mapping[str, Wish] | 
     """The models to serve, each with the version that a person asked for, or None. `wishes` (by model) go before
     what the settings say."""
     wanted = settings.server.models
-    found = dict(parse_tag(tag) for tag in wanted) if wanted else dict.fromkeys(registry.names())
+    found = dict(_resolved(registry.home, tag) for tag in wanted) if wanted else dict.fromkeys(registry.names())
     for name, wish in (wishes or {}).items():
         if wish.served:
             found.setdefault(name, None)
         elif wish.served is False:
             found.pop(name, None)
     return found
+
+
+@cache
+def _resolved(home: Path, tag: str) -> tuple[str, str | None]:
+    """Once in a process: moving an alias moves no traffic, a rollout does."""
+    return Registry(home, bundled=bundle_folders()).resolve(tag)
