@@ -34,7 +34,7 @@ def columns(binary):
 def infer(model, inputs, **given):
     request = InferRequest(model_name=model, infer_inputs=inputs, **given)
     answer = with_client("v2", lambda client: client.infer(URL, request, model_name=model))
-    return {"id": answer.id, "model": answer.model_name, "version": answer.model_version} | {
+    return {"id": answer.id, "model": answer.model_name} | {
         output.name: output.as_numpy() for output in answer.outputs}
 
 
