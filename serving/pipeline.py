@@ -38,6 +38,7 @@ from serinus.serving.request import Answer, InferenceRequest, is_request_id
 from serinus.serving.router import Arm, Choice, Router
 from serinus.serving.settings import LimitSettings
 from serinus.serving.telemetry import Marks, SpanContextIds, within
+from serinus.serving.telemetry.logs import of_request
 
 __all__ = ["Call", "Pipeline"]
 
@@ -157,7 +158,7 @@ class Pipeline:
         try:
             return _bound(arm, call.ids)(request.inputs, request.outputs)
         except Exception as error:
-            raise _translated(error, arm) from error
+            raise _translated(error, arm, call.ids) from error
         finally:
             ended = call.predict_ended_ns = time_ns()
             self._board.end(mark)
@@ -171,7 +172,7 @@ class Pipeline:
         ran: Ran = await self._wait(queue.put(request), call, arm, watch=not short)
         call.predict_started_ns, call.predict_ended_ns, call.batch_rows = ran.started_ns, ran.ended_ns, ran.batch_rows
         if isinstance(ran.outputs, Exception):
-            raise _translated(ran.outputs, arm) from ran.outputs
+            raise _translated(ran.outputs, arm, call.ids) from ran.outputs
         return ran.outputs
 
     def _queue_of(self, arm: Arm) -> BatchQueue:
@@ -202,7 +203,7 @@ class Pipeline:
         except RequestError:
             raise
         except Exception as error:
-            raise _translated(error, arm) from error
+            raise _translated(error, arm, call.ids) from error
         finally:
             ended = call.predict_ended_ns = time_ns()
             arm.learn(request.rows, ended - started)
@@ -243,10 +244,10 @@ class Pipeline:
             self._board.log_counts(log.frames, log.bytes)
 
 
-def _translated(error: Exception, arm: Arm) -> RequestError:
+def _translated(error: Exception, arm: Arm, ids: SpanContextIds | None) -> RequestError:
     if isinstance(error, UnknownOutput | UnfitInput):  # a date that is none, say: only the model can tell
         return InvalidInput(str(error))
-    _log.error("%s:%s raised during predict", arm.name, arm.version, exc_info=error)
+    _log.error("%s:%s raised during predict", arm.name, arm.version, exc_info=error, extra=of_request(ids))
     return PredictionFailed(f"Model {arm.name}:{arm.version} raised {type(error).__name__} on these inputs; "
                             "the server's log has the details.")
 

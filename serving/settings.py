@@ -87,9 +87,14 @@ class LogSettings(_Section):
 
 
 class TelemetrySettings(_Section):
-    """OpenTelemetry; where it goes is said by the standard `OTEL_*` variables."""
+    """OpenTelemetry. The standard `OTEL_*` variables go before `endpoint` and `protocol`."""
 
     traces: Literal["on", "off"] = "on"
+    endpoint: str | None = None
+    """Of an OTLP collector, as `OTEL_EXPORTER_OTLP_ENDPOINT` would say it."""
+    protocol: Literal["http/protobuf", "grpc"] | None = None
+    log_format: Literal["console", "json"] = "console"
+    """Form of the server's own log lines on stderr."""
     detail_share: float = Field(default=0.01, ge=0, le=1)
     """Of the requests that were not interesting by themselves (error, violation, candidate, slow), the share whose
     stages are told one by one as spans."""

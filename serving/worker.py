@@ -7,14 +7,11 @@ import contextlib
 import gc
 import logging
 import os
-import socket
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import serinus
 from serinus.models.examples import example_rows
 from serinus.models.loading import load
 from serinus.models.model import Model
@@ -37,7 +34,9 @@ from serinus.serving.served_models import bundle_folders, open_registry, served
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import Snapshot, boot_id, read_snapshot
 from serinus.serving.telemetry import Tracing
-from serinus.serving.telemetry.names import DEFAULT_SERVICE_NAME, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION
+from serinus.serving.telemetry.logs import set_up_logging
+from serinus.serving.telemetry.resource import resource_of
+from serinus.serving.telemetry.variables import adopt
 from serinus.serving.veto import Vetoes, read_vetoes
 from serinus.serving.wishes import Wish, Wishes, read_wishes
 
@@ -69,7 +68,9 @@ class Worker:
         self._registry = open_registry(settings)
         self._admissions = Admissions(run.admissions, settings.limits.memory_reserve)
         self._board = Board(run.boards)
-        self._tracing = Tracing(self._resource(), enabled=settings.telemetry.traces == "on",
+        adopt(settings.telemetry)
+        self._resource = resource_of(f"{os.getpid()}-{self._board.incarnation}")
+        self._tracing = Tracing(self._resource, enabled=settings.telemetry.traces == "on",
                                 on_counts=self._board.span_counts)
         self._router = Router(self._load, self._board.load_failed)
         self._pipeline = self._make_pipeline()
@@ -93,6 +94,7 @@ class Worker:
         die_with_parent()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         silence_access_log()
+        set_up_logging(self._settings.telemetry.log_format, self._resource)
         self._follow()
         self._following = asyncio.create_task(self._keep_following())
         await self._base_loaded.wait()
@@ -220,12 +222,6 @@ class Worker:
         loaded = prepared(model, found.adapter)
         self._admissions.learn(found, resident_bytes() - before)
         return loaded
-
-    def _resource(self) -> Mapping[str, str]:
-        given = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-        named = {} if given else {SERVICE_NAME: DEFAULT_SERVICE_NAME}
-        instance = f"{socket.gethostname()}-{os.getpid()}-{self._board.incarnation}"
-        return named | {SERVICE_VERSION: serinus.__version__, SERVICE_INSTANCE: instance}
 
     def _make_pipeline(self) -> Pipeline:
         settings = self._settings

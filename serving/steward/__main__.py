@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import signal
 import sys
@@ -22,7 +21,11 @@ from serinus.serving.steward.first_records import FirstRecords
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.publish_snapshot import PublishSnapshot
 from serinus.serving.steward.restore_records import RestoreRecords
+from serinus.serving.steward.tell_events import TellEvents
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
+from serinus.serving.telemetry.logs import set_up_logging
+from serinus.serving.telemetry.resource import resource_of
+from serinus.serving.telemetry.variables import adopt
 
 _NICENESS = 10
 
@@ -30,14 +33,14 @@ _NICENESS = 10
 def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
-            AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
+            TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
 
 
 def main() -> int:
     """Work until SIGTERM, or until the process that started this one ends."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-                        stream=sys.stderr)
     settings = Settings.handed_over()
+    adopt(settings.telemetry)
+    set_up_logging(settings.telemetry.log_format, resource_of(f"{os.getpid()}-steward"))
     run = current_run_folder(Home(settings.home))
     if not hold(run):
         return 0  # another steward serves this server already

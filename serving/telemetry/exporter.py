@@ -8,11 +8,12 @@ step further in. A test sends spans to a real receiver over both protocols and p
 from __future__ import annotations
 
 import logging
-import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from serinus.serving.telemetry.otlp import decode
+from serinus.serving.telemetry.variables import destination, variable
 
 __all__ = ["open_exporter"]
 
@@ -23,19 +24,25 @@ _TIMEOUT_S = 3
 def open_exporter() -> Callable[[bytes], bool] | None:
     """What sends an encoded `ExportTraceServiceRequest` and says whether it was taken; None when the environment asks
     for no export."""
-    chosen = os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower()
-    if chosen == "none" or not _variable("ENDPOINT"):
-        return None
-    if chosen != "otlp":
-        _log.warning("OTEL_TRACES_EXPORTER=%s is not supported, only otlp and none: no spans are exported.", chosen)
+    chosen = destination("traces")
+    if chosen.problem:
+        _log.warning("%s", chosen.problem)
+    if chosen.exporter == "console":
+        return _print
+    if chosen.exporter == "none":
         return None
     # The exporters' own ten seconds would hold up a shutdown; a user's value stands.
-    timeout = None if _variable("TIMEOUT") else _TIMEOUT_S
-    return _grpc(timeout) if _variable("PROTOCOL") == "grpc" else _http(timeout)
+    timeout = None if variable("traces", "TIMEOUT")[0] else _TIMEOUT_S
+    return _grpc(timeout) if chosen.protocol == "grpc" else _http(timeout)
 
 
-def _variable(name: str) -> str | None:
-    return os.environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}")
+def _print(body: bytes) -> bool:
+    """One line of OTLP's JSON per batch, for looking at spans without a collector."""
+    from google.protobuf.json_format import MessageToJson
+
+    sys.stdout.write(MessageToJson(decode(body), indent=None) + "\n")
+    sys.stdout.flush()
+    return True
 
 
 def _http(timeout: int | None) -> Callable[[bytes], bool]:

@@ -34,6 +34,11 @@ FLAG_PROVIDER = "feature_flag.provider.name"
 # Children of the SERVER span besides `predict {model}`, in the order of the request line
 STAGES = ("parse", "validate", "route", "queue", "render", "record", "respond")
 
+# Events: log records with a name. `{kind}` is the journal entry's: start, promote, abort, …
+ROLLOUT_EVENTS = "serinus.rollout"
+ACTOR = "serinus.actor"
+REASON = "serinus.reason"
+
 # Resource attributes
 SERVICE_NAME = "service.name"
 SERVICE_VERSION = "service.version"
