@@ -136,9 +136,10 @@ class Registry:
         Raises InvalidName where the alias breaks the rule, ModelNotFound or VersionNotFound without the version.
         """
         check_alias(alias)
-        found = self.get(name, version)
+        self.get(name, version)  # no folder is made for a model that is not there
         folder = self._folder(name)
         with locked(folder / ".lock"):
+            found = self.get(name, version)
             known = read_aliases(folder)
             write_aliases(folder, known | {alias: found.version})
         return known.get(alias)
@@ -355,6 +356,7 @@ def _write_all(folder: Path, attachments: Mapping[str, bytes]) -> list[ArtifactF
     for name, data in sorted(attachments.items()):
         path = folder / _attachment_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
         write(path, data)
         files.append(ArtifactFile.of(path, folder))
     return files
