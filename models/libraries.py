@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["installed", "relevant", "skew"]
@@ -43,6 +44,7 @@ def skew(libraries: Mapping[str, str]) -> list[str]:
     return phrases
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return version(name)
