@@ -58,7 +58,12 @@ class OpenInference:
             if not length:
                 return _lone(body, signature)
             body, tail = body[:length], Tail(memoryview(body)[length:])
-        document = _load(body)
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise _not_json(error, body) from None
+        if type(document) is not dict:
+            raise InvalidRequest(f"The body: expected a JSON object, got {_kind(document)}.")
         inputs: dict[str, Any] = {}
         rows = None
         quick = tail is None and (b"true" not in body and b"false" not in body if len(body) < SHORT
@@ -132,19 +137,10 @@ def _lone(body: bytes, signature: Signature) -> InferenceRequest:
     return InferenceRequest({field.name: array}, rows, reply=BinaryReply({}, True))
 
 
-def _load(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        hint = ', with NaN and Infinity as the strings "NaN", "Infinity"' if _has_literals(body) else ""
-        raise InvalidRequest(f"The body is not JSON: {error}. Send a JSON object{hint}.") from None
-    if not isinstance(document, dict):
-        raise InvalidRequest(f"The body: expected a JSON object, got {_kind(document)}.")
-    return document
-
-
-def _has_literals(body: bytes) -> bool:
-    return b"NaN" in body or b"Infinity" in body
+def _not_json(error: orjson.JSONDecodeError, body: bytes) -> InvalidRequest:
+    literals = b"NaN" in body or b"Infinity" in body
+    hint = ', with NaN and Infinity as the strings "NaN", "Infinity"' if literals else ""
+    return InvalidRequest(f"The body is not JSON: {error}. Send a JSON object{hint}.")
 
 
 def _no_tensors(tensors: Any, signature: Signature) -> tuple[()]:
