@@ -147,7 +147,7 @@ def guesses(fitted: Any, reference: pd.DataFrame | None) -> Iterator[Guess]:
     """Give the likely input fields with rows to try them, likeliest first.
 
     A reference gives the fields; without one, what the estimator and the encoders inside it learned. Numbers whose
-    precision nobody knows are FP64, else FP32 (some estimators trained on float32 take nothing else), else text.
+    precision nobody knows are FP64 (FP32 where all that was learned is float32), else the other, else text.
 
     Raises:
         InvalidSignature: the reference does not fit the estimator.
@@ -175,13 +175,32 @@ def _referenced(fitted: Any, reference: pd.DataFrame) -> Iterator[Guess]:
     if names is None:
         yield from _unnamed_reference(fitted, reference)
         return
-    missing = [name for name in names if name not in reference.columns]
-    if missing:
-        raise InvalidSignature(f"The reference lacks the columns {', '.join(missing)} that the model was trained with.")
     known = dict(categories_by_column(fitted, list(range(len(names)))))
-    fields = tuple(_with_labels(column_field(name, reference[name]), known.get(i)) for i, name in enumerate(names))
-    for rows in _complete_rows(reference[names]):
-        yield Guess(fields, arrays_of(rows, fields))
+    for places in _needed(fitted, len(names)):
+        wanted = [names[place] for place in places]
+        missing = [name for name in wanted if name not in reference.columns]
+        if missing:
+            raise InvalidSignature(
+                f"The reference lacks the columns {', '.join(missing)} that the model was trained with."
+            )
+        fields = tuple(_with_labels(column_field(names[i], reference[names[i]]), known.get(i)) for i in places)
+        for rows in _complete_rows(reference[wanted]):
+            yield Guess(fields, arrays_of(rows, fields))
+
+
+def _needed(fitted: Any, width: int) -> list[list[int]]:
+    """Give the places of the columns that a ColumnTransformer at the front does not drop, then all of them.
+
+    What is dropped need not be sent, and without a reference nobody could tell its type.
+    """
+    places = list(range(width))
+    first = first_step(fitted)
+    indices = getattr(first, "_transformer_to_input_indices", None)
+    if indices is None or not hasattr(fitted, "feature_names_in_"):
+        return [places]
+    dropped = {name for name, step, _ in first.transformers_ if isinstance(step, str) and step == "drop"}
+    used = sorted({int(place) for name, taken in indices.items() if name not in dropped for place in taken})
+    return [used, places] if used and used != places else [places]
 
 
 def _column_names(fitted: Any, reference: pd.DataFrame) -> list[str] | None:
@@ -264,18 +283,15 @@ def _columns(names: list[str], fitted: Any) -> Iterator[Guess]:
     """Describe columns by what encoders learned of them; the others are numbers, else text."""
     known = dict(categories_by_column(fitted, list(range(len(names)))))
     learned = [_learned_field(name, known.get(place)) for place, name in enumerate(names)]
-    domain = [[float(value) for value in values] for values in _domain_rows(fitted, len(names))]
-    for datatype, numbers in [*product(("FP64", "FP32"), domain), ("BYTES", None)]:
-        fields = tuple(
-            field if place in known else replace(field, datatype=datatype) for place, field in enumerate(learned)
-        )
-        yield Guess(
-            fields,
-            {
+    domain = [row.tolist() for row in _domain_rows(fitted, len(names))]
+    for places in _needed(fitted, len(names)):
+        for datatype, numbers in [*product(_precisions(fitted), domain), ("BYTES", None)]:
+            fields = {i: learned[i] if i in known else replace(learned[i], datatype=datatype) for i in places}
+            rows = {
                 field.name: _repeated(_example(field, known.get(place), numbers and numbers[place]), field.dtype)
-                for place, field in enumerate(fields)
-            },
-        )
+                for place, field in fields.items()
+            }
+            yield Guess(tuple(fields.values()), rows)
 
 
 def _learned_field(name: str, categories: NDArray[Any] | None) -> Field:
@@ -319,12 +335,22 @@ def _unnamed(fitted: Any) -> Iterator[Guess]:
     if texts:
         yield _text_matrix(learned, known)
         return
-    for datatype, values in product(("FP64", "FP32"), _domain_rows(fitted, max(width, 1), known)):
+    for datatype, values in product(_precisions(fitted), _domain_rows(fitted, max(width, 1), known)):
         field = Field(MATRIX, datatype, (-1, width))
         yield Guess((field,), {MATRIX: np.tile(np.asarray(values, dtype=field.dtype), (TRIAL_ROWS, 1))})
     yield Guess((Field(MATRIX, "BYTES", (-1,)),), {MATRIX: _repeated("text", object)})
     row = np.full((TRIAL_ROWS, max(width, 1)), "", dtype=object)
     yield Guess((Field(MATRIX, "BYTES", (-1, width), frame_dtype="object"),), {MATRIX: row})
+
+
+def _precisions(fitted: Any) -> tuple[str, str]:
+    """Give the likelier datatype of numbers first: an estimator that learned float32 throughout was trained on it."""
+    learned = [
+        value.dtype.itemsize
+        for name, value in vars(first_step(fitted)).items()
+        if name.endswith("_") and isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    ]
+    return ("FP32", "FP64") if learned and max(learned) == 4 else ("FP64", "FP32")
 
 
 def _text_matrix(columns: list[Field], known: Mapping[int, NDArray[Any]]) -> Guess:

@@ -21,8 +21,12 @@ def _in(module: str, names: str) -> set[str]:
     return {f"{module}.{name}" for name in names.split()}
 
 
-# Values: numpy reads them without pickle; a dict that keeps its order.
-_VALUES = {"numpy.dtype", "collections.OrderedDict"} | {
+# Values: numpy reads them without pickle; its kinds of numbers, by which columns are selected; a dict that keeps order.
+_VALUES = (
+    _in("numpy", "bool character complexfloating datetime64 dtype flexible floating generic inexact integer number")
+    | _in("numpy", "signedinteger timedelta64 unsignedinteger")
+    | {"collections.OrderedDict"}
+) | {
     f"scipy.sparse._{kind}.{kind}_{form}"
     for kind in ("bsr", "coo", "csc", "csr", "dia")
     for form in ("array", "matrix")
@@ -56,7 +60,10 @@ _SEARCHES = _in(
     "GroupKFold GroupShuffleSplit KFold LeaveOneGroupOut LeaveOneOut LeavePGroupsOut LeavePOut PredefinedSplit "
     "RepeatedKFold RepeatedStratifiedKFold ShuffleSplit StratifiedGroupKFold StratifiedKFold StratifiedShuffleSplit "
     "TimeSeriesSplit _CVIterableWrapper",
-) | _in("sklearn.metrics._scorer", "_CurveScorer _PassthroughScorer _Scorer")
+) | (
+    _in("sklearn.model_selection._search_successive_halving", "HalvingGridSearchCV HalvingRandomSearchCV")
+    | _in("sklearn.metrics._scorer", "_CurveScorer _PassthroughScorer _Scorer")
+)
 
 # Functions from arrays to numbers; they check their arguments and touch nothing else.
 _FUNCTIONS = (
