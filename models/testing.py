@@ -41,6 +41,7 @@ _FRAMEWORKS = ("catboost", "joblib", "lightgbm", "onnx", "onnxruntime", "pandas"
                "sklearn", "tensorflow", "torch", "xgboost")  # fmt: skip
 _THREADS = 8
 _CALLS = 20
+_CUTS = 32
 _LONGEST = 2000
 """Characters of a refusal; a longer one is a dump, not a sentence."""
 
@@ -398,6 +399,9 @@ def _damaged(case: _Case) -> Checks:
     artifact = case.artifact
     content = artifact.read_bytes()
     folder = _new(case.folder, "damaged")
+    # Native readers may run beyond the end of a file, and take the process with them: another one goes first.
+    length = _deadly(case.adapter, artifact.name, content, folder)
+    yield length is None, f"reading a file cut short after {length} of {len(content)} bytes ended the process."
     for what, damaged in _damages(content):
         path = folder / artifact.name
         path.write_bytes(damaged)
@@ -524,17 +528,47 @@ print(json.dumps([at_import, sorted(set(heavy) & set(sys.modules))]))
 
 def _loaded(adapter: Adapter, artifact: str, heavy: Sequence[str]) -> tuple[list[str], list[str]]:
     """Tell which of `heavy` a new process has loaded after importing the adapter, and after asking about a file."""
+    done = _new_process(adapter, _LOOK, artifact, *heavy)
+    at_import, later = json.loads(done.stdout.splitlines()[-1])
+    return at_import, later
+
+
+_READ = """
+import contextlib, importlib, sys
+from pathlib import Path
+module, name, path, content, *lengths = sys.argv[1:]
+adapter, path, content = getattr(importlib.import_module(module), name)(), Path(path), Path(content).read_bytes()
+for length in map(int, lengths):
+    path.write_bytes(content[:length])
+    print("reading", length, flush=True)
+    with contextlib.suppress(Exception):
+        adapter.read(path)
+"""
+
+
+def _deadly(adapter: Adapter, name: str, content: bytes, folder: Path) -> int | None:
+    """Give the length of a shortened file that ends the process which reads it; None where none does."""
+    whole = folder / "whole"
+    whole.write_bytes(content)
+    lengths = sorted({len(content) * part // _CUTS for part in range(_CUTS)} | {max(len(content) - 1, 0)})
+    done = _new_process(adapter, _READ, str(folder / name), str(whole), *map(str, lengths))
+    if done.returncode >= 0:
+        return None
+    return int(done.stdout.splitlines()[-1].removeprefix("reading "))
+
+
+def _new_process(adapter: Adapter, code: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run code with the adapter's module and class as its first words. An exit that is no signal must be 0."""
     kind = type(adapter)
     path = os.pathsep.join(entry or os.curdir for entry in sys.path)
     done = subprocess.run(
-        [sys.executable, "-c", _LOOK, kind.__module__, kind.__qualname__, artifact, *heavy],
+        [sys.executable, "-c", code, kind.__module__, kind.__qualname__, *words],
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    if done.returncode:
+    if done.returncode > 0:
         why = done.stderr.strip().rpartition("\n")[2]
         raise AssertionError(f"a new process cannot import {kind.__qualname__} from {kind.__module__}: {why}")
-    at_import, later = json.loads(done.stdout.splitlines()[-1])
-    return at_import, later
+    return done
 
 
 def _asked_before(adapter: Adapter) -> list[Adapter]:
