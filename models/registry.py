@@ -263,8 +263,8 @@ class Registry:
         naming = [alias for alias, number in aliases.items() if number == doomed.version]
         if naming and not force:
             raise ModelError(
-                f"{' and '.join(map(repr, naming))} of {doomed.name!r} stand for {doomed.tag}, so it is not deleted. "
-                f"Move the alias: serinus models alias {doomed.name} {naming[0]} VERSION"
+                f"{doomed.tag} is not deleted, for it is called {' and '.join(naming)}. Move the alias: "
+                f"serinus models alias {doomed.name} {naming[0]} VERSION, or delete both with --force."
             )
         if naming:
             write_aliases(folder, {alias: number for alias, number in aliases.items() if alias not in naming})

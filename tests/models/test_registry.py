@@ -365,6 +365,15 @@ def _names_of_asides(folder):
     return [f"{aside_prefix('new')}abc"]
 
 
+def test_what_a_killed_attach_left_is_swept(home, artifact):
+    """The next attachment beside it removes it; nobody ever saw it."""
+    version = add(home, artifact, attachments={"references/a.json": b"{}"})
+    (version.path / "references" / ".new-elsewhere-1-1-abc").write_text("half")
+    os.utime(version.path / "references" / ".new-elsewhere-1-1-abc", (1, 1))
+    Registry(home).attach(version, {"references/b.json": b"[]"})
+    assert sorted(entry.name for entry in (version.path / "references").iterdir()) == ["a.json", "b.json"]
+
+
 def test_aliases_move(home, artifact):
     """An alias stands for one version at a time, everywhere a number may stand in a tag."""
     for text in (b"a", b"b"):
@@ -411,7 +420,7 @@ def test_a_version_with_an_alias_is_not_deleted(home, artifact):
     add(home, artifact)
     registry = Registry(home)
     registry.alias("churn", "production", "1")
-    with pytest.raises(ModelError, match="'production' of 'churn' stand for churn:1"):
+    with pytest.raises(ModelError, match="churn:1 is not deleted, for it is called production"):
         registry.delete("churn", "1")
     registry.delete("churn", "1", force=True)
     assert (registry.versions("churn"), registry.aliases("churn")) == ([], {})
