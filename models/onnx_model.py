@@ -144,7 +144,7 @@ def _got(value: Any) -> str:
 
 
 class AssemblingOnnxModel(OnnxModel):
-    """A session with inputs or outputs that are sequences, maps, or may be absent.
+    """A session with inputs or outputs that are sequences, maps, or may be absent, or with dangerous values.
 
     Sequences travel as tensors `NAME[0]`, `NAME[1]`, …; an absent optional output is left out; a ZipMap's sequence of
     maps is one FP32 matrix whose columns are its labels; an input that is a map is one string that holds a JSON object.
@@ -155,6 +155,7 @@ class AssemblingOnnxModel(OnnxModel):
         graph: what the graph takes and gives.
         maps: the inputs that are maps, and what makes their keys of strings.
         tables: the outputs that are a ZipMap's, and its labels.
+        lowest: the lowest integers that the session would survive, by input.
         row_wise: see `OnnxModel`.
     """
 
@@ -166,11 +167,13 @@ class AssemblingOnnxModel(OnnxModel):
         graph: Signature,
         maps: Mapping[str, Callable[[str], Label]],
         tables: Mapping[str, Sequence[Label]],
+        lowest: Mapping[str, int],
         row_wise: bool = False,
     ) -> None:
         super().__init__(session, signature, row_wise=row_wise)
         self._maps = maps
         self._tables = tables
+        self._lowest = lowest
         self._sequences = {field.name: field for field in graph.inputs if field.sequence}
         self._without_gaps = {field.name for field in graph.inputs if field.optional and field.datatype == "BYTES"}
 
@@ -180,6 +183,7 @@ class AssemblingOnnxModel(OnnxModel):
         return {name: array for answer in answers.items() for name, array in self._spread(*answer)}
 
     def _assembled(self, inputs: Arrays) -> dict[str, Any]:
+        self._refuse_dangerous(inputs)
         lists: dict[str, dict[int, NDArray[Any]]] = {}
         values: dict[str, Any] = {}
         for name, array in inputs.items():
@@ -194,6 +198,15 @@ class AssemblingOnnxModel(OnnxModel):
             if name in lists or not field.optional:
                 values[name] = list(_in_order(field, lists.get(name, {})))
         return values
+
+    def _refuse_dangerous(self, inputs: Arrays) -> None:
+        for name, lowest in self._lowest.items():
+            array = inputs.get(name)
+            if array is not None and array.dtype.kind == "i" and array.size and array.min() < lowest:
+                raise InvalidInput(
+                    f"Input {name!r}: expected numbers from {lowest}, got {array.min()}, by which the graph cannot "
+                    "compute."
+                )
 
     def _spread(self, name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
         if name in self._tables:

@@ -14,6 +14,7 @@ import numpy as np
 from serinus.models.errors import InvalidSignature, ModelError, UnsupportedArtifact
 from serinus.models.model import Adapter, Model
 from serinus.models.onnx_graph import Damaged, OnnxFile, read_graph
+from serinus.models.onnx_hazards import lowest_values
 from serinus.models.onnx_labels import column_labels, value_labels
 from serinus.models.onnx_model import AssemblingOnnxModel, OnnxModel, said
 from serinus.models.onnx_row_wise import row_wise
@@ -99,10 +100,11 @@ class OnnxAdapter(Adapter):
         maps = {argument.name: _KEYS[argument.type] for argument in arguments if argument.type in _KEYS}
         tables = {argument.name: graph.output(argument.name).labels or ()
                   for argument in opened.session.get_outputs() if argument.type in _TABLES}
-        if not maps and not tables and not _needs_assembly(graph, opened.session):
+        lowest = {} if opened.file is None else lowest_values(opened.file.graph, {f.name: f for f in graph.inputs})
+        if not maps and not tables and not lowest and not _needs_assembly(graph, opened.session):
             return OnnxModel(opened.session, signature or graph, row_wise=apart)
         return AssemblingOnnxModel(
-            opened.session, signature or graph, graph=graph, maps=maps, tables=tables, row_wise=apart
+            opened.session, signature or graph, graph=graph, maps=maps, tables=tables, lowest=lowest, row_wise=apart
         )
 
     def save(self, fitted: Any, folder: Path) -> Path:

@@ -72,15 +72,26 @@ def restated(content: bytes, objection: str) -> bytes | None:
     return None if after == before else after
 
 
-def same(expected: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Tell whether two answers are equal bit for bit: names, types, shapes, values."""
-    return expected.keys() == found.keys() and all(_equal(expected[name], found[name]) for name in expected)
+def same(
+    expected: Mapping[str, Any], found: Mapping[str, Any], *, nan_bits: bool = True, values: bool = True
+) -> bool:
+    """Tell whether two answers are equal bit for bit: names, types, shapes, and if wanted `values`.
 
-
-def _equal(one: Any, other: Any) -> bool:
-    if one.dtype != other.dtype or one.shape != other.shape:
+    Without `nan_bits` every NaN is one and the same, as in JSON.
+    """
+    if expected.keys() != found.keys():
         return False
-    return one.tolist() == other.tolist() if one.dtype.hasobject else one.tobytes() == other.tobytes()
+    pairs = [(expected[name], found[name]) for name in expected]
+    described = all(one.dtype == other.dtype and one.shape == other.shape for one, other in pairs)
+    return described and (not values or all(_equal(one, other, nan_bits) for one, other in pairs))
+
+
+def _equal(one: Any, other: Any, nan_bits: bool) -> bool:
+    if one.dtype.hasobject:
+        return bool(one.tolist() == other.tolist())
+    if not nan_bits and one.dtype.kind == "f":
+        one, other = (np.where(np.isnan(array), np.nan, array) for array in (one, other))
+    return bool(one.tobytes() == other.tobytes())
 
 
 def _data() -> Path:

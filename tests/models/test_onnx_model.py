@@ -199,6 +199,41 @@ def test_errors_of_the_graph_s_own():
     assert not isinstance(caught.value, InvalidInput)
 
 
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+@pytest.mark.parametrize("datatype", ["INT32", "INT64"])
+def test_values_that_would_end_the_process(operator, datatype):
+    """The lowest integer divided by -1 stops the program, so it is refused before the runtime sees it."""
+    kind = KINDS[datatype]
+    node = helper.make_node(operator, ["a", "b"], ["c"])
+    model = wrap(made([node], [value("a", kind, ["n"]), value("b", kind, ["n"])], [value("c", kind, ["n"])]))
+    lowest = np.array([np.iinfo(DATATYPES[datatype]).min], dtype=DATATYPES[datatype])
+    with pytest.raises(InvalidInput, match=f"Input 'a': expected numbers from {lowest[0] + 1}, got {lowest[0]}"):
+        model.predict({"a": lowest, "b": np.full_like(lowest, -1)})
+    assert model.predict({"a": lowest + 1, "b": np.full_like(lowest, -1)})["c"].shape == (1,)
+    assert model.predict({"a": lowest[:0], "b": lowest[:0]})["c"].shape == (0,)
+
+
+def test_a_transform_of_no_length():
+    """A Fourier transform in steps or frames of no length stops the program too."""
+    names = ["signal", "step", "", "length"]
+    integers = [value(name, TensorProto.INT64, ()) for name in ("step", "length")]
+    inputs = [value("signal", shape=(1, 128, 1)), *integers]
+    model = wrap(made([helper.make_node("STFT", names, ["b"])], inputs, [value("b", shape=None)]))
+    signal = np.ones((1, 128, 1), dtype=np.float32)
+    for step, length in ((0, 16), (8, 0), (-1, 16)):
+        with pytest.raises(InvalidInput, match="expected numbers from 1, got "):
+            model.predict({"signal": signal, "step": np.array(step), "length": np.array(length)})
+    assert model.predict({"signal": signal, "step": np.array(8), "length": np.array(16)})["b"].shape == (1, 15, 9, 2)
+
+
+def test_division_by_constants_is_quick():
+    """Dividing by what never changes is no danger, and takes the short way."""
+    ten = helper.make_tensor("t", TensorProto.INT64, [], [10])
+    node, integers = helper.make_node("Mod", ["a", "t"], ["b"]), (TensorProto.INT64, ["n"])
+    model = wrap(made([node], [value("a", *integers)], [value("b", *integers)], initializer=[ten]))
+    assert type(model) is OnnxModel
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
