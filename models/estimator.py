@@ -2,8 +2,9 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ __all__ = ["EstimatorModel", "infer_signature"]
 _MANY_COLUMNS = 500
 """Above this, whether single columns may have missing values is not tried out one by one."""
 
+_MANY_TRIALS = 8
+"""So many made-up rows are tried before a failed call is the model's fault."""
+
 _ALONE = ("transform", "score_samples", "decision_function")
 """Where there is no predict, the first of these that the estimator has is its answer."""
 
@@ -52,6 +56,8 @@ class EstimatorModel:
     def __init__(self, fitted: Any, signature: Signature) -> None:
         self.signature = signature
         self.row_wise = answers_row_by_row(fitted)
+        self._fitted = fitted
+        self._good: Any = None  # rows known to go through, once a call has failed
         self._rows = row_builder(fitted, signature.inputs)
         self._outputs = [field.name for field in signature.outputs]
         self._prepare, last = _split(fitted)
@@ -95,11 +101,25 @@ class EstimatorModel:
         """Tell, after a failure, whether the inputs caused it: they have gaps, or rows of our own making go through."""
         if any(has_gaps(array) for array in inputs.values()):
             return True
+        for rows in islice(self._made_up(), _MANY_TRIALS):
+            try:
+                self._answer(rows, self._outputs)
+            except Exception:
+                continue
+            self._good = rows
+            return True
+        return False
+
+    def _made_up(self) -> Iterator[Any]:
+        if self._good is not None:
+            yield self._good
+            return
         try:
-            self._answer(self._rows(example_rows(self.signature, 1)), self._outputs)
-        except Exception:
-            return False
-        return True
+            yield self._rows(example_rows(self.signature, 1))
+            for guess in guesses(self._fitted, None):
+                yield row_builder(self._fitted, guess.fields)(guess.rows)
+        except ModelError:
+            return
 
     def close(self) -> None:
         """Nothing is held beyond memory."""

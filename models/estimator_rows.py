@@ -294,18 +294,19 @@ def _columns(names: list[str], fitted: Any) -> Iterator[Guess]:
             yield Guess(tuple(fields.values()), rows)
 
 
+_OBJECTS = {"integer": "INT64", "boolean": "BOOL"}
+"""Datatype of categories that are objects, by what pandas says of them; other numbers are FP64."""
+
+
 def _learned_field(name: str, categories: NDArray[Any] | None) -> Field:
     if categories is None:
         return Field(name, "FP64", (-1,))
     kind = pd.api.types.infer_dtype(categories, skipna=True)
     if kind in ("integer", "floating", "boolean", "mixed-integer-float"):
-        return _with_labels(Field(name, _number(categories), (-1,)), categories)
+        datatype = datatype_of(categories.dtype) if categories.dtype.kind != "O" else _OBJECTS.get(kind, "FP64")
+        return _with_labels(Field(name, datatype, (-1,)), categories)
     missing = "object[None]" if None in categories.tolist() else "object"
     return _with_labels(Field(name, "BYTES", (-1,), frame_dtype=missing), categories)
-
-
-def _number(categories: NDArray[Any]) -> str:
-    return datatype_of(categories.dtype) if categories.dtype != object else "FP64"
 
 
 def _with_labels(field: Field, categories: NDArray[Any] | None) -> Field:
