@@ -158,7 +158,9 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     sizes = sum(entry.file_size for entry in entries.values())
     if len(entries) < len(archive.infolist()):
         raise UnsupportedArtifact(f"{path} holds two files of one name, which `serinus models export` never writes.")
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()) or sizes > path.stat().st_size:
+    if sizes > path.stat().st_size and all(entry.compress_type == zipfile.ZIP_STORED for entry in entries.values()):
+        raise UnsupportedArtifact(f"{path} holds more than its own size, which `serinus models export` never writes.")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
         raise UnsupportedArtifact(
             f"{path} holds compressed files, which `serinus models export` never writes; export the version again, or "
             "zip it without compression."
