@@ -1,5 +1,6 @@
 """The adapter contract: the built-in adapters keep it, and each rule catches an adapter that breaks it."""
 
+import re
 import sys
 
 import numpy as np
@@ -101,3 +102,9 @@ def test_rows_that_prove_nothing_are_the_callers_mistake():
         check_adapter(LineAdapter(), line, {"a": ROWS["a"]})
     with pytest.raises(ValueError, match="three rows"):
         check_adapter(LineAdapter(), line, {name: array[:2] for name, array in ROWS.items()})
+
+
+def test_every_rule_is_described(checkout):
+    """The chapter's table has a line for each rule, in the order in which they are tried."""
+    chapter = (checkout / "models" / "README.md").read_text("utf-8").partition("The contract's rules")[2]
+    assert tuple(re.findall(r"^\| ([a-z ]+) \| .", chapter, re.MULTILINE))[1:] == RULES
