@@ -248,7 +248,7 @@ def _ways(signature: Signature) -> Iterator[tuple[str, dict[str, Any]]]:
     for precision, words in PRECISIONS.items():
         for exact in (True, False) if whole else (True,):
             how = {"precision": precision, "exact_integers": exact}
-            yield f"ONNX in {words} precision" + ("" if exact else ", integers too"), how
+            yield f"ONNX in {words} precision" + ("" if exact else ", whole numbers included"), how
 
 
 def _refused(parent: ModelVersion, findings: Sequence[str], wanted: str) -> NotConvertible:
