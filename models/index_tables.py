@@ -128,8 +128,8 @@ def _fits_together(estimator: Any) -> bool:
         return all(tree.n_features_in_ == width for tree in trees.ravel()) and trees.shape[1:] in ((), (stages,))
     if is_a(estimator, "BaseBagging"):
         chosen = getattr(estimator, "estimators_features_", [])
-        trees = getattr(estimator, "estimators_", [])
-        return all(tree.n_features_in_ == len(places) for tree, places in zip(trees, chosen, strict=True))
+        inner = getattr(estimator, "estimators_", [])
+        return all(one.n_features_in_ == len(places) for one, places in zip(inner, chosen, strict=True))
     if is_a(estimator, "BaseHistGradientBoosting"):
         predictors = [one for stage in getattr(estimator, "_predictors", []) for one in stage]
         return all(_within(one.nodes["feature_idx"], estimator._n_features) for one in predictors)

@@ -28,7 +28,7 @@ KINDS = {"scikit-learn": every_estimator, "awkward answers": awkward, "unusual i
 REFUSED = {
     # They describe the rows they were fitted with, or the whole of them, and have no method for a new row.
     "AgglomerativeClustering", "ClassicalMDS", "DBSCAN", "EmpiricalCovariance", "GraphicalLasso", "GraphicalLassoCV",
-    "HDBSCAN", "LedoitWolf", "LocalOutlierFactor", "MDS", "MinCovDet", "NearestNeighbors", "OAS", "OPTICS",
+    "HDBSCAN", "LedoitWolf", "LocalOutlierFactor-1", "MDS", "MinCovDet", "NearestNeighbors", "OAS", "OPTICS",
     "ShrunkCovariance", "SpectralBiclustering", "SpectralClustering", "SpectralCoclustering", "SpectralEmbedding",
     "TSNE",
     # What they take are no rows of fields.
@@ -79,7 +79,7 @@ def test_answers_as_the_estimator_does(kind: str, tmp_path: Path) -> None:
         tally.served += 1
     print(f"\n{kind}: {tally}")
     assert tally.wrong == []
-    assert {name.partition("-")[0] for name in tally.refused} <= REFUSED
+    assert set(tally.refused) <= REFUSED
 
 
 def test_skops_files_load_without_trust(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def read_back(cases: Iterable[Case], folder: Path) -> tuple[int, dict[str, str],
     path = folder / "case.skops"
     loaded, distrusted, unwritable, wrong = 0, {}, [], []
     for case in cases:
-        if case.name.partition("-")[0] in REFUSED:
+        if case.name in REFUSED:
             continue
         try:
             skops.io.dump(case.fitted, path)
