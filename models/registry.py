@@ -340,6 +340,7 @@ def _copy(artifact: Path, companions: Sequence[Path], target: Path) -> tuple[Art
         shutil.copyfile(source, copy)
         copy.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
         sync(copy)
+    sync(target)
     return files_in(target)
 
 

@@ -288,9 +288,10 @@ def test_versions_are_values(home, artifact):
     assert version == pickle.loads(pickle.dumps(version))
 
 
-def _register_for_ever(home, artifact, seed):
+def _register_for_ever(home, artifact, seed, begun):
     for number in range(1_000_000):
         artifact.write_text(f"{seed} {number}")
+        begun.set()
         version = add(home, artifact, attachments={"references/a.json": b"{}"})
         Registry(home).alias("churn", "newest", version.version)
         if number % 3 == 2:
@@ -301,10 +302,16 @@ def test_a_killed_registrar_leaves_no_half_version(home, tmp_path):
     """However often a process dies in the middle, what is listed is whole, and the next one sweeps what is left."""
     context = multiprocessing.get_context("fork")
     chance = random.Random(11)
+    (tmp_path / "first.joblib").write_text("first")
+    started = time.monotonic()
+    add(home, tmp_path / "first.joblib", attachments={"references/a.json": b"{}"})
+    some = 5 * (time.monotonic() - started)
     for kill in itertools.takewhile(lambda kill: kill < 25 or len(Registry(home).versions("churn")) < 10, range(200)):
-        process = context.Process(target=_register_for_ever, args=(home, tmp_path / "model.joblib", kill))
+        begun = context.Event()
+        process = context.Process(target=_register_for_ever, args=(home, tmp_path / "model.joblib", kill, begun))
         process.start()
-        time.sleep(0.01 + chance.random() * 0.06)
+        begun.wait(20)
+        time.sleep(chance.random() * some)
         os.kill(process.pid, signal.SIGKILL)
         process.join(20)
     registry = Registry(home)

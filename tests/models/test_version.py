@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from serinus.models import InvalidName, parse_tag
-from serinus.models.version import ArtifactFile, digest_of, files_in
+from serinus.models.version import ArtifactFile, check_alias, digest_of, files_in, split_tag
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,35 @@ def test_impossible_tags(tag):
     """What breaks the naming rule is refused."""
     with pytest.raises(InvalidName):
         parse_tag(tag)
+
+
+@pytest.mark.parametrize(
+    ("tag", "parts"),
+    [
+        ("churn", ("churn", None)),
+        ("churn:12", ("churn", "12")),
+        ("churn:production", ("churn", "production")),
+        ("churn:latest", ("churn", "latest")),
+        ("churn:a.b_c-d", ("churn", "a.b_c-d")),
+    ],
+)
+def test_tags_may_have_aliases(tag, parts):
+    """An alias, or `latest`, stands where a version may stand."""
+    assert parts == split_tag(tag)
+
+
+@pytest.mark.parametrize("tag", ["churn:", "churn:0", "churn:Prod", "churn:-a", "churn:a b", "churn:a:b", "churn:1a"])
+def test_what_is_neither_number_nor_alias_is_refused(tag):
+    """Numbers and aliases cannot be taken for one another."""
+    with pytest.raises(InvalidName):
+        split_tag(tag)
+
+
+def test_latest_is_no_alias():
+    """It always means the highest version."""
+    assert check_alias("newest") == "newest"
+    with pytest.raises(InvalidName, match="always means the highest version"):
+        check_alias("latest")
 
 
 def test_digest_of_one_file(tmp_path):
