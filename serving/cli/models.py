@@ -11,6 +11,7 @@ from serinus.models.registry import Registry
 from serinus.models.trust import Trust
 from serinus.models.version import ModelVersion
 from serinus.serving.cli.exchange import export, import_
+from serinus.serving.cli.loading import load, unload
 from serinus.serving.cli.optimize import command as optimize
 from serinus.serving.cli.options import home_option, json_option, open_home
 from serinus.serving.cli.output import print_json, print_table
@@ -181,4 +182,6 @@ def delete(tag: str, force: bool, home: Path | None) -> None:
 
 command.add_command(export)
 command.add_command(import_)
+command.add_command(load)
+command.add_command(unload)
 command.add_command(optimize)

@@ -1,4 +1,5 @@
-"""The command line in this process, a home with two versions, and a worker that is only a board."""
+"""The command line in this process, a home with two versions, a worker that is only a board, and a server that answers
+what it is told to."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -19,6 +21,7 @@ from serinus.models import register
 from serinus.serving.board import Board
 from serinus.serving.cli.command import run
 from serinus.serving.home import Home, RunFolder
+from serinus.serving.rollout.state import RolloutRecord
 from serinus.serving.snapshot import read_snapshot
 from serinus.serving.veto import read_vetoes
 
@@ -98,3 +101,50 @@ def worker(home: Path) -> Iterator[FakeWorker]:
     """A worker that follows."""
     with FakeWorker(home) as following:
         yield following
+
+
+class FakeServer:
+    """Answers what it is told to; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any, str | None]] = []
+        self.answers: dict[tuple[str, str], tuple[int, bytes]] = {}
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.asked.append((self.command, self.path, json.loads(body or b"null"),
+                                    self.headers.get("Authorization")))
+                status, answer = outer.answers.get((self.command, self.path), (404, b'{"detail": "No such thing."}'))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_POST = do_GET  # noqa: N815  (http.server's name)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def answer(self, method: str, path: str, document: Any, status: int = 200) -> None:
+        """From now on."""
+        self.answers[method, path] = status, json.dumps(document).encode()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    """A running server, named by the environment."""
+    fake = FakeServer()
+    threading.Thread(target=fake.server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("SERINUS_URL", fake.url)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # a proxy of the environment is not asked
+    fake.answer("GET", "/api/rollouts/iris", {
+        "record": RolloutRecord.initial("iris", "1", 1.0).to_dict(), "veto": None,
+        "workers": [{"pid": 1, "ready": True, "follows": True}], "confirmed_seconds_ago": 0.1})
+    yield fake
+    fake.server.shutdown()
+    fake.server.server_close()

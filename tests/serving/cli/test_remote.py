@@ -2,63 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from serinus.serving.rollout.state import RolloutRecord
+from tests.serving.cli.conftest import FakeServer
 
 _RECORD = RolloutRecord.initial("iris", "1", 1.0).to_dict()
-
-
-class FakeServer:
-    """Answers what it is told to; remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, Any, str | None]] = []
-        self.answers: dict[tuple[str, str], tuple[int, bytes]] = {}
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                outer.asked.append((self.command, self.path, json.loads(body or b"null"),
-                                    self.headers.get("Authorization")))
-                status, answer = outer.answers.get((self.command, self.path), (404, b'{"detail": "No such thing."}'))
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            do_POST = do_GET  # noqa: N815  (http.server's name)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def answer(self, method: str, path: str, document: Any, status: int = 200) -> None:
-        """From now on."""
-        self.answers[method, path] = status, json.dumps(document).encode()
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    """A running server, named by the environment."""
-    fake = FakeServer()
-    threading.Thread(target=fake.server.serve_forever, args=(0.01,), daemon=True).start()
-    monkeypatch.setenv("SERINUS_URL", fake.url)
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # a proxy of the environment is not asked
-    fake.answer("GET", "/api/rollouts/iris", {"record": _RECORD, "veto": None, "workers": [
-        {"pid": 1, "ready": True, "follows": True}], "confirmed_seconds_ago": 0.1})
-    yield fake
-    fake.server.shutdown()
-    fake.server.server_close()
 
 
 def test_a_start_is_one_call_with_who_why_and_the_plan(cli: Any, server: FakeServer) -> None:
