@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from serinus.models.adapters import adapters
 from serinus.models.errors import InvalidInput, UnknownOutput, UnsupportedArtifact, one_line
 from serinus.models.model import Adapter, Model
-from serinus.models.signature import Field, Signature
+from serinus.models.signature import Signature, element_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -186,7 +186,7 @@ def _signature(
 
 
 def _check_rows(case: _Case) -> None:
-    names = [field.name for field in case.signature.inputs if not _is_sequence(field)]
+    names = [field.name for field in case.signature.inputs if not field.sequence]
     missing = [name for name in names if name not in case.rows]
     if missing:
         raise ValueError(f"rows must hold an array for every input; {', '.join(missing)} are missing.")
@@ -297,7 +297,8 @@ def _by_name(case: _Case) -> Checks:
     """Inputs are taken by name: in any order, among others, read-only, unharmed, as columns of either shape."""
     backwards = dict(reversed(list(case.rows.items())))
     yield case.agree(case.ask(backwards), case.answers), "the order of the inputs must not matter."
-    more = {**case.rows, "serinus unknown input": np.zeros(max(map(len, case.rows.values()), default=1))}
+    rows = next((array.shape[0] for array in case.rows.values() if array.ndim), 1)
+    more = {**case.rows, "serinus unknown input": np.zeros(rows)}
     yield case.agree(case.ask(more), case.answers), "inputs that the model does not know must be ignored."
     locked = {name: _locked_copy(array) for name, array in case.rows.items()}
     yield case.agree(case.model.predict(locked), case.answers), "read-only arrays must be answered: requests are."
@@ -312,7 +313,7 @@ def _by_name(case: _Case) -> Checks:
 def _missing(case: _Case) -> Checks:
     """A required input that is missing is InvalidInput; an optional one may be left out."""
     for field in case.signature.inputs:
-        if _is_sequence(field):
+        if field.sequence:
             continue
         rest = {name: array for name, array in case.rows.items() if name != field.name}
         error = _failure(partial(case.ask, rest))
@@ -331,7 +332,7 @@ def _misfits(case: _Case) -> Checks:
 
 def _outputs(case: _Case) -> Checks:
     """Exactly the outputs that are asked for come back; an unknown one is UnknownOutput."""
-    names = [field.name for field in case.signature.outputs if not _is_sequence(field)]
+    names = [field.name for field in case.signature.outputs if not field.sequence]
     yield set(names) <= case.answers.keys(), f"predict must give {', '.join(names)}, got {', '.join(case.answers)}."
     for name in names:
         alone = case.ask(outputs=[name])
@@ -343,17 +344,15 @@ def _outputs(case: _Case) -> Checks:
 
 def _datatypes(case: _Case) -> Checks:
     """Answers have the datatypes and shapes of the signature."""
-    for field in case.signature.outputs:
-        if _is_sequence(field):
-            continue
-        array = case.answers[field.name]
-        yield isinstance(array, np.ndarray), f"{field.name!r} must be an array, got {type(array).__name__}."
-        yield array.dtype == field.dtype, f"{field.name!r} must be {field.datatype}, got an array of {array.dtype}."
-        yield _fits(array.shape, field.shape), (
-            f"{field.name!r} must have shape {list(field.shape)}, got {list(array.shape)}."
-        )
+    fields = {field.name: field for field in case.signature.outputs}
+    for name, array in case.answers.items():
+        element = element_of(name)
+        field = fields[element[0] if element and name not in fields else name]
+        yield isinstance(array, np.ndarray), f"{name!r} must be an array, got {type(array).__name__}."
+        yield array.dtype == field.dtype, f"{name!r} must be {field.datatype}, got an array of {array.dtype}."
+        yield _fits(array.shape, field.shape), f"{name!r} must have shape {list(field.shape)}, got {list(array.shape)}."
         if field.datatype == "BYTES":
-            yield _only_texts(array), f"{field.name!r} must hold str (None where missing) and nothing else."
+            yield _only_texts(array), f"{name!r} must hold str (None where missing) and nothing else."
     if _is_by_row(case.signature):
         rows = len(next(iter(case.rows.values())))
         lengths = {name: len(array) for name, array in case.answers.items()}
@@ -476,13 +475,9 @@ def _is_sentence(text: object) -> bool:
     return isinstance(text, str) and bool(text.strip()) and "\n" not in text and len(text) <= _LONGEST
 
 
-def _is_sequence(field: Field) -> bool:
-    return bool(getattr(field, "sequence", False))
-
-
 def _is_by_row(signature: Signature) -> bool:
     fields = (*signature.inputs, *signature.outputs)
-    return bool(signature.inputs) and all(field.shape[:1] == (-1,) and not _is_sequence(field) for field in fields)
+    return bool(signature.inputs) and all(field.shape[:1] == (-1,) and not field.sequence for field in fields)
 
 
 def _need_rows(case: _Case) -> None:
@@ -666,7 +661,7 @@ def _turned(signature: Signature, name: str, array: NDArray[Any]) -> NDArray[Any
 def _misfitting(case: _Case) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
     rows = dict(case.rows)
     for field in case.signature.inputs:
-        if _is_sequence(field) or field.shape[:1] != (-1,):
+        if field.sequence or field.shape[:1] != (-1,):
             continue
         array = rows[field.name]
         if field.datatype not in ("BYTES", "BOOL"):

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from serinus.models import Field, Signature
 from serinus.models.adapters.function import FunctionAdapter
@@ -40,6 +41,41 @@ def test_the_scikit_learn_adapter_keeps_the_contract(pipeline, features, boosted
 def test_the_onnx_adapter_keeps_the_contract(graph, cancer):
     """A converted graph: every rule applies and holds."""
     assert check_adapter(OnnxAdapter(), graph, {"X": cancer[0][:8]}).left_out == {}
+
+
+def value(name, shape, kind=TensorProto.FLOAT):
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def sequence(name):
+    return helper.make_tensor_sequence_value_info(name, TensorProto.FLOAT, [None])
+
+
+ODD = {
+    "a scalar": ("Abs", [value("a", [])], [value("b", [])], {"a": np.float32(2)}),
+    "a fixed shape": ("Abs", [value("a", [2, 2])], [value("b", [2, 2])], {"a": np.ones((2, 2))}),
+    "one answer for all rows": ("ReduceMax", [value("a", ["n"])], [value("b", [1])], {"a": np.ones(4)}),
+    "a sequence in": ("SequenceLength", [sequence("a")], [value("b", [], TensorProto.INT64)],
+                      {"a[0]": np.ones(2), "a[1]": np.ones(3)}),
+    "a sequence out": ("SequenceConstruct", [value("a", ["n"])], [sequence("b")], {"a": np.ones(3)}),
+    "no inputs": ("Constant", [], [value("b", [2])], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("operator", "inputs", "outputs", "rows"), ODD.values(), ids=ODD.keys())
+def test_models_that_do_not_go_by_rows(operator, inputs, outputs, rows):
+    """Scalars, fixed shapes, sequences, no inputs: what applies holds, and the report says what is left out."""
+    if inputs:
+        node = helper.make_node(operator, ["a"], ["b"])
+    else:
+        node = helper.make_node("Constant", [], ["b"], value=helper.make_tensor("c", TensorProto.FLOAT, [2], [1, 2]))
+    graph = helper.make_graph([node], "graph", inputs, outputs)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    arrays = {name: np.asarray(array, dtype=np.float32) for name, array in rows.items()}
+    coverage = check_adapter(OnnxAdapter(), proto, arrays)
+    assert "first dimension" in coverage.left_out["one row and many"]
+    assert set(coverage.left_out) <= {"one row and many", "missing inputs", "misfitting inputs"}
+    assert coverage.total > 80
 
 
 def test_the_function_adapter_keeps_what_applies():
