@@ -16,7 +16,11 @@ __all__ = ["Adapter", "Model", "unknown_output"]
 
 
 class Model(Protocol):
-    """Something that answers. Safe to call from several threads at once."""
+    """Something that answers. Safe to call from several threads at once.
+
+    It may have an attribute `row_wise`, true where its answer for a row depends on that row alone: then requests may
+    share a call.
+    """
 
     @property
     def signature(self) -> Signature:
@@ -29,12 +33,16 @@ class Model(Protocol):
         """Answer for the rows of `inputs`.
 
         Args:
-            inputs: an array per input of the signature, all with the same first dimension. A column may be
-                `[k]` or `[k, 1]`. BYTES are object arrays of str (None where missing). Unknown names are ignored.
-            outputs: the names wanted; None means all of `signature.outputs`. A model may know further ones.
+            inputs: an array per input of the signature, those with rows all with the same first dimension, in the
+                machine's own byte order. A column may be `[k]` or `[k, 1]`. BYTES are object arrays of str (None where
+                missing). A sequence is an array for each of its tensors, `NAME[0]`, `NAME[1]`, … Unknown names are
+                ignored.
+            outputs: the names wanted, a sequence's as a whole; None means all of `signature.outputs`. A model may know
+                further ones.
 
         Returns:
-            An array per output, first dimension the rows; BYTES as object arrays of str.
+            An array per output, first dimension the rows unless the model is not row-wise; BYTES as object arrays of
+            str. A sequence's tensors come by their own names, and an absent optional output does not come.
 
         Raises:
             UnknownOutput: a name in `outputs` is none of the model's.
