@@ -15,22 +15,17 @@ from serinus.models.errors import one_line
 from serinus.models.signature import Field, Signature
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError, RequestTooLarge
 from serinus.serving.inputs import quote
-from serinus.serving.protocols.parquet_pages import BadPages, PageWalk
+from serinus.serving.protocols.compact_thrift import Malformed
+from serinus.serving.protocols.parquet_layout import Layout
 from serinus.serving.protocols.tables import Table, column_array, from_named, names_read
 from serinus.serving.settings import LimitSettings
 
 if TYPE_CHECKING:
     from pyarrow import ChunkedArray, DataType, Schema
-    from pyarrow.parquet import FileMetaData, ParquetFile
+    from pyarrow.parquet import ParquetFile
 
 __all__ = ["read_parquet"]
 
-_MAGIC = b"PAR1"
-_SHORT = 12
-_LARGE_FOOTER = 1024 * 1024
-_MANY_THINGS = 2048
-"""Of columns, of row groups, of notes: more would be a file made to hurt. It also bounds how deep a schema nests."""
-_MANY_CHUNKS = 20_000
 _DEEP = 8
 _INDEX = "__index_level_"
 
@@ -47,42 +42,31 @@ def read_parquet(body: bytes, signature: Signature, limits: LimitSettings) -> Ta
 
 
 def _read(body: bytes, signature: Signature, limits: LimitSettings) -> Table:
-    file = _open(body)
-    _check_rows(file.metadata, limits)
-    names = [name for name in file.schema_arrow.names if not name.startswith(_INDEX)]  # pandas keeps its index so
+    layout = Layout(body)
+    if layout.rows > limits.rows:
+        raise RequestTooLarge(f"The Parquet file has {layout.rows} rows, the limit is {limits.rows}. "
+                              "Send fewer at a time.")
+    if not layout.rows:
+        raise InvalidInput("The Parquet file has no rows. Send at least one.")
+    schema = _open(body).schema_arrow
+    names = [name for name in schema.names if not name.startswith(_INDEX)]  # pandas keeps its index so
     wanted = names_read(names, signature)
-    texts = _check_types(file.schema_arrow, wanted)
-    repeat = _check_sizes(body, file.metadata, wanted, limits)
+    texts = _check_types(schema, wanted)
+    repeat = _check_sizes(layout, wanted, limits)
     # A text that repeats is kept once: else few bytes could become gigabytes.
     file = _open(body, read_dictionary=[name for name in texts if name in repeat])
     table = file.read(columns=wanted, use_threads=False)
-    if table.num_rows != file.metadata.num_rows:
-        raise BadPages(f"it says {file.metadata.num_rows} rows and has {table.num_rows}")
+    if wanted and table.num_rows != layout.rows:
+        raise Malformed(f"it says {layout.rows} rows and has {table.num_rows}")
     columns = [table.column(name) if name in wanted else None for name in names]
-    return from_named(names, columns, table.num_rows, signature, "parquet", _array)
+    return from_named(names, columns, layout.rows, signature, "parquet", _array)
 
 
 def _open(body: bytes, **options: Any) -> ParquetFile:
     from pyarrow import BufferReader
     from pyarrow.parquet import ParquetFile
 
-    if len(body) < _SHORT or body[:4] != _MAGIC or body[-4:] != _MAGIC:
-        raise BadPages(f"expected {_MAGIC.decode()} at both of its ends")
-    if int.from_bytes(body[-8:-4], "little") > _LARGE_FOOTER:
-        raise BadPages(f"its metadata is over {_LARGE_FOOTER} bytes")
-    return ParquetFile(BufferReader(body), pre_buffer=False, thrift_string_size_limit=_LARGE_FOOTER,
-                       thrift_container_size_limit=_MANY_THINGS, **options)
-
-
-def _check_rows(metadata: FileMetaData, limits: LimitSettings) -> None:
-    rows = metadata.num_rows
-    if rows > limits.rows:
-        raise RequestTooLarge(f"The Parquet file has {rows} rows, the limit is {limits.rows}. Send fewer at a time.")
-    counts = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
-    if sum(counts) != rows or any(count < 0 for count in counts):
-        raise BadPages(f"it says {rows} rows, and its row groups say {sum(counts)}")
-    if not rows:
-        raise InvalidInput("The Parquet file has no rows. Send at least one.")
+    return ParquetFile(BufferReader(body), pre_buffer=False, **options)
 
 
 def _check_types(schema: Schema, wanted: Collection[str]) -> list[str]:
@@ -118,26 +102,20 @@ def _readable(kind: DataType, depth: int = 0) -> bool:
                 or types.is_timestamp(kind))
 
 
-def _check_sizes(body: bytes, metadata: FileMetaData, wanted: Collection[str], limits: LimitSettings) -> set[str]:
+def _check_sizes(layout: Layout, wanted: Collection[str], limits: LimitSettings) -> set[str]:
     """Refuse what unpacks to more than a body may hold; the columns whose values repeat."""
-    schema = metadata.schema
-    chosen = [number for number in range(len(schema)) if _within(schema.column(number).path, wanted)]
-    if len(chosen) * metadata.num_row_groups > _MANY_CHUNKS:
-        raise BadPages(f"it has {metadata.num_row_groups} row groups; write it with one")
-    walk, size, repeat = PageWalk(body), 0, set()
-    for group in range(metadata.num_row_groups):
-        for number in chosen:
-            column = metadata.row_group(group).column(number)
-            start, dictionary = column.data_page_offset, column.dictionary_page_offset
-            if dictionary is not None and 0 < dictionary < start:
-                start = dictionary
-            pages = walk.pages(start, start + column.total_compressed_size)
-            size += max(pages.unpacked, column.num_values)
-            if pages.repeat:
-                repeat.add(schema.column(number).path)
-            if size > limits.body_bytes:
-                raise RequestTooLarge(f"The Parquet file unpacks to over {limits.body_bytes} bytes, the limit. "
-                                      "Send fewer rows at a time.")
+    read = {number for number, path in enumerate(layout.paths) if _within(path, wanted)}
+    size, repeat = 0, set()
+    for chunk in layout.chunks:
+        if chunk.column not in read:
+            continue
+        pages = layout.pages(chunk)
+        size += pages.unpacked
+        if size > limits.body_bytes:
+            raise RequestTooLarge(f"The Parquet file unpacks to over {limits.body_bytes} bytes, the limit. "
+                                  "Send fewer rows at a time.")
+        if pages.repeat:
+            repeat.add(layout.paths[chunk.column])
     return repeat
 
 

@@ -200,11 +200,6 @@ REFUSED: dict[str, tuple[bytes, Signature, str]] = {
     "two ends": (b"PAR1" + b"\0\0\0\0" + b"PAR1", column("FP64"), "not a Parquet file that can be read"),
     "a large footer": (b"PAR1" + b"\0" * 9 + b"\0\0\0\x7fPAR1", column("FP64"), "its metadata is over 1048576 bytes"),
     "cut short": (VALID[:-9] + VALID[-8:], MIXED, "not a Parquet file that can be read"),
-    "too many columns": (
-        written({f"c{n}": [1] for n in range(3000)} | {"x": [1]}),
-        column("INT64"),
-        "not a Parquet file that can be",
-    ),
 }
 
 
