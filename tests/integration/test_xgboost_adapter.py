@@ -1,7 +1,7 @@
 """The example of a plug-in, installed as a user would install it, beside the libraries that it is for.
 
 They are large and no part of what Serinus needs, so they get an environment of their own on top of this one: marked
-slow, since it downloads them (about half a minute, and half a minute of tests).
+slow, since it downloads them (one to two minutes in all).
 """
 
 from __future__ import annotations
