@@ -39,13 +39,14 @@ class Check:
     @classmethod
     def of(cls, model: Model, inputs: Arrays) -> "Check | None":
         """Let a model answer; None where it cannot, where it does not answer twice alike, or where it is a lot."""
+        if _size(inputs) > _MOST_VALUES:
+            return None
         try:
             check = cls(inputs, {name: np.asarray(array) for name, array in model.predict(inputs).items()})
         except Exception:
             rows = _answerable(model, inputs)
             return cls.of(model, rows) if rows else None
-        values = sum(array.size for side in (inputs, check.outputs) for array in side.values())
-        if not check.outputs or values > _MOST_VALUES or check.difference(model) is not None:
+        if not check.outputs or _size(check.outputs) > _MOST_VALUES or check.difference(model) is not None:
             return None
         return check
 
@@ -95,6 +96,10 @@ class Check:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"it holds no rows and answers: {error!r}") from error
         return cls(inputs, outputs)
+
+
+def _size(arrays: Arrays) -> int:
+    return sum(array.size for array in arrays.values())
 
 
 def _answerable(model: Model, inputs: Arrays) -> dict[str, NDArray[Any]] | None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["synthetic_frame", "synthetic_rows"]
 
 ROWS = 5
+_MOST_ROWS, _MOST_COLUMNS = 20_000, 1_000
+"""What is looked at of a reference, so that registering costs no minutes."""
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 _FREQUENT = 5
 """A value that fewer rows have may tell who one of them is."""
@@ -30,10 +32,11 @@ def synthetic_rows(signature: Signature, reference: "DataFrame | None" = None) -
     What the reference does not have, or has in a form that cannot be summed up, is made up from the signature.
     """
     rows = example_rows(signature, ROWS)
-    if reference is None or len(reference) == 0:
+    if reference is None or len(reference) == 0 or reference.shape[1] > _MOST_COLUMNS:
         return rows
+    seen = reference if len(reference) <= _MOST_ROWS else reference.sample(_MOST_ROWS, random_state=0)
     try:
-        return rows | _of_reference(signature, reference)
+        return rows | _of_reference(signature, seen)
     except (TypeError, ValueError, OverflowError):
         return rows
 

@@ -225,3 +225,21 @@ def test_a_matrix_is_made_of_the_references_columns(cancer, boosted):
     rows = synthetic_rows(wrap(boosted).signature, reference)
     assert rows["input"].shape == (5, 30)
     assert rows["input"][2, 0] == pytest.approx(np.median(cancer[0][:, 0]), rel=0.01)
+
+
+def test_a_large_reference_costs_no_minutes(home):
+    """A sample of the rows is enough; of very many columns none is looked at."""
+    rng = np.random.default_rng(2)
+    long = pd.DataFrame({"a": np.arange(50_000.0), "b": rng.normal(size=50_000)})
+    fitted = LinearRegression().fit(long, long["a"])
+    rows = synthetic_rows(wrap(fitted, reference=long).signature, long)
+    assert rows["a"].tolist() == pytest.approx([5000, 15000, 25000, 35000, 45000], rel=0.05)
+    wide = pd.DataFrame(np.zeros((3, 1500)), columns=[f"c{number}" for number in range(1500)])
+    signature = wrap(LinearRegression().fit(wide, [1.0, 2, 3]), reference=wide).signature
+    assert synthetic_rows(signature, wide)["c0"].tolist() == synthetic_rows(signature)["c0"].tolist()
+
+
+def test_a_check_stays_small():
+    """A model of images keeps no rows: a check is an aid that must not cost."""
+    assert Check.of(Answering(np.zeros(1)), {"x": np.zeros((5, 3, 224, 224))}) is None
+    assert Check.of(Answering(np.zeros(20_000)), {"x": np.zeros(5)}) is None

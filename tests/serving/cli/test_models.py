@@ -286,3 +286,20 @@ def test_json_is_never_asked(pickled: Path, home: Path) -> None:
     terminal = Terminal("models", "register", "tree", pickled, "--json")
     assert terminal.end() == 1 and "[y/N]" not in terminal.said
     assert Registry(home).versions("tree") == []
+
+
+def test_formats_that_hold_no_code_need_no_trust(cli: Any, tmp_path: Path, home: Path) -> None:
+    """skops and ONNX files are registered as they are, and nobody is asked or trusted for it."""
+    import skops.io
+    from skl2onnx import to_onnx
+
+    rows, kinds = load_iris(return_X_y=True)
+    fitted = DecisionTreeClassifier(max_depth=2).fit(rows, kinds)
+    skops.io.dump(fitted, tmp_path / "tree.skops")
+    (tmp_path / "tree.onnx").write_bytes(
+        to_onnx(fitted, rows[:1].astype("float32"), options={"zipmap": False}).SerializeToString())
+    before = list(Trust(home))
+    for number, suffix in enumerate(("skops", "onnx"), 1):
+        assert cli("models", "register", "tree", tmp_path / f"tree.{suffix}").code == 0
+        assert "trust    not needed" in cli("models", "show", f"tree:{number}").out
+    assert list(Trust(home)) == before
