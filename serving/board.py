@@ -19,14 +19,14 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from serinus.serving.files import is_locked, write_atomically
 
-__all__ = ["BOUNDS_NS", "Board", "BoardError", "Labels", "Reading", "Series", "adopt", "boards_in", "merge", "read_all",
-           "start_ticks"]
+__all__ = ["BATCH_BOUNDS", "BOUNDS_NS", "QUEUE_BOUNDS_NS", "Board", "BoardError", "Exemplar", "Labels", "Reading",
+           "Series", "adopt", "boards_in", "merge", "read_all", "start_ticks"]
 
 FORMAT = 1
 SUFFIX = ".board"
@@ -35,6 +35,7 @@ TOTALS = "adopted.json"
 _MAGIC = int.from_bytes(b"SRNBOARD", "little")
 _HEADER_WORDS, _MARKS, _SERIES = 64, 64, 256
 _KEY_BYTES, _SERIES_WORDS = 256, 64
+_EXEMPLAR_EVERY_NS = 10**9
 _SERIES_BYTES = _KEY_BYTES + 8 * _SERIES_WORDS
 _SERIES_START = 8 * (_HEADER_WORDS + 2 * _MARKS)
 _LAST_MARK = _HEADER_WORDS + 2 * (_MARKS - 1)
@@ -48,15 +49,29 @@ _BUCKETS = len(BOUNDS_NS) + 1
 # Words of the header. Part of format 1: never renumber, only add.
 (_W_MAGIC, _W_FORMAT, _W_PID, _W_START_TICKS, _W_INCARNATION, _W_STARTED_NS, _W_HEARTBEAT_NS, _W_READY, _W_VETO,
  _W_GENERATION, _W_IN_FLIGHT, _W_SERIES, _W_FRAMES, _W_FRAME_BYTES, _W_LOG_FAILURES, _W_SPANS_EXPORTED,
- _W_SPANS_DROPPED, _W_LOAD_FAILURES, _W_WISHES) = range(19)
+ _W_SPANS_DROPPED, _W_LOAD_FAILURES, _W_WISHES, _W_ACTIVE) = range(20)
 _HEADER_COUNTERS = {"log_frames": _W_FRAMES, "log_bytes": _W_FRAME_BYTES, "log_failures": _W_LOG_FAILURES,
                     "spans_exported": _W_SPANS_EXPORTED, "spans_dropped": _W_SPANS_DROPPED,
                     "load_failures": _W_LOAD_FAILURES}
+
+QUEUE_BOUNDS_NS = tuple(int(s * 1e9) for s in (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05))
+BATCH_BOUNDS = (1, 2, 4, 8, 16, 64, 256)
+"""Upper bounds of the buckets of waiting times and of shared calls' rows."""
+_SHORT_BUCKETS = len(BATCH_BOUNDS) + 1
 
 # Words of a series: total time, rows, predict time, predict calls, then two histograms.
 _S_DURATION_NS, _S_ROWS, _S_PREDICT_NS, _S_PREDICTS = range(4)
 _S_DURATION_BUCKETS = 4
 _S_PREDICT_BUCKETS = _S_DURATION_BUCKETS + _BUCKETS
+# Of requests that shared a call: time in the queue, rows of the calls, and their histograms.
+_S_QUEUE_NS = _S_PREDICT_BUCKETS + _BUCKETS
+_S_BATCH_ROWS = _S_QUEUE_NS + 1
+_S_QUEUE_BUCKETS = _S_BATCH_ROWS + 1
+_S_BATCH_BUCKETS = _S_QUEUE_BUCKETS + _SHORT_BUCKETS
+# The latest exemplar: trace id in two halves, span id, the request's time, when (Unix ns).
+_S_EXEMPLAR = _S_BATCH_BUCKETS + _SHORT_BUCKETS
+_EXEMPLAR_WORDS = 5
+_MASK64 = (1 << 64) - 1
 
 
 class BoardError(Exception):
@@ -78,6 +93,24 @@ class Labels(NamedTuple):
 OVERFLOW = Labels("", "", "", "overflow", "", 0, "")
 
 
+class Exemplar(NamedTuple):
+    """One request as an example of its series: its trace, how long it took, and when it ended (Unix ns)."""
+
+    trace_high: int
+    trace_low: int
+    span_id: int
+    duration_ns: int
+    time_ns: int
+
+    @property
+    def trace_id(self) -> int:
+        """All 128 bits."""
+        return self.trace_high << 64 | self.trace_low
+
+
+NO_EXEMPLAR = Exemplar(0, 0, 0, 0, 0)
+
+
 class Series(NamedTuple):
     """The counts of one combination of labels. Times in nanoseconds; histograms not cumulative."""
 
@@ -87,6 +120,12 @@ class Series(NamedTuple):
     predicts: int
     duration_buckets: tuple[int, ...]
     predict_buckets: tuple[int, ...]
+    queue_ns: int = 0
+    batch_rows: int = 0
+    queue_buckets: tuple[int, ...] = (0,) * _SHORT_BUCKETS
+    batch_buckets: tuple[int, ...] = (0,) * _SHORT_BUCKETS
+    exemplar: Exemplar = NO_EXEMPLAR
+    """The latest; its `time_ns` is 0 where there is none."""
 
     @property
     def requests(self) -> int:
@@ -118,6 +157,7 @@ class Reading(NamedTuple):
     series: dict[Labels, Series]
     marks: tuple[Mark, ...]
     wish_sequence: int
+    active: int
 
 
 def start_ticks(pid: int) -> int:
@@ -147,6 +187,7 @@ class Board:
         self._map = mmap.mmap(self._file, _BYTES)
         self.words = memoryview(self._map).cast("Q")
         self._bases: dict[Labels, int] = {}
+        self._tallies: dict[bytes, int] = {}
         self._free = list(range(_HEADER_WORDS, _LAST_MARK, 2))
         words = self.words
         words[_W_FORMAT], words[_W_PID], words[_W_START_TICKS] = FORMAT, pid, ticks
@@ -174,6 +215,34 @@ class Board:
             words[base + _S_PREDICT_NS] += predict_ns
             words[base + _S_PREDICTS] += 1
             words[base + _S_PREDICT_BUCKETS + bisect_left(BOUNDS_NS, predict_ns)] += 1
+
+    def count_shared(self, base: int, queue_ns: int, batch_rows: int) -> None:
+        """Add to the series at `base` that a request waited `queue_ns` for a call of `batch_rows` rows."""
+        words = self.words
+        words[base + _S_QUEUE_NS] += queue_ns
+        words[base + _S_BATCH_ROWS] += batch_rows
+        words[base + _S_QUEUE_BUCKETS + bisect_left(QUEUE_BOUNDS_NS, queue_ns)] += 1
+        words[base + _S_BATCH_BUCKETS + bisect_left(BATCH_BOUNDS, batch_rows)] += 1
+
+    def exemplify(self, base: int, trace_id: int, span_id: int, duration_ns: int, now_ns: int) -> None:
+        """Keep a request as the example of the series at `base`; at most one a second is kept."""
+        words, at = self.words, base + _S_EXEMPLAR
+        if now_ns - words[at + 4] >= _EXEMPLAR_EVERY_NS:
+            words[at], words[at + 1] = trace_id >> 64, trace_id & _MASK64
+            words[at + 2], words[at + 3], words[at + 4] = span_id, duration_ns, now_ns
+
+    def tally(self, name: str, *values: str, amount: int = 1) -> None:
+        """Add to a rare counter with label values of its own; few combinations only, and not on every request."""
+        key = orjson.dumps([name, *values])
+        base = self._tallies.get(key)
+        if base is None:
+            base = self._tallies[key] = self._add_key(key) or 0
+        if base:
+            self.words[base] += amount
+
+    def active(self, number: int) -> None:
+        """How many requests are under way in this worker."""
+        self.words[_W_ACTIVE] = number
 
     def begin(self, kind: int, started_ns: int) -> int:
         """Mark a predict call as under way since `started_ns`; the mark outlives a crash. Returns its slot for `end`.
@@ -231,17 +300,24 @@ class Board:
         os.close(self._file)
 
     def _add_series(self, labels: Labels) -> int:
-        number = self.words[_W_SERIES]
-        key = orjson.dumps(list(labels))
-        if number >= _SERIES - 1 or len(key) > _KEY_BYTES:
-            number, key, labels = _SERIES - 1, orjson.dumps(list(OVERFLOW)), OVERFLOW
-        offset = _SERIES_START + number * _SERIES_BYTES
-        self._map[offset:offset + len(key)] = key
-        if labels is not OVERFLOW:
-            self.words[_W_SERIES] = number + 1
-        base = (offset + _KEY_BYTES) // 8
+        base = self._add_key(orjson.dumps(list(labels)))
+        if base is None:
+            labels, offset = OVERFLOW, _SERIES_START + (_SERIES - 1) * _SERIES_BYTES
+            key = orjson.dumps(list(OVERFLOW))
+            self._map[offset:offset + len(key)] = key
+            base = (offset + _KEY_BYTES) // 8
         self._bases[labels] = base
         return base
+
+    def _add_key(self, key: bytes) -> int | None:
+        """Where the words of a new key begin; None when there is no room for it."""
+        number = self.words[_W_SERIES]
+        if number >= _SERIES - 1 or len(key) > _KEY_BYTES:
+            return None
+        offset = _SERIES_START + number * _SERIES_BYTES
+        self._map[offset:offset + len(key)] = key
+        self.words[_W_SERIES] = number + 1
+        return (offset + _KEY_BYTES) // 8
 
 
 def boards_in(folder: Path) -> list[Path]:
@@ -263,9 +339,9 @@ def read(path: Path) -> Reading:
     return Reading(
         path, f"{words[_W_INCARNATION]:016x}", words[_W_PID], words[_W_START_TICKS], words[_W_STARTED_NS],
         words[_W_HEARTBEAT_NS], bool(words[_W_READY]), words[_W_VETO], words[_W_GENERATION], words[_W_IN_FLIGHT],
-        {name: words[word] for name, word in _HEADER_COUNTERS.items()},
+        {name: words[word] for name, word in _HEADER_COUNTERS.items()} | dict(_read_tallies(data, words[_W_SERIES])),
         dict(_read_series(data, words[_W_SERIES])), tuple(Mark(kind, began) for kind, began in pairs if kind),
-        words[_W_WISHES])
+        words[_W_WISHES], words[_W_ACTIVE])
 
 
 def is_owned(path: Path) -> bool:
@@ -326,21 +402,38 @@ def _readable(folder: Path) -> Iterator[Reading]:
 
 
 def _read_series(data: bytes, number: int) -> Iterator[tuple[Labels, Series]]:
+    for key, words in _read_keys(data, number):
+        labels = orjson.loads(key)
+        if len(labels) == len(Labels._fields):
+            yield Labels(*labels), Series(
+                words[_S_DURATION_NS], words[_S_ROWS], words[_S_PREDICT_NS], words[_S_PREDICTS],
+                words[_S_DURATION_BUCKETS:_S_PREDICT_BUCKETS], words[_S_PREDICT_BUCKETS:_S_QUEUE_NS],
+                words[_S_QUEUE_NS], words[_S_BATCH_ROWS], words[_S_QUEUE_BUCKETS:_S_BATCH_BUCKETS],
+                words[_S_BATCH_BUCKETS:_S_EXEMPLAR], Exemplar(*words[_S_EXEMPLAR:_S_EXEMPLAR + _EXEMPLAR_WORDS]))
+
+
+def _read_tallies(data: bytes, number: int) -> Iterator[tuple[str, int]]:
+    """Rare counters; their key, a JSON list of name and label values, is their name among the counters."""
+    for key, words in _read_keys(data, number):
+        if len(orjson.loads(key)) < len(Labels._fields):
+            yield key.decode(), words[0]
+
+
+def _read_keys(data: bytes, number: int) -> Iterator[tuple[bytes, tuple[int, ...]]]:
     for index in (*range(min(number, _SERIES - 1)), _SERIES - 1):
         offset = _SERIES_START + index * _SERIES_BYTES
         key = data[offset:offset + _KEY_BYTES].rstrip(b"\0")
         if key:
-            words = struct.unpack_from(f"<{_SERIES_WORDS}Q", data, offset + _KEY_BYTES)
-            yield Labels(*orjson.loads(key)), Series(
-                words[_S_DURATION_NS], words[_S_ROWS], words[_S_PREDICT_NS], words[_S_PREDICTS],
-                words[_S_DURATION_BUCKETS:_S_PREDICT_BUCKETS],
-                words[_S_PREDICT_BUCKETS:_S_PREDICT_BUCKETS + _BUCKETS])
+            yield key, struct.unpack_from(f"<{_SERIES_WORDS}Q", data, offset + _KEY_BYTES)
 
 
 def _add(a: Series, b: Series) -> Series:
-    return Series(a.duration_ns + b.duration_ns, a.rows + b.rows, a.predict_ns + b.predict_ns, a.predicts + b.predicts,
-                  tuple(map(sum, zip(a.duration_buckets, b.duration_buckets, strict=True))),
-                  tuple(map(sum, zip(a.predict_buckets, b.predict_buckets, strict=True))))
+    return Series(*(_sum(x, y) for x, y in zip(a[:-1], b[:-1], strict=True)),
+                  exemplar=max(a.exemplar, b.exemplar, key=lambda exemplar: (exemplar.time_ns, exemplar)))
+
+
+def _sum(a: Any, b: Any) -> Any:
+    return tuple(map(sum, zip(a, b, strict=True))) if isinstance(a, tuple) else a + b
 
 
 def _stamp(folder: Path) -> tuple[int, int]:
@@ -358,13 +451,19 @@ def _totals(folder: Path) -> tuple[Counts, list[str]]:
         return ({}, {}), []
     if stored["format"] != FORMAT:
         raise BoardError(f"{folder / TOTALS} has format {stored['format']}, this program reads {FORMAT}: upgrade it")
-    series = {Labels(*labels): Series._make([*counts[:4], tuple(counts[4]), tuple(counts[5])])
-              for labels, counts in stored["series"]}
+    series = {Labels(*labels): _stored(counts) for labels, counts in stored["series"]}
     return (stored["counters"], series), stored["adopted"]
+
+
+def _stored(counts: list[Any]) -> Series:
+    """A series as the totals hold it; older ones have fewer fields."""
+    fields = [tuple(field) if isinstance(field, list) else field for field in counts]
+    found = Series(*fields)
+    return found._replace(exemplar=Exemplar(*found.exemplar))
 
 
 def _write_totals(folder: Path, counts: Counts, adopted: list[str]) -> None:
     counters, series = counts
     write_atomically(folder / TOTALS, orjson.dumps({
         "format": FORMAT, "counters": counters, "adopted": adopted,
-        "series": [(list(labels), list(counts)) for labels, counts in series.items()]}))
+        "series": [(list(labels), [*counts[:-1], list(counts.exemplar)]) for labels, counts in series.items()]}))

@@ -95,6 +95,8 @@ class TelemetrySettings(_Section):
     protocol: Literal["http/protobuf", "grpc"] | None = None
     log_format: Literal["console", "json"] = "console"
     """Form of the server's own log lines on stderr."""
+    cost_per_cpu_hour: float = Field(default=0.0, ge=0)
+    """What an hour of one core costs, in any currency; 0 tells no costs."""
     detail_share: float = Field(default=0.01, ge=0, le=1)
     """Of the requests that were not interesting by themselves (error, violation, candidate, slow), the share whose
     stages are told one by one as spans."""

@@ -165,7 +165,9 @@ class Worker:
                 name, version = missing[0]
                 if version == self._targets[name].candidate:
                     self._base_loaded.set()
+                began = time.monotonic_ns()
                 await asyncio.to_thread(self._router.load, name, version)
+                self._board.tally("load_ns", name, version, amount=time.monotonic_ns() - began)
                 self._follow()
             for name, target in self._targets.items():
                 wanted = {target.stable, target.candidate, *target.keep}

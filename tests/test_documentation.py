@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from serinus.serving.cli.command import serinus_command
 from serinus.serving.settings import Settings
+from serinus.serving.telemetry.metrics import prometheus_name
 from serinus.serving.telemetry.names import METRICS
 
 _START_S = 60.0
@@ -160,7 +161,9 @@ def test_every_command_documents_its_exit_codes() -> None:
 
 def test_every_metric_is_described(readme: str) -> None:
     """Each has its line in the README's table, and no line describes a metric that is gone."""
-    assert set(re.findall(r"^\| `([a-z_]+)` \|", _section(readme, "Metrics"), re.MULTILINE)) == set(METRICS)
+    spelled = {prometheus_name(name, instrument) + ("_total" if instrument.kind == "counter" else "")
+               for name, instrument in METRICS.items()}
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", _section(readme, "Metrics"), re.MULTILINE)) == spelled
 
 
 def _section(text: str, title: str) -> str:

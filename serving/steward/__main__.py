@@ -24,6 +24,7 @@ from serinus.serving.steward.restore_records import RestoreRecords
 from serinus.serving.steward.tell_events import TellEvents
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
 from serinus.serving.telemetry.logs import set_up_logging
+from serinus.serving.telemetry.push import MetricsPush
 from serinus.serving.telemetry.resource import resource_of
 from serinus.serving.telemetry.variables import adopt
 
@@ -40,7 +41,8 @@ def main() -> int:
     """Work until SIGTERM, or until the process that started this one ends."""
     settings = Settings.handed_over()
     adopt(settings.telemetry)
-    set_up_logging(settings.telemetry.log_format, resource_of(f"{os.getpid()}-steward"))
+    resource = resource_of(f"{os.getpid()}-steward")
+    set_up_logging(settings.telemetry.log_format, resource)
     run = current_run_folder(Home(settings.home))
     if not hold(run):
         return 0  # another steward serves this server already
@@ -50,7 +52,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, steward.stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to stop
     die_with_parent()
+    push = MetricsPush(run.boards, resource, settings.telemetry.cost_per_cpu_hour)
     steward.serve_for_ever()
+    push.close()
     return 0
 
 

@@ -1,80 +1,263 @@
-"""The boards' counts in Prometheus' text form: correct over all workers, dead ones included."""
+"""What the boards count, as metrics: exact over all workers, dead ones included.
+
+A `Family` is one metric with its points; `exposition` writes families for Prometheus, `serinus.serving.telemetry.push`
+hands them to OpenTelemetry's exporter.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from serinus.serving.board import BOUNDS_NS, Labels, Reading, Series, read_all
-from serinus.serving.telemetry.names import METRICS
+import orjson
 
-__all__ = ["CONTENT_TYPE", "exposition"]
+from serinus.serving.board import (
+    BATCH_BOUNDS,
+    BOUNDS_NS,
+    QUEUE_BOUNDS_NS,
+    Exemplar,
+    Labels,
+    Reading,
+    Series,
+    merge,
+    read_all,
+)
+from serinus.serving.telemetry import names
+from serinus.serving.telemetry.names import METRICS, Instrument
+
+__all__ = ["CONTENT_TYPE", "OPENMETRICS", "Family", "Histogram", "Point", "collect", "exposition", "prometheus_name"]
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-_BOUNDS = [*(repr(ns / 1e9) for ns in BOUNDS_NS), "+Inf"]
+_SECONDS = tuple(ns / 1e9 for ns in BOUNDS_NS)
+_QUEUE_SECONDS = tuple(ns / 1e9 for ns in QUEUE_BOUNDS_NS)
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+Attributes = Mapping[str, str | int]
 
 
-def exposition(boards: Path) -> str:
+class Histogram(NamedTuple):
+    """Counts between bounds (one more than there are bounds, not cumulative), and the values' sum."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: float
+    exemplar: Exemplar | None = None
+
+
+class Point(NamedTuple):
+    """One value of a metric."""
+
+    attributes: Attributes
+    value: float | Histogram
+
+
+class Family(NamedTuple):
+    """A metric and its points."""
+
+    name: str
+    instrument: Instrument
+    points: list[Point]
+
+
+class Counted(NamedTuple):
+    """What all boards of a server say, as the metrics below look at it."""
+
+    counters: Mapping[str, int]
+    series: Mapping[Labels, Series]
+    readings: list[Reading]
+    cost_per_cpu_hour: float
+
+    def tallies(self, name: str, *labels: str) -> Iterator[Point]:
+        """The rare counters of a name, with these names for their label values."""
+        for key, value in self.counters.items():
+            if key.startswith("["):
+                found, *values = orjson.loads(key)
+                if found == name:
+                    yield Point(dict(zip(labels, values, strict=True)), value)
+
+
+def collect(boards: Path, cost_per_cpu_hour: float = 0.0) -> list[Family]:
     """All metrics of the server whose boards lie in this folder."""
     (counters, series), readings = read_all(boards)
-    lines: list[str] = []
-    for name, about in METRICS.items():
-        kind = "histogram" if name.endswith("_seconds") else "counter" if name.endswith("_total") else "gauge"
-        lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}", *_samples(name, counters, series, readings)]
-    return "\n".join(lines) + "\n"
+    counted = Counted(counters, dict(sorted(series.items())), readings, cost_per_cpu_hour)
+    return [Family(name, instrument, list(_POINTS[name](counted))) for name, instrument in METRICS.items()]
 
 
-def _samples(name: str, counters: dict[str, int], series: dict[Labels, Series],
-             readings: list[Reading]) -> Iterator[str]:
-    if name == "http_server_request_duration_seconds":
-        for labels, counts in sorted(series.items()):
-            yield from _histogram(name, _http_labels(labels), counts.duration_buckets, counts.duration_ns)
-    elif name == "serinus_predict_duration_seconds":
-        for version, buckets, total in _by_version(series):
-            yield from _histogram(name, version, buckets, total)
-    elif name == "serinus_rows_total":
-        for labels, counts in sorted(series.items()):
-            if labels.model and labels.status == 200:
-                yield f"{name}{{{_http_labels(labels)}}} {counts.rows}"
-    elif name == "serinus_in_flight":
-        yield f"{name} {sum(reading.in_flight for reading in readings)}"
-    elif name == "serinus_workers":
-        yield f"{name} {sum(reading.ready for reading in readings)}"
-    else:
-        yield f"{name} {counters.get(name.removeprefix('serinus_').removesuffix('_total'), 0)}"
+def _requests(counted: Counted) -> Iterator[Point]:
+    for labels, counts in counted.series.items():
+        exemplar = counts.exemplar if counts.exemplar.time_ns else None
+        yield Point(_http(labels), Histogram(_SECONDS, counts.duration_buckets, counts.duration_ns / 1e9, exemplar))
 
 
-def _by_version(series: dict[Labels, Series]) -> Iterator[tuple[str, tuple[int, ...], int]]:
-    found: dict[str, tuple[tuple[int, ...], int]] = {}
-    for labels, counts in sorted(series.items()):
+def _predicts(counted: Counted) -> Iterator[Point]:
+    for version, counts in _by_version(counted):
         if counts.predicts:
-            key = _pairs(serinus_model_name=labels.model, serinus_model_version=labels.version,
-                         serinus_role=labels.role)
-            buckets, total = found.get(key, ((0,) * len(counts.predict_buckets), 0))
-            summed = tuple(a + b for a, b in zip(buckets, counts.predict_buckets, strict=True))
-            found[key] = summed, total + counts.predict_ns
-    yield from ((key, buckets, total) for key, (buckets, total) in found.items())
+            yield Point(version, Histogram(_SECONDS, counts.predict_buckets, counts.predict_ns / 1e9))
 
 
-def _http_labels(labels: Labels) -> str:
-    return _pairs(http_request_method=labels.method, http_route=labels.route,
-                  http_response_status_code=str(labels.status), error_type=labels.error_type,
-                  serinus_model_name=labels.model, serinus_model_version=labels.version, serinus_role=labels.role)
+def _queue(counted: Counted) -> Iterator[Point]:
+    for version, counts in _by_version(counted):
+        if any(counts.queue_buckets):
+            yield Point(version, Histogram(_QUEUE_SECONDS, counts.queue_buckets, counts.queue_ns / 1e9))
 
 
-def _pairs(**labels: str) -> str:
-    return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items() if value)
+def _batches(counted: Counted) -> Iterator[Point]:
+    for version, counts in _by_version(counted):
+        if any(counts.batch_buckets):
+            yield Point(version, Histogram(tuple(map(float, BATCH_BOUNDS)), counts.batch_buckets,
+                                           float(counts.batch_rows)))
+
+
+def _rows(counted: Counted) -> Iterator[Point]:
+    for labels, counts in counted.series.items():
+        if labels.model and labels.status == 200:
+            yield Point(_http(labels), counts.rows)
+
+
+def _violations(counted: Counted) -> Iterator[Point]:
+    return counted.tallies("violations", names.MODEL_NAME, names.VIOLATION_KIND)
+
+
+def _load_seconds(counted: Counted) -> Iterator[Point]:
+    for point in counted.tallies("load_ns", names.MODEL_NAME, names.MODEL_VERSION):
+        assert not isinstance(point.value, Histogram)
+        yield Point(point.attributes, point.value / 1e9)
+
+
+def _cpu_by_version(counted: Counted) -> Iterator[Point]:
+    whole = sum(counts.duration_ns for counts in counted.series.values())
+    seconds = sum(_cpu_seconds(reading.pid) for reading in counted.readings)
+    for version, counts in _by_version(counted):
+        yield Point(version, seconds * counts.duration_ns / whole if whole else 0.0)
+
+
+def _cost(counted: Counted) -> Iterator[Point]:
+    rows = {tuple(version.items()): counts.rows for version, counts in _by_version(counted)}
+    for version, seconds in _cpu_by_version(counted) if counted.cost_per_cpu_hour else ():
+        assert not isinstance(seconds, Histogram)
+        if answered := rows[tuple(version.items())]:
+            yield Point(version, seconds / 3600 * counted.cost_per_cpu_hour * 1000 / answered)
+
+
+def _counter(name: str) -> Callable[[Counted], Iterator[Point]]:
+    return lambda counted: iter([Point({}, counted.counters.get(name, 0))])
+
+
+def _sum_of(number: Callable[[Reading], int]) -> Callable[[Counted], Iterator[Point]]:
+    return lambda counted: iter([Point({}, sum(map(number, counted.readings)))])
+
+
+def _of_process(number: Callable[[int], float]) -> Callable[[Counted], Iterator[Point]]:
+    return lambda counted: (Point({names.PROCESS_PID: reading.pid}, number(reading.pid))
+                            for reading in counted.readings)
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+    except OSError:
+        return 0.0
+
+
+def _resident_bytes(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
+    except OSError:
+        return 0.0
+
+
+_POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
+    "http.server.request.duration": _requests,
+    "http.server.active_requests": _sum_of(lambda reading: reading.active),
+    "serinus.predict.duration": _predicts,
+    "serinus.queue.duration": _queue,
+    "serinus.batch.rows": _batches,
+    "serinus.rows": _rows,
+    "serinus.violations": _violations,
+    "serinus.in_flight": _sum_of(lambda reading: reading.in_flight),
+    "serinus.workers": _sum_of(lambda reading: reading.ready),
+    "serinus.log.frames": _counter("log_frames"),
+    "serinus.log.bytes": _counter("log_bytes"),
+    "serinus.log.failures": _counter("log_failures"),
+    "serinus.spans.exported": _counter("spans_exported"),
+    "serinus.spans.dropped": _counter("spans_dropped"),
+    "serinus.load.failures": _counter("load_failures"),
+    "serinus.load.duration": _load_seconds,
+    "serinus.cpu.time": _cpu_by_version,
+    "serinus.cost.per_thousand_rows": _cost,
+    "process.cpu.time": _of_process(_cpu_seconds),
+    "process.memory.usage": _of_process(_resident_bytes),
+}
+
+
+def _by_version(counted: Counted) -> Iterator[tuple[Attributes, Series]]:
+    """The series of each version in each role, added up."""
+    labels = {key: Labels(key.model, key.version, key.role, "", "", 0, "") for key in counted.series if key.model}
+    (_, found) = merge([({}, {short: counted.series[key]}) for key, short in labels.items()])
+    for short, counts in found.items():
+        yield {names.MODEL_NAME: short.model, names.MODEL_VERSION: short.version, names.ROLE: short.role}, counts
+
+
+def _http(labels: Labels) -> Attributes:
+    found = {names.HTTP_METHOD: labels.method, names.HTTP_ROUTE: labels.route,
+             names.HTTP_STATUS: str(labels.status), names.ERROR_TYPE: labels.error_type,
+             names.MODEL_NAME: labels.model, names.MODEL_VERSION: labels.version, names.ROLE: labels.role}
+    return {name: value for name, value in found.items() if value}
+
+
+# Prometheus
+
+
+def prometheus_name(name: str, instrument: Instrument) -> str:
+    """A metric's name as Prometheus spells it, without a counter's `_total`."""
+    unit = {"s": "_seconds", "By": "_bytes"}.get(instrument.unit, "")
+    plain = name.replace(".", "_")
+    return plain if plain.endswith(unit) else plain + unit
+
+
+def exposition(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
+    """The page that Prometheus scrapes, in its text form or in OpenMetrics' with exemplars."""
+    lines: list[str] = []
+    for name, instrument, points in families:
+        spelled = prometheus_name(name, instrument)
+        samples = f"{spelled}_total" if instrument.kind == "counter" else spelled
+        head = spelled if openmetrics else samples
+        lines += [f"# HELP {head} {instrument.about}", f"# TYPE {head} {instrument.kind}"]
+        if openmetrics and spelled.endswith(("_seconds", "_bytes")):
+            lines.append(f"# UNIT {head} {spelled.rpartition('_')[2]}")
+        for attributes, value in points:
+            labels = _pairs(attributes)
+            if isinstance(value, Histogram):
+                lines += _buckets(samples, labels, value, openmetrics)
+            else:
+                lines.append(f"{samples}{{{labels}}} {value!r}" if labels else f"{samples} {value!r}")
+    return ("\n".join([*lines, "# EOF"] if openmetrics else lines) + "\n").encode()
+
+
+def _buckets(name: str, labels: str, histogram: Histogram, openmetrics: bool) -> Iterator[str]:
+    reached, told = 0, False
+    for bound, number in zip((*histogram.bounds, None), histogram.counts, strict=True):
+        reached += number
+        line = f'{name}_bucket{{{labels},le="{"+Inf" if bound is None else repr(bound)}"}} {reached}'
+        example = histogram.exemplar
+        if openmetrics and example and not told and (bound is None or example.duration_ns / 1e9 <= bound):
+            told = True
+            line += (f' # {{trace_id="{example.trace_id:032x}",span_id="{example.span_id:016x}"}} '
+                     f"{example.duration_ns / 1e9!r} {example.time_ns / 1e9:.3f}")
+        yield line
+    yield f"{name}_sum{{{labels}}} {histogram.total!r}"
+    yield f"{name}_count{{{labels}}} {reached}"
+
+
+def _pairs(attributes: Attributes) -> str:
+    return ",".join(f'{name.replace(".", "_")}="{_escaped(str(value))}"' for name, value in attributes.items())
 
 
 def _escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def _histogram(name: str, labels: str, buckets: tuple[int, ...], total_ns: int) -> Iterator[str]:
-    reached = 0
-    for bound, number in zip(_BOUNDS, buckets, strict=True):
-        reached += number
-        yield f'{name}_bucket{{{labels},le="{bound}"}} {reached}'
-    yield f"{name}_sum{{{labels}}} {total_ns / 1e9!r}"
-    yield f"{name}_count{{{labels}}} {reached}"

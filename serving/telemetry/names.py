@@ -6,6 +6,10 @@ for what they do not have.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
 # Span attributes
 HTTP_METHOD = "http.request.method"
 HTTP_ROUTE = "http.route"
@@ -39,6 +43,10 @@ ROLLOUT_EVENTS = "serinus.rollout"
 ACTOR = "serinus.actor"
 REASON = "serinus.reason"
 
+# Attributes of metrics only
+VIOLATION_KIND = "serinus.violation.kind"
+PROCESS_PID = "process.pid"
+
 # Resource attributes
 SERVICE_NAME = "service.name"
 SERVICE_VERSION = "service.version"
@@ -48,17 +56,40 @@ SCOPE = "serinus"
 PROVIDER = "serinus"
 DEFAULT_SERVICE_NAME = "serinus"
 
-# Metrics, as Prometheus spells them
-METRICS = {
-    "http_server_request_duration_seconds": "Time from a request's arrival to its answer.",
-    "serinus_predict_duration_seconds": "Time of the model's own call.",
-    "serinus_rows_total": "Rows answered.",
-    "serinus_in_flight": "Predict calls under way.",
-    "serinus_workers": "Worker processes that are alive and ready.",
-    "serinus_log_frames_total": "Records in the prediction log.",
-    "serinus_log_bytes_total": "Bytes written to the prediction log.",
-    "serinus_log_failures_total": "Records that could not be written to the prediction log.",
-    "serinus_spans_exported_total": "Spans handed to the OpenTelemetry backend.",
-    "serinus_spans_dropped_total": "Spans lost: the queue was full, or the backend did not take them.",
-    "serinus_load_failures_total": "Versions that a worker could not load.",
-}
+
+
+class Instrument(NamedTuple):
+    """A metric: its kind, its unit (UCUM), and what it means."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    unit: str
+    about: str
+
+
+METRICS: Mapping[str, Instrument] = MappingProxyType({
+    "http.server.request.duration": Instrument("histogram", "s", "Time from a request's arrival to its answer."),
+    "http.server.active_requests": Instrument("gauge", "{request}", "Requests under way."),
+    "serinus.predict.duration": Instrument("histogram", "s", "Time of the model's own call."),
+    "serinus.queue.duration": Instrument("histogram", "s", "Time that a request waited for a call which it shared."),
+    "serinus.batch.rows": Instrument("histogram", "{row}", "Rows of the call that a request shared."),
+    "serinus.rows": Instrument("counter", "{row}", "Rows answered."),
+    "serinus.violations": Instrument("counter", "{violation}", "Values that broke an expectation, by kind."),
+    "serinus.in_flight": Instrument("gauge", "{call}", "Predict calls under way."),
+    "serinus.workers": Instrument("gauge", "{process}", "Worker processes that are alive and ready."),
+    "serinus.log.frames": Instrument("counter", "{record}", "Records in the prediction log."),
+    "serinus.log.bytes": Instrument("counter", "By", "Bytes written to the prediction log."),
+    "serinus.log.failures": Instrument("counter", "{record}", "Records that could not be written to it."),
+    "serinus.spans.exported": Instrument("counter", "{span}", "Spans handed to the OpenTelemetry backend."),
+    "serinus.spans.dropped": Instrument("counter", "{span}",
+                                        "Spans lost: the queue was full, or the backend did not take them."),
+    "serinus.load.failures": Instrument("counter", "{version}", "Versions that a worker could not load."),
+    "serinus.load.duration": Instrument("counter", "s", "Time spent loading and trying versions, over all workers."),
+    "serinus.cpu.time": Instrument("counter", "s", "CPU time of living workers, shared out among versions by the time "
+                                                   "of their requests."),
+    "serinus.cost.per_thousand_rows": Instrument("gauge", "{currency}", "CPU time at the rate that the settings name, "
+                                                                        "for a thousand rows."),
+    "process.cpu.time": Instrument("counter", "s", "CPU time of a living worker."),
+    "process.memory.usage": Instrument("gauge", "By", "Resident memory of a living worker."),
+})
+"""Every metric. In Prometheus' spelling dots are underscores, seconds and bytes are named, and counters end in
+`_total`."""

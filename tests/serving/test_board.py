@@ -21,6 +21,7 @@ from serinus.serving.board import (
     Board,
     BoardError,
     Counts,
+    Exemplar,
     Labels,
     Mark,
     Series,
@@ -297,6 +298,32 @@ def test_a_board_that_is_gone_is_not_adopted(tmp_path: Path) -> None:
     assert read_all(tmp_path) == (({}, {}), [])
 
 
+def test_rare_counters_have_labels_of_their_own(tmp_path: Path) -> None:
+    """They add up over living and dead workers like the others; beyond the board's room they are left out."""
+    boards = [Board(tmp_path) for _ in range(2)]
+    for board in boards:
+        board.tally("violations", "wine", "type_mismatch")
+        board.tally("violations", "wine", "type_mismatch", amount=4)
+        board.tally("violations", "x" * 300, "too_long")
+    boards[0].close()
+    assert adopt(boards[0].path) is not None
+    (counters, series), _ = read_all(tmp_path)
+    assert {name: value for name, value in counters.items() if name.startswith("[")} == {
+        '["violations","wine","type_mismatch"]': 10}
+    assert series == {}
+
+
+def test_a_full_board_has_no_room_for_rare_counters(tmp_path: Path) -> None:
+    """What has no room is left out; the series that overflow are kept apart from it."""
+    board = Board(tmp_path)
+    for number in range(300):
+        board.count(board.base(STABLE._replace(version=str(number))), 1, 1, 1)
+    board.tally("violations", "wine", "late")
+    (counters, series), _ = read_all(tmp_path)
+    assert not [name for name in counters if name.startswith("[")]
+    assert sum(counted.requests for counted in series.values()) == 300
+
+
 # Merging
 
 small = st.integers(0, 2**63)
@@ -310,7 +337,8 @@ labels = st.builds(
     st.sampled_from((200, 500)),
     st.just(""),
 )
-series = st.builds(Series, small, small, small, small, st.tuples(*[small] * 18), st.tuples(*[small] * 18))
+series = st.builds(Series, small, small, small, small, st.tuples(*[small] * 18), st.tuples(*[small] * 18), small, small,
+                   st.tuples(*[small] * 8), st.tuples(*[small] * 8), st.builds(Exemplar, *[small] * 5))
 counts = st.tuples(
     st.dictionaries(st.sampled_from(("log_frames", "log_bytes")), small), st.dictionaries(labels, series, max_size=3)
 )

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from serinus.serving.board import BOUNDS_NS, Board, Labels, adopt
-from serinus.serving.telemetry.metrics import exposition
+from serinus.serving.board import BOUNDS_NS, Board, Labels, adopt, read_all
+from serinus.serving.telemetry.metrics import collect, exposition, prometheus_name
 from serinus.serving.telemetry.names import METRICS
 
 OK = Labels("wine", "1", "stable", "/predict/{model}", "POST", 200, "")
 TENSOR = OK._replace(route="/v2/models/{model}/infer")
 CANDIDATE = OK._replace(version="2", role="candidate")
 FAILED = OK._replace(status=500, error_type="prediction_failed")
+TRACE = 0x4BF92F3577B34DA6A3CE929D0E0E4736
 REFUSED = Labels("", "", "", "/predict", "POST", 400, "invalid_request")
 
 
 def scrape(folder: Path) -> dict[str, Metric]:
-    return {family.name: family for family in text_string_to_metric_families(exposition(folder))}
+    return {family.name: family for family in text_string_to_metric_families(exposition(collect(folder)).decode())}
 
 
 def value(family: Metric, sample: str, **labels: str) -> float:
@@ -39,6 +42,11 @@ def folder(tmp_path: Path) -> Path:
             board.count(board.base(CANDIDATE), 10_000_000, 7, 1_000_000)
             board.count(board.base(FAILED), 700_000, 0, 100_000)
             board.count(board.base(REFUSED), 90_000, 0, -1)
+            board.count_shared(board.base(CANDIDATE), 700_000, 12)
+            board.tally("violations", "wine", "unexpected_field", amount=2)
+            board.tally("load_ns", "wine", "1", amount=1_500_000_000)
+        board.exemplify(board.base(OK), TRACE, 7, 1_500_000, 1_750_000_000_000_000_000 + times)
+        board.active(times)
         board.log_counts(10 * times, 1000 * times)
         board.log_failed()
         board.load_failed()
@@ -57,13 +65,10 @@ _alive: list[Board] = []
 def test_the_page_is_valid_and_complete(folder: Path) -> None:
     """Every metric of the page of names, with its help and its type, once."""
     found = scrape(folder)
-    assert {name.removesuffix("_total") for name in METRICS} == set(found)
-    for name, about in METRICS.items():
-        family = found[name.removesuffix("_total")]
-        assert family.documentation == about
-        assert family.type == (
-            "histogram" if name.endswith("_seconds") else "counter" if name.endswith("_total") else "gauge"
-        )
+    assert {prometheus_name(name, instrument) for name, instrument in METRICS.items()} == set(found)
+    for name, instrument in METRICS.items():
+        family = found[prometheus_name(name, instrument)]
+        assert (family.documentation, family.type) == (instrument.about, instrument.kind)
 
 
 def test_requests_add_up_over_living_and_dead_workers(folder: Path) -> None:
@@ -141,6 +146,57 @@ def test_gauges_are_of_the_living(folder: Path) -> None:
     found = scrape(folder)
     assert value(found["serinus_in_flight"], "serinus_in_flight") == 2
     assert value(found["serinus_workers"], "serinus_workers") == 1
+
+
+def test_shared_calls_violations_and_loading_add_up(folder: Path) -> None:
+    """Over all lives, by version or by model and kind."""
+    found = scrape(folder)
+    queue, batch = found["serinus_queue_duration_seconds"], found["serinus_batch_rows"]
+    assert value(queue, "serinus_queue_duration_seconds_count", serinus_model_version="2") == 7
+    assert value(queue, "serinus_queue_duration_seconds_sum", serinus_model_version="2") == pytest.approx(7 * 0.0007)
+    assert value(batch, "serinus_batch_rows_bucket", le="8.0") == 0
+    assert value(batch, "serinus_batch_rows_bucket", le="16.0") == 7
+    assert value(found["serinus_violations"], "serinus_violations_total", serinus_model_name="wine",
+                 serinus_violation_kind="unexpected_field") == 14
+    assert value(found["serinus_load_duration_seconds"], "serinus_load_duration_seconds_total",
+                 serinus_model_version="1") == pytest.approx(10.5)
+
+
+def test_openmetrics_is_valid_and_its_exemplar_names_a_trace(folder: Path) -> None:
+    """To the parser of the format's own authors; the latest exemplar of all lives, in the bucket of its value."""
+    text = exposition(collect(folder), openmetrics=True).decode()
+    families = {family.name: family for family in openmetrics.text_string_to_metric_families(text)}
+    requests = families["http_server_request_duration_seconds"]
+    (found,) = [sample for sample in requests.samples if sample.exemplar]
+    assert (found.labels["le"], found.labels["http_route"]) == ("0.0025", OK.route)
+    assert found.exemplar.labels == {"trace_id": f"{TRACE:032x}", "span_id": f"{7:016x}"}
+    assert (found.exemplar.value, float(found.exemplar.timestamp)) == (0.0015, 1_750_000_000)
+    assert families.keys() == {prometheus_name(name, instrument) for name, instrument in METRICS.items()}
+
+
+def test_an_exemplar_is_kept_once_a_second(tmp_path: Path) -> None:
+    """The first of a second stays; both halves of its trace id come back."""
+    board = Board(tmp_path)
+    base = board.base(OK)
+    for number, now in enumerate((10**18, 10**18 + 10**9 - 1, 10**18 + 10**9)):
+        board.exemplify(base, TRACE + number, number, 1, now)
+    (_, series), _ = read_all(tmp_path)
+    assert (series[OK].exemplar.trace_id, series[OK].exemplar.span_id) == (TRACE + 2, 2)
+
+
+def test_processes_and_costs_are_told_of_the_living(folder: Path) -> None:
+    """CPU time and memory as the kernel says; CPU time is shared out among versions, and costs what the rate says."""
+    families = {family.name: family for family in collect(folder, cost_per_cpu_hour=3.6)}
+    (memory, _) = families["process.memory.usage"].points
+    assert memory.attributes == {"process.pid": os.getpid()}
+    assert 10e6 < float(str(memory.value)) < 10e9
+    cpu = {point.attributes["serinus.model.version"]: float(str(point.value))
+           for point in families["serinus.cpu.time"].points}
+    used = sum(float(str(point.value)) for point in families["process.cpu.time"].points)
+    assert cpu["1"] / used == pytest.approx((1.5 + 30_000 + 0.7) / (1.5 + 30_000 + 10 + 0.7 + 0.09), rel=1e-3)
+    costs = {point.attributes["serinus.model.version"]: float(str(point.value))
+             for point in families["serinus.cost.per_thousand_rows"].points}
+    assert costs["1"] == pytest.approx(cpu["1"] / 3600 * 3.6 * 1000 / 56, rel=0.05)
 
 
 def test_label_values_are_escaped(tmp_path: Path) -> None:
