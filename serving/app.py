@@ -41,7 +41,7 @@ from serinus.serving.request import is_request_id
 from serinus.serving.router import STABLE, Arm, Router
 from serinus.serving.settings import LimitSettings, Settings
 from serinus.serving.telemetry import SpanContextIds, Trace, Tracing
-from serinus.serving.telemetry.metrics import CONTENT_TYPE, exposition
+from serinus.serving.telemetry.metrics import CONTENT_TYPE, OPENMETRICS, collect, exposition
 from serinus.serving.transport import send_whole
 
 __all__ = ["App"]
@@ -150,6 +150,7 @@ class App:
                     "" if request_id is None else _valid_id(request_id), None if key is None else key.decode("latin-1"),
                     self._tracing.begin(headers, endpoint.route, started), started)
         self._under_way += 1
+        self._board.active(self._under_way)
         try:
             if self._under_way > self._concurrency:
                 raise Overloaded(f"{self._concurrency} requests are under way in this worker. Try again.")
@@ -169,6 +170,7 @@ class App:
             answer = self._refusal(call, RequestError("The server failed unexpectedly; its log has the details."))
         finally:
             self._under_way -= 1
+            self._board.active(self._under_way)
         await self._respond(call, endpoint, scope, send, answer)
 
     def _refusal(self, call: Call, error: RequestError) -> Reply:
@@ -231,7 +233,14 @@ class App:
             if not error_type:
                 arm.series[endpoint.route] = base
         predicted = call.predict_ended_ns - call.predict_started_ns if call.predict_ended_ns else -1
-        board.count(base or 0, time_ns() - call.started_ns, call.rows, predicted)
+        now = time_ns()
+        board.count(base or 0, now - call.started_ns, call.rows, predicted)
+        if call.batch_rows:
+            board.count_shared(base or 0, max(0, call.predict_started_ns - call.routed_ns), call.batch_rows)
+        for violation in call.violations:
+            board.tally("violations", call.model if call.model in self._router.routes else "", violation.kind)
+        if call.ids is not None and call.ids.sampled:
+            board.exemplify(base or 0, call.ids.trace_id, call.ids.span_id, now - call.started_ns, now)
 
     def _only_model(self, route: str) -> str:
         names = list(self._router.routes)
@@ -273,10 +282,15 @@ class App:
             await _send_json(send, status, document)
             return
         if path == "/metrics" and method == "GET":
-            text = await asyncio.to_thread(exposition, self._boards)
-            await _send(send, 200, (b"content-type", CONTENT_TYPE), text.encode())
+            await self._metrics(dict(scope["headers"]), send)
             return
         await self._look_up(path, method, send)
+
+    async def _metrics(self, headers: Mapping[bytes, bytes], send: Send) -> None:
+        openmetrics = b"application/openmetrics-text" in headers.get(b"accept", b"")
+        families = await asyncio.to_thread(collect, self._boards, self._settings.telemetry.cost_per_cpu_hour)
+        await _send(send, 200, (b"content-type", OPENMETRICS if openmetrics else CONTENT_TYPE),
+                    exposition(families, openmetrics=openmetrics))
 
     async def _look_up(self, path: str, method: str, send: Send) -> None:
         """Health and metadata, and every path that is not there."""
