@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,20 @@ def test_what_cannot_be_served_is_told(cli: Any, words: tuple[str, ...], code: i
 def test_a_target_needs_a_reference(cli: Any, pickled: Path) -> None:
     """A flag that would do nothing is an error here too."""
     assert "give --reference FILE too" in cli("serve", pickled, "--target", "kind", "--trust", _digest(pickled)).err
+
+
+def test_a_reference_sharpens_what_is_served(cli: Any, pickled: Path, home: Path) -> None:
+    """As with `register`. The port is taken, so that the command ends as soon as it would start the server."""
+    rows, kinds = load_iris(return_X_y=True, as_frame=True)
+    joblib.dump(DecisionTreeClassifier(max_depth=2).fit(rows.astype("float32"), kinds), pickled)
+    rows.astype("float32").assign(kind=kinds).to_parquet(pickled.parent / "rows.parquet")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        said = cli("serve", pickled, "--trust", _digest(pickled), "--reference", pickled.parent / "rows.parquet",
+                   "--target", "kind", "--port", taken.getsockname()[1])
+    assert said.code == 1 and "Cannot listen on" in said.err
+    assert [field.datatype for field in Registry(home).get("tree", "1").signature.inputs] == ["FP32"] * 4
 
 
 def test_a_pickle_is_refused_where_nobody_can_be_asked(cli: Any, pickled: Path) -> None:
