@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from random import random
 from time import time_ns
@@ -30,6 +30,7 @@ from serinus.serving.errors import (
     UnsupportedEncoding,
 )
 from serinus.serving.metadata import Metadata
+from serinus.serving.openapi import Documentation, Parts
 from serinus.serving.pipeline import Call, Pipeline
 from serinus.serving.protocols import Protocol
 from serinus.serving.protocols.invocations import Invocations
@@ -52,7 +53,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("serinus.app")
-_OURS = frozenset({"", "v1", "v2", "predict", "invocations", "ping", "api", "ui", "metrics"})
+_OURS = frozenset({"", "v1", "v2", "predict", "invocations", "ping", "api", "ui", "metrics", "openapi.json", "docs"})
 _PROTOCOLS: tuple[Callable[[LimitSettings], Protocol], ...] = (
     lambda _: OpenInference(), Rows, Invocations, KServeV1)
 _JSON = (b"content-type", b"application/json")
@@ -111,7 +112,9 @@ class App:
         self._key_header = settings.routing.key_header.lower().encode()
         self._detail_share = settings.telemetry.detail_share
         self._metadata = Metadata(router, self.readiness)
-        self._addresses = _addresses([protocol(settings.limits) for protocol in _PROTOCOLS])
+        protocols = [protocol(settings.limits) for protocol in _PROTOCOLS]
+        self._documentation = Documentation(settings, router, protocols)
+        self._addresses = _addresses(protocols)
         self._endpoints: dict[str, Endpoint] = {}
         self.rebuild()
 
@@ -126,6 +129,7 @@ class App:
                     path = route.replace("{model}", name).replace("{version}", version or "")
                     table[path] = Endpoint(protocol, route, name, version)
         self._endpoints = table
+        self._documentation.forget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry."""
@@ -283,6 +287,9 @@ class App:
             return
         if path == "/metrics" and method == "GET":
             await self._metrics(dict(scope["headers"]), send)
+            return
+        if self._documentation.is_asked(scope):
+            await self._documentation.answer(scope, send, Parts(self.repository is not None, self._control is not None))
             return
         await self._look_up(path, method, send)
 

@@ -160,6 +160,9 @@ class Reading(NamedTuple):
     active: int
 
 
+EMPTY = Series(0, 0, 0, 0, (0,) * _BUCKETS, (0,) * _BUCKETS)
+
+
 def start_ticks(pid: int) -> int:
     """When process `pid` started, in clock ticks since boot; 0 when there is none. With the pid it is unique."""
     try:
@@ -428,8 +431,8 @@ def _read_keys(data: bytes, number: int) -> Iterator[tuple[bytes, tuple[int, ...
 
 
 def _add(a: Series, b: Series) -> Series:
-    return Series(*(_sum(x, y) for x, y in zip(a[:-1], b[:-1], strict=True)),
-                  exemplar=max(a.exemplar, b.exemplar, key=lambda exemplar: (exemplar.time_ns, exemplar)))
+    latest = max(a.exemplar, b.exemplar, key=lambda exemplar: (exemplar.time_ns, exemplar))
+    return Series._make([*map(_sum, a[:-1], b[:-1]), latest])
 
 
 def _sum(a: Any, b: Any) -> Any:
@@ -458,7 +461,7 @@ def _totals(folder: Path) -> tuple[Counts, list[str]]:
 def _stored(counts: list[Any]) -> Series:
     """A series as the totals hold it; older ones have fewer fields."""
     fields = [tuple(field) if isinstance(field, list) else field for field in counts]
-    found = Series(*fields)
+    found = Series._make([*fields, *EMPTY[len(fields):]])
     return found._replace(exemplar=Exemplar(*found.exemplar))
 
 

@@ -38,7 +38,7 @@ def open_exporter() -> Callable[[bytes], bool] | None:
 
 def _print(body: bytes) -> bool:
     """One line of OTLP's JSON per batch, for looking at spans without a collector."""
-    from google.protobuf.json_format import MessageToJson
+    from google.protobuf.json_format import MessageToJson  # type: ignore[import-untyped]
 
     sys.stdout.write(MessageToJson(decode(body), indent=None) + "\n")
     sys.stdout.flush()

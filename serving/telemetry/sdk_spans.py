@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from opentelemetry import propagate, trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
@@ -54,7 +55,7 @@ class SdkSpans:
     def close(self, timeout_s: float) -> None:
         """Nothing is kept back here."""
 
-    def _child(self, name: str, within: trace.Context, started_ns: int, ended_ns: int, attributes: dict[str, Value],
+    def _child(self, name: str, within: Context, started_ns: int, ended_ns: int, attributes: dict[str, Value],
                error_type: str) -> None:
         failed = {names.ERROR_TYPE: error_type} if error_type else {}
         child = self._tracer.start_span(name, within, attributes={**attributes, **failed}, start_time=started_ns)
@@ -89,5 +90,5 @@ def attributes_of(done: Trace) -> dict[str, Value]:
     if done.batch_rows:
         found |= {names.BATCH_ROWS: done.batch_rows,
                   names.QUEUE_SECONDS: max(0, marks.predict_started_ns - marks.routed_ns) / 1e9}
-    optional = {names.VIOLATIONS: done.violations, names.DETAIL: done.detail, names.ERROR_TYPE: done.error_type}
+    optional: dict[str, Value] = {names.VIOLATIONS: done.violations, names.DETAIL: done.detail, names.ERROR_TYPE: done.error_type}
     return found | {name: value for name, value in optional.items() if value}
