@@ -7,6 +7,7 @@ that is not served than a worker that the kernel kills with all of them.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from serinus.models.version import ModelVersion
 from serinus.serving.errors import SerinusError
 from serinus.serving.files import locked, write_atomically
 
-__all__ = ["Admissions", "Memory", "NotEnoughMemory", "estimated_bytes", "memory", "resident_bytes"]
+__all__ = ["Admissions", "Memory", "NotEnoughMemory", "estimated_bytes", "give_back", "memory", "resident_bytes"]
 
 FORMAT = 1
 
@@ -65,6 +66,13 @@ def estimated_bytes(version: ModelVersion) -> int:
 def resident_bytes(pid: int | str = "self") -> int:
     """The resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+def give_back() -> None:
+    """Have the C library return what was freed to the system; by itself it keeps the many small pieces of a forest."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    if trim is not None:
+        trim(0)
 
 
 class Admissions:

@@ -161,6 +161,8 @@ class Router:
         self.routes: dict[str, Route] = {}
         self._load = load
         self._on_failure = on_failure
+        self.released = False
+        """Set when a model was let go; for whoever gives its memory back to reset."""
         self._models: dict[tuple[str, str], Loaded] = {}
         self._failed: dict[tuple[str, str], str] = {}
         self._loading: tuple[str, str] | None = None
@@ -218,7 +220,9 @@ class Router:
         bucketer = Bucketer(target.salt) if candidate is not None and target.weight > 0 else None
         others = {version: self._arm(before, name, version, STABLE) for version in target.keep
                   if (name, version) in self._models and version != target.stable}
-        self.routes[name] = Route(name, stable, candidate, target.weight, bucketer, others, Choice(stable, "static", 0))
+        after = Route(name, stable, candidate, target.weight, bucketer, others, Choice(stable, "static", 0))
+        self.routes[name] = after
+        _part_with(before, after.arms)
         return True
 
     def forget(self, name: str, keep: set[str]) -> None:
@@ -230,10 +234,11 @@ class Router:
             for key in tuple(known):  # a loading thread may add to it
                 if key[0] == name and key[1] not in keep:
                     del known[key]
+                    self.released = True
 
     def drop(self, name: str) -> None:
         """Serve nothing of `name` any more. Requests under way keep the arm that they were given."""
-        self.routes.pop(name, None)
+        _part_with(self.routes.pop(name, None), [])
         self.forget(name, set())
 
     def retry(self, name: str) -> None:
@@ -276,3 +281,11 @@ class Router:
             return ModelUnavailable(f"Model {name!r} could not be loaded; the server's log says why.")
         names = ", ".join(sorted(self.routes)) or "none"
         return NotServed(f"Model {name!r} is not served here; served: {names}.")
+
+
+def _part_with(before: Route | None, kept: list[Arm]) -> None:
+    """Take the queues off the arms that are not `kept`: arm and queue know each other, and a collector that passes over
+    what was there at the start would never free the two, nor their model."""
+    for arm in () if before is None else before.arms:
+        if all(arm is not other for other in kept):
+            arm.queue = None

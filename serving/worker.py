@@ -22,7 +22,7 @@ from serinus.serving.board import Board
 from serinus.serving.control import Control
 from serinus.serving.errors import SerinusError
 from serinus.serving.home import Home, RunFolder, current_run_folder
-from serinus.serving.memory import Admissions, resident_bytes
+from serinus.serving.memory import Admissions, give_back, resident_bytes
 from serinus.serving.pipeline import Pipeline
 from serinus.serving.prediction_log import SegmentWriter
 from serinus.serving.processes import die_with_parent, ensure_steward
@@ -172,6 +172,9 @@ class Worker:
             for name, target in self._targets.items():
                 wanted = {target.stable, target.candidate, *target.keep}
                 self._router.forget(name, {version for version in wanted if version is not None})
+            if self._router.released:
+                self._router.released = False
+                asyncio.get_running_loop().run_in_executor(None, give_back)
             self._base_loaded.set()
             self._generation = self._asked_generation
             self._board.acknowledge_wishes(self._wishes.sequence)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from serinus.models import Field, Signature, wrap
+from serinus.serving.batching import BatchQueue
 from serinus.serving.errors import ModelUnavailable, NotServed
 from serinus.serving.rollout import Bucketer, Phase, Plan, RolloutRecord
 from serinus.serving.rollout.state import RUNNING
@@ -230,3 +234,27 @@ def test_slow_is_about_one_in_a_hundred() -> None:
             pace.is_slow(int(took))
         share = np.mean([pace.is_slow(int(took)) for took in rng.lognormal(0, 1, 50_000) * scale])
         assert 0.007 < share < 0.014
+
+
+def test_an_unloaded_model_is_freed_at_once() -> None:
+    """Also when requests have shared calls of it: nothing is left for a collector that may never look."""
+    made = router(SPLIT)
+    arms = {arm.version: arm for arm in made.routes["m"].arms}
+    for arm in arms.values():
+        arm.queue = BatchQueue(arm.model, ThreadPoolExecutor(1), 8, lambda rows, arm=arm: arm.mark > rows,
+                               lambda started: lambda ended, rows: None)
+    models = {version: weakref.ref(arm.model) for version, arm in arms.items()}
+    kept = arms["1"]
+    del arm, arms
+    gc.disable()
+    try:
+        made.flip("m", Target("1", None, 0, "5a17", ()))
+        made.forget("m", {"1"})
+        assert made.released
+        assert [version for version, model in models.items() if model() is not None] == ["1"]
+        assert kept.queue is not None  # it answers on
+        del kept
+        made.drop("m")
+        assert [version for version, model in models.items() if model() is not None] == []
+    finally:
+        gc.enable()
