@@ -1,0 +1,123 @@
+"""The operations that give no predictions: health, metadata, metrics, the model repository, control, documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from serinus.serving.openapi.fields import Schema
+from serinus.serving.openapi.parts import PROBLEM, answer, errors, json_body, ref
+
+__all__ = ["control", "of_model", "repository", "server"]
+
+_TEXT: Schema = {"type": "string"}
+_TEXTS: Schema = {"type": "array", "items": _TEXT}
+_HTML: Schema = {"text/html": {"schema": _TEXT}}
+_VERBS = ("start", "promote", "pause", "resume", "abort", "rollback")
+_MODEL_NAME = "^[a-z0-9][a-z0-9._-]{0,62}$"
+
+
+def server() -> dict[str, Schema]:
+    """What every server answers, by path."""
+    alive = answer("The process answers.", _object(status={"const": "alive"}))
+    alive["content"].update(_HTML)
+    ready = {"200": answer("Requests can be answered.", ref("Ready")),
+             "503": answer("They cannot; the sentence says why.", ref("Ready"))}
+    listed = _object(models=_TEXTS)
+    about = _object(name=_TEXT, version=_TEXT, extensions=_TEXTS)
+    metrics = {"description": "The counts of all workers.", "content": {
+        "text/plain": {"schema": _TEXT}, "application/openmetrics-text": {"schema": _TEXT}}}
+    document = answer("This document.", {"type": "object"})
+    document["headers"] = {"ETag": {"required": True, "schema": _TEXT}}
+    page = {"description": "The page for people.", "content": _HTML}
+    return {
+        "/": _get("alive", "Whether the process answers; a browser gets the page", {"200": alive}),
+        "/ping": _get("ping", "Whether requests can be answered", ready),
+        "/v2": _get("about", "Name, version and extensions", {"200": answer("The server.", about)}),
+        "/v2/health/live": _get("live", "Whether the process answers",
+                                {"200": answer("It does.", _object(live={"const": True}))}),
+        "/v2/health/ready": _get("ready", "Whether requests can be answered", ready),
+        "/v1/models": _get("models", "Names of the served models", {"200": answer("The names.", listed)}),
+        "/metrics": _get("metrics", "Metrics, for Prometheus", {"200": metrics}),
+        "/openapi.json": _get("openapi", "What can be asked, as OpenAPI", {
+            "200": document, "304": {"description": "If-None-Match names the document as it is."}}),
+        "/docs": _get("docs", "What can be asked, for people", {"200": page}),
+    }
+
+
+def of_model(model: str, versions: Iterable[str]) -> dict[str, Schema]:
+    """Metadata and readiness of a served model, by path."""
+    gone = errors("Error", (404, 503))
+    described = {"200": answer("Inputs and outputs.", ref("ModelMetadata")), **gone}
+    ready = {"200": answer("It is loaded.", ref("ModelReady")), **gone}
+    paths = {f"/v2/models/{model}": _get(f"metadata.{model}", "Inputs and outputs", described, model),
+             f"/v2/models/{model}/ready": _get(f"ready.{model}", "Whether it is loaded", ready, model),
+             f"/v1/models/{model}": _get(f"ready_v1.{model}", "Whether it is loaded", ready, model)}
+    for version in versions:
+        path = f"/v2/models/{model}/versions/{version}"
+        paths[path] = _get(f"metadata.{model}.{version}", "Inputs and outputs", described, model)
+        paths[f"{path}/ready"] = _get(f"ready.{model}.{version}", "Whether it is loaded", ready, model)
+    return paths
+
+
+def repository(secured: dict[str, Any]) -> dict[str, Schema]:
+    """The model repository extension of the Open Inference Protocol. `secured`: what operations with a token say."""
+    states = {"type": "array", "items": _object(
+        name=_TEXT, version=_TEXT, state={"enum": ["READY", "LOADING", "UNAVAILABLE"]}, reason=_TEXT)}
+    wanted = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
+    paths = {"/v2/repository/index": {"post": {
+        "operationId": "index", "tags": ["repository"], "summary": "All registered versions and their state",
+        "requestBody": json_body(wanted, {"ready": True}, required=False),
+        "responses": {"200": answer("The versions.", states), **errors("Error", (400, 500, 503))}}}}
+    for verb in ("load", "unload"):
+        done = _object(name=_TEXT, **{verb: {"const": True}})
+        paths[f"/v2/repository/models/{{model}}/{verb}"] = {"parameters": [_model()], "post": {
+            "operationId": verb, "tags": ["repository"], "summary": f"{verb.capitalize()} a model in every worker",
+            "requestBody": json_body({"type": "object", "properties": {"parameters": {
+                "type": "object", "additionalProperties": False,
+                "properties": {"version": {"type": ["string", "null"]}, "unload_dependents": {}}}}}, required=False),
+            "responses": {"200": answer("Done, in every worker.", done),
+                          **errors("Error", (400, 401, 403, 404, 409, 415, 500, 503))}, **secured}}
+    return paths
+
+
+def control(secured: dict[str, Any]) -> dict[str, Schema]:
+    """Models and rollouts, below `/api`. `secured`: what operations with a token say."""
+    failed = errors("Problem", (401, 403, 404, 500, 503), kind=PROBLEM)
+    changed = {**failed, **errors("Problem", (400, 409, 415), kind=PROBLEM)}
+    nullable: Schema = {"type": ["string", "null"]}
+    model = _object(name=_TEXT, versions=_TEXTS, stable=nullable, candidate=nullable, weight={"type": "integer"})
+    rollout = _object(record={"type": "object"}, veto={"type": ["object", "null"]},
+                      workers={"type": "array", "items": {"type": "object"}})
+    paths = {"/api/models": {"get": {
+        "operationId": "registered", "tags": ["control"], "summary": "Registered models and how they are served",
+        "responses": {"200": answer("The models.", _object(models={"type": "array", "items": model})), **failed},
+        **secured}}, "/api/rollouts/{model}": {"parameters": [_model()], "get": {
+            "operationId": "rollout", "tags": ["control"], "summary": "How a model's rollout stands",
+            "responses": {"200": answer("The rollout.", rollout), **failed}, **secured}}}
+    for verb in _VERBS:
+        good = "200" if verb == "rollback" else "202"
+        paths[f"/api/rollouts/{{model}}/{verb}"] = {"parameters": [_model()], "post": {
+            "operationId": f"rollout.{verb}", "tags": ["control"], "summary": f"Rollout: {verb}",
+            "requestBody": json_body({"type": "object"}, required=False),
+            "responses": {good: answer("Done." if verb == "rollback" else "Taken.", {"type": "object"}), **changed},
+            **secured}}
+    paths["/api/drain"] = {"post": {
+        "operationId": "drain", "tags": ["control"], "summary": "Be no longer ready, and end what is under way",
+        "requestBody": json_body({"type": "object"}, required=False),
+        "responses": {"202": answer("The server drains.", _object(draining={"const": True})), **changed}, **secured}}
+    return paths
+
+
+def _get(name: str, summary: str, answers: dict[str, Schema], tag: str = "server") -> Schema:
+    return {"get": {"operationId": name, "tags": [tag], "summary": summary, "responses": answers}}
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _model() -> Schema:
+    return {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "pattern": _MODEL_NAME}}
+
+
