@@ -1,7 +1,8 @@
 """Who may call `/api`: a check of Host, Origin, content type and token.
 
 Loopback is a convenience, not authentication: without a token, `/api` answers only where the server is bound to
-loopback and no proxy has forwarded the call.
+loopback and no proxy has forwarded the call: neither the settings nor a header speak of one. The peer's address is
+never asked; behind a proxy it is the proxy's.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def _check_origin(headers: Mapping[bytes, bytes]) -> None:
 def _check_token(settings: Settings, headers: Mapping[bytes, bytes]) -> None:
     token = settings.control.token
     if token is None:
-        if is_loopback(settings.server.host) and not any(name in headers for name in _FORWARDED):
+        proxied = settings.control.behind_proxy or any(name in headers for name in _FORWARDED)
+        if is_loopback(settings.server.host) and not proxied:
             return
         raise ControlRefused("Control calls are closed: the server is not bound to loopback or stands behind a proxy, "
                              "and no token is set. Set SERINUS_CONTROL_TOKEN.", "forbidden")

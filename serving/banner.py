@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from typing import Any
 
-from serinus.models.signature import Field, Signature
+from serinus.models.examples import example_rows
+from serinus.models.signature import Signature
 from serinus.serving.served_models import open_registry, served
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import read_snapshot
@@ -39,20 +39,11 @@ def banner(settings: Settings) -> str:
 
 def curl_line(url: str, name: str, signature: Signature) -> str:
     """A request that the model can answer, made from its signature."""
-    if len(signature.inputs) == 1 and len(signature.inputs[0].shape) == 2:
-        width = max(signature.inputs[0].shape[1], 1)
-        rows: list[Any] = [[0] * width]
-    else:
-        rows = [{field.name: _made_up(field) for field in signature.inputs}]
-    body = shlex.quote(json.dumps({"rows": rows}))
+    row = {field: array[0].tolist() if is_rows else array.tolist() for (field, array), is_rows in zip(
+        example_rows(signature, 1).items(), [field.shape[:1] == (-1,) for field in signature.inputs], strict=True)}
+    matrix = len(signature.inputs) == 1 and len(signature.inputs[0].shape) == 2
+    body = shlex.quote(json.dumps({"rows": list(row.values()) if matrix else [row]}))
     return f"curl -s {url}/predict/{name} -d {body}"
-
-
-def _made_up(field: Field) -> Any:
-    value: Any = "a" if field.datatype == "BYTES" else False if field.datatype == "BOOL" else 0
-    for size in reversed(field.shape[1:]):
-        value = [value] * max(size, 1)
-    return value
 
 
 def _url(settings: Settings) -> str:
@@ -78,6 +69,8 @@ def _control(settings: Settings) -> str:
 
     if settings.control.token:
         return "with the token that is set"
+    if is_loopback(settings.server.host) and settings.control.behind_proxy:
+        return "closed: behind a proxy and no token; set SERINUS_CONTROL_TOKEN"
     if is_loopback(settings.server.host):
         return "open to this host (loopback is a convenience, not authentication)"
     return "closed: not bound to loopback and no token; set SERINUS_CONTROL_TOKEN"

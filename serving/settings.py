@@ -106,6 +106,9 @@ class ControlSettings(_Section):
     """Who may change what is served."""
 
     token: str | None = Field(default=None, min_length=1)
+    behind_proxy: bool = False
+    """A proxy on this host passes others' calls on, so that listening on loopback keeps nobody out: control calls then
+    need the token. (Calls with a `Forwarded` header need it anyway.)"""
     allowed_hosts: tuple[str, ...] = ()
     """`Host` values accepted besides loopback names and the bind address."""
 

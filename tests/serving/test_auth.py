@@ -95,6 +95,15 @@ def test_a_forwarded_call_needs_a_token(header: bytes) -> None:
     assert refused(LOCAL, {header: b"203.0.113.1"}, "GET") == "forbidden"
 
 
+def test_a_proxy_that_adds_no_header_is_told_by_the_settings() -> None:
+    """Every caller looks like this host then, so that loopback proves nothing; the token does."""
+    proxied = Settings(control=ControlSettings(behind_proxy=True))
+    assert refused(proxied, {}) == "forbidden"
+    guarded = Settings(control=ControlSettings(behind_proxy=True, token="s3cret"))
+    allowed(guarded, {b"authorization": b"Bearer s3cret"})
+    assert refused(guarded, {}) == "unauthorised"
+
+
 def test_an_open_address_needs_a_token() -> None:
     """Without one the control plane is closed, and the sentence says which setting opens it."""
     with pytest.raises(ControlRefused, match="SERINUS_CONTROL_TOKEN"):
