@@ -39,7 +39,7 @@ def read_csv(body: bytes, signature: Signature, limits: LimitSettings) -> Table:
         if len(row) != len(header):
             raise InvalidInput(f"csv[{index}]: expected {len(header)} cells as in the header, got {len(row)}. "
                                "Quote cells that hold a comma.")
-    return from_named(header, list(zip(*rows, strict=True)), len(rows), signature, "csv", _cells)
+    return from_named(header, lambda place: [row[place] for row in rows], len(rows), signature, "csv", _cells)
 
 
 def write_csv(names: Sequence[str] | None, columns: Iterable[Sequence[Any]]) -> bytes:

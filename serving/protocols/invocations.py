@@ -144,5 +144,5 @@ def _split(frame: Any, signature: Signature, path: str) -> Table:
     for index, row in enumerate(rows):
         if len(row) != len(names):
             raise InvalidInput(f"{path}.data[{index}]: expected {len(names)} values as in columns, got {len(row)}.")
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return from_named([str(name) for name in names], columns, len(rows), signature, f"{path}.data")
+    return from_named([str(name) for name in names], lambda place: [row[place] for row in rows], len(rows), signature,
+                      f"{path}.data")

@@ -6,7 +6,6 @@ sizes of their pages were looked at. pyarrow is imported for the first such requ
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -50,16 +49,15 @@ def _read(body: bytes, signature: Signature, limits: LimitSettings) -> Table:
         raise InvalidInput("The Parquet file has no rows. Send at least one.")
     schema = _open(body).schema_arrow
     names = [name for name in schema.names if not name.startswith(_INDEX)]  # pandas keeps its index so
-    wanted = names_read(names, signature)
+    wanted = _Wanted(names_read(names, signature))
     texts = _check_types(schema, wanted)
     repeat = _check_sizes(layout, wanted, limits)
     # A text that repeats is kept once: else few bytes could become gigabytes.
     file = _open(body, read_dictionary=[name for name in texts if name in repeat])
-    table = file.read(columns=wanted, use_threads=False)
-    if wanted and table.num_rows != layout.rows:
+    table = file.read(columns=wanted.names, use_threads=False)
+    if wanted.names and table.num_rows != layout.rows:
         raise Malformed(f"it says {layout.rows} rows and has {table.num_rows}")
-    columns = [table.column(name) if name in wanted else None for name in names]
-    return from_named(names, columns, layout.rows, signature, "parquet", _array)
+    return from_named(names, lambda place: table.column(names[place]), layout.rows, signature, "parquet", _array)
 
 
 def _open(body: bytes, **options: Any) -> ParquetFile:
@@ -69,15 +67,32 @@ def _open(body: bytes, **options: Any) -> ParquetFile:
     return ParquetFile(BufferReader(body), pre_buffer=False, **options)
 
 
-def _check_types(schema: Schema, wanted: Collection[str]) -> list[str]:
+class _Wanted:
+    """The columns to read. pyarrow takes a name for a path too, and reads what lies inside it."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self._set = frozenset(names)
+        self._lengths = sorted(set(map(len, names)))
+
+    def __contains__(self, path: str) -> bool:
+        """Whether a path is one of the names, or begins with one and a dot."""
+        return path in self._set or any(
+            path[length] == "." and path[:length] in self._set for length in self._lengths if length < len(path))
+
+    def lie_inside(self, name: str) -> bool:
+        """Whether any of the names begins with this one and a dot."""
+        return any(other.startswith(f"{name}.") for other in self.names)
+
+
+def _check_types(schema: Schema, wanted: _Wanted) -> list[str]:
     """Refuse columns of a type that no field has; the names of those that hold texts."""
     from pyarrow import types
 
     texts = []
     for field in schema:
         name, kind = field.name, field.type
-        # pyarrow takes a name for a path too, with whatever lies inside
-        if not _within(name, wanted) and not any(other.startswith(f"{name}.") for other in wanted):
+        if name not in wanted and not wanted.lie_inside(name):
             continue
         if not _readable(kind):
             raise InvalidInput(f"Column {quote(name)} at parquet: expected numbers, booleans, strings, dates or lists "
@@ -102,9 +117,9 @@ def _readable(kind: DataType, depth: int = 0) -> bool:
                 or types.is_timestamp(kind))
 
 
-def _check_sizes(layout: Layout, wanted: Collection[str], limits: LimitSettings) -> set[str]:
+def _check_sizes(layout: Layout, wanted: _Wanted, limits: LimitSettings) -> set[str]:
     """Refuse what unpacks to more than a body may hold; the columns whose values repeat."""
-    read = {number for number, path in enumerate(layout.paths) if _within(path, wanted)}
+    read = {number for number, path in enumerate(layout.paths) if path in wanted}
     size, repeat = 0, set()
     for chunk in layout.chunks:
         if chunk.column not in read:
@@ -117,11 +132,6 @@ def _check_sizes(layout: Layout, wanted: Collection[str], limits: LimitSettings)
         if pages.repeat:
             repeat.add(layout.paths[chunk.column])
     return repeat
-
-
-def _within(path: str, wanted: Collection[str]) -> bool:
-    """Whether a path is one of these names or begins with one and a dot."""
-    return path in wanted or any(path.startswith(f"{name}.") for name in wanted if name in path)
 
 
 def _array(column: ChunkedArray, field: Field, path: str) -> NDArray[Any] | None:

@@ -26,6 +26,7 @@ __all__ = ["Table", "column_array", "from_columns", "from_instances", "from_name
 _COLUMN = (-1,)
 _MANY_NAMES = 8
 _MANY_EXTRA = 50
+_MANY_COLUMNS = 100_000
 _LONG_NAME = 60
 _MANY_PLANS = 256
 
@@ -150,13 +151,13 @@ Reader = Callable[[Any, Field, str], NDArray[Any] | None]
 """Makes the array of a field out of the values of a column, one element per row; the path is for the errors."""
 
 
-def from_named(names: Sequence[str], columns: Sequence[Any], rows: int, signature: Signature, path: str,
+def from_named(names: Sequence[str], column: Callable[[int], Any], rows: int, signature: Signature, path: str,
                read: Reader | None = None) -> Table:
-    """Columns in an order of their own, as data frames and files have them: `columns[i]` holds the values of
-    `names[i]`, `rows` of them. A model of one matrix takes them in that order where none has its name."""
+    """Columns in an order of their own, as data frames and files have them: `column(i)` gives the values of `names[i]`,
+    `rows` of them. A model of one matrix takes them in that order where none has its name."""
     read = read or column_array
     if (field := _matrix(names, signature)) is not None:
-        return Table({field.name: _stacked(names, columns, field, path, read)}, rows)
+        return Table({field.name: _stacked(names, column, field, path, read)}, rows)
     places = {name: place for place, name in enumerate(names)}
     inputs: dict[str, NDArray[Any]] = {}
     for field in signature.inputs:
@@ -164,7 +165,7 @@ def from_named(names: Sequence[str], columns: Sequence[Any], rows: int, signatur
             if names.count(name) > 1:
                 raise InvalidInput(f"Column {quote(name)} stands twice in {path}. Send each column once.")
             where = f"{path}[*].{name}"
-            array = read(columns[places[name]], field, where)
+            array = read(column(places[name]), field, where)
             if array is not None:
                 inputs[name] = fit(array if _is_rows(field) else _only(array, field, where), field, where)
     return Table(inputs, _row_count(rows, _plan(signature), path), _unknown(names, signature), f"{path}[*]")
@@ -302,8 +303,7 @@ def _from_lists(rows: list[Any], signature: Signature, path: str) -> Table:
             got = f"a list of {len(row)}" if isinstance(row, list) else say(row)
             raise InvalidInput(f"{path}[{index}]: expected an object by name, or a list of {len(names)} values in the "
                                f"order {_quoted(names)}, got {got}.")
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return from_named(names, columns, len(rows), signature, path)
+    return from_named(names, lambda place: [row[place] for row in rows], len(rows), signature, path)
 
 
 def _matrix(names: Sequence[str], signature: Signature) -> Field | None:
@@ -314,15 +314,22 @@ def _matrix(names: Sequence[str], signature: Signature) -> Field | None:
     return fields[0] if names else None
 
 
-def _stacked(names: Sequence[str], columns: Sequence[Any], field: Field, path: str, read: Reader) -> NDArray[Any]:
-    if field.shape[1] not in (-1, len(names)):
-        raise InvalidInput(f"Input {quote(field.name)} at {path}: expected {field.shape[1]} columns, got {len(names)} "
+def _stacked(names: Sequence[str], column: Callable[[int], Any], field: Field, path: str, read: Reader) -> NDArray[Any]:
+    if field.shape[1] not in (-1, len(names)) or len(names) > _MANY_COLUMNS:
+        raise InvalidInput(f"Input {quote(field.name)} at {path}: expected {_wanted_columns(field)}, got {len(names)} "
                            f"({_quoted(names)}).")
-    column = Field(field.name, field.datatype, _COLUMN, field.optional and field.dtype.kind in "fO")
-    places = [f"{path}[*].{name}" for name in names]
-    arrays = [read(values, column, where) for values, where in zip(columns, places, strict=True)]
-    return np.stack([fit(array, column, where) for array, where in zip(arrays, places, strict=True)
-                     if array is not None], axis=1)
+    single = Field(field.name, field.datatype, _COLUMN, field.optional and field.dtype.kind in "fO")
+    arrays = []
+    for place, name in enumerate(names):
+        where = f"{path}[*].{name}"
+        array = read(column(place), single, where)
+        if array is not None:  # a float has something for missing, so it always is
+            arrays.append(fit(array, single, where))
+    return np.stack(arrays, axis=1)
+
+
+def _wanted_columns(field: Field) -> str:
+    return f"at most {_MANY_COLUMNS} columns" if field.shape[1] == -1 else f"{field.shape[1]} columns"
 
 
 def _only(array: NDArray[Any], field: Field, path: str) -> NDArray[Any]:

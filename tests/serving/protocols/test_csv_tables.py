@@ -215,3 +215,12 @@ def test_pandas_reads_what_is_written() -> None:
     """Names and numbers, of a short float no more digits than it has."""
     body = write_csv(["a", "b"], [["x, y", "z"], [0.1, 2]])
     assert pd.read_csv(io.BytesIO(body)).to_dict("list") == {"a": ["x, y", "z"], "b": [0.1, 2]}
+
+
+def test_a_line_of_millions_is_refused_in_a_moment() -> None:
+    """A model that takes any number of columns takes no more than so many from a file."""
+    wide = Signature((Field("input", "FP64", (-1, -1)),), ())
+    line = ",".join("1" * 200_000).encode()
+    with pytest.raises(InvalidInput, match="expected at most 100000 columns, got 200000"):
+        read(line + b"\n" + line, wide)
+    assert read("a,b\n1,2\n", wide) == {"input": [[1, 2]]}
