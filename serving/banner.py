@@ -39,7 +39,7 @@ def banner(settings: Settings) -> str:
 
 def curl_line(url: str, name: str, signature: Signature) -> str:
     """A request that the model can answer, made from its signature."""
-    row = {field: array[0].tolist() if is_rows else array.tolist() for (field, array), is_rows in zip(
+    row = {field: array.tolist()[0] if is_rows else array.tolist() for (field, array), is_rows in zip(
         example_rows(signature, 1).items(), [field.shape[:1] == (-1,) for field in signature.inputs], strict=True)}
     matrix = len(signature.inputs) == 1 and len(signature.inputs[0].shape) == 2
     body = shlex.quote(json.dumps({"rows": list(row.values()) if matrix else [row]}))
