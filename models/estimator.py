@@ -77,16 +77,16 @@ class EstimatorModel:
                 raise unknown_output(name, list(self._converters))
         rows = self._rows(inputs)
         try:
-            return self._answer(rows, names)
+            prepared = self._prepare(rows)
+            if self._parts:
+                return self._in_parts(prepared, names)
+            return {name: self._converters[name](self._methods[name](prepared)) for name in names}
         except (ValueError, TypeError) as error:
             if not self._blames(inputs):
                 raise
             raise InvalidInput(f"The model refused the inputs: {one_line(error)}") from error
 
-    def _answer(self, rows: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        rows = self._prepare(rows)
-        if not self._parts:
-            return {name: self._converters[name](self._methods[name](rows)) for name in names}
+    def _in_parts(self, rows: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         split: dict[str, Any] = {}  # a method runs once, however many of its parts are wanted
         answer = {}
         for name in names:
@@ -103,7 +103,7 @@ class EstimatorModel:
             return True
         for rows in islice(self._made_up(), _MANY_TRIALS):
             try:
-                self._answer(rows, self._outputs)
+                self._in_parts(self._prepare(rows), self._outputs)
             except Exception:
                 continue
             self._good = rows

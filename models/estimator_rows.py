@@ -105,7 +105,10 @@ def _matrix_of(field: Field) -> Callable[[Inputs], NDArray[Any]]:
         if values is None or values.ndim != 2 or (values.shape[1] != width and width != -1):
             got = "nothing" if values is None else f"shape {list(values.shape)}"
             raise InvalidInput(f"Input {MATRIX!r}: wanted a matrix of shape {[-1, width]}, got {got}.")
-        return np.asarray(values, dtype=dtype) if values.dtype == dtype else _converted(values, dtype, MATRIX)
+        try:
+            return np.asarray(values, dtype=dtype)
+        except (ValueError, TypeError):
+            return _converted(values, dtype, MATRIX)  # says what is wrong
 
     if not dtype.hasobject:
         return matrix
