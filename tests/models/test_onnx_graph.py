@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -87,6 +87,7 @@ def test_weights_are_stepped_over():
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_any_bytes(content):
     """Any bytes are a graph or damaged, and nothing else happens."""
     try:
