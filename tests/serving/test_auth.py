@@ -136,3 +136,14 @@ def test_a_wrong_token_is_refused(given: bytes | None) -> None:
 def test_loopback_is_this_host_alone(host: str, local: bool) -> None:
     """All interfaces are not."""
     assert is_loopback(host) is local
+
+
+def test_a_call_without_any_content_type_will_do_where_clients_send_none() -> None:
+    """A page of another origin can leave it out too, but not its Origin; a form's type is refused as ever."""
+    untyped = {b"host": b"127.0.0.1:3000"}
+    authorise(LOCAL, untyped, "POST", untyped=True)
+    for headers in ({b"content-type": b"text/plain"}, {b"content-type": b""}, {b"origin": b"https://evil.example"}):
+        with pytest.raises(ControlRefused):
+            authorise(LOCAL, untyped | headers, "POST", untyped=True)
+    with pytest.raises(ControlRefused):
+        authorise(LOCAL, untyped, "POST")
