@@ -65,10 +65,18 @@ def converter_of(field: Field | None) -> Converter:
 
     def numbers(answer: Any) -> NDArray[Any]:
         array = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer, dtype=dtype)
-        # Some estimators drop the dimension of a single row.
-        return array if array.ndim == dimensions else array.reshape(shape)
+        return array if array.ndim == dimensions else _reshaped(array, shape)
 
     return numbers
+
+
+def _reshaped(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Mend what means the same: some estimators drop the dimension of a single row, some answer `[k, 1]` for `[k]`."""
+    if not shape:
+        return array
+    if array.ndim > len(shape) and array.size != len(array):
+        raise ValueError(f"an answer of shape {list(array.shape)}, where {list(shape)} was promised")
+    return array.reshape(shape)
 
 
 def _undeclared(answer: Any) -> NDArray[Any]:

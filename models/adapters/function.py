@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from serinus.models.errors import InvalidSignature, UnsupportedArtifact
+from serinus.models.errors import InvalidSignature, UnsupportedArtifact, one_line
 from serinus.models.model import Adapter, Model, unknown_output
 from serinus.models.signature import Signature
 
@@ -27,31 +26,37 @@ class FunctionModel:
     """Its code may open spans and write log lines, so it is called within the span of its request."""
 
     def __init__(self, function: Callable[["DataFrame"], Any], signature: Signature) -> None:
+        from serinus.models.estimator_answers import converter_of
         from serinus.models.frame import FrameBuilder
 
         self.signature = signature
         self._function = function
         self._frame = FrameBuilder(signature.inputs)
-        self._fields = {field.name: field for field in signature.outputs}
+        self._converters = {field.name: converter_of(field) for field in signature.outputs}
 
     def predict(
         self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None
     ) -> dict[str, NDArray[Any]]:
         """Call the function; see `Model.predict`."""
-        names = list(self._fields) if outputs is None else outputs
+        names = list(self._converters) if outputs is None else outputs
         for name in names:
-            if name not in self._fields:
-                raise unknown_output(name, list(self._fields))
+            if name not in self._converters:
+                raise unknown_output(name, list(self._converters))
         answer = self._function(self._frame.build(inputs))
         return self._named(answer, names)
 
     def _named(self, answer: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         if not isinstance(answer, Mapping):
-            answer = dict.fromkeys(self._fields, answer) if len(self._fields) == 1 else {}
+            answer = dict.fromkeys(self._converters, answer) if len(self._converters) == 1 else {}
         missing = [name for name in names if name not in answer]
         if missing:
             raise InvalidSignature(f"The function did not return {', '.join(missing)}, which its signature promises.")
-        return {name: np.asarray(answer[name], dtype=self._fields[name].dtype) for name in names}
+        try:
+            return {name: self._converters[name](answer[name]) for name in names}
+        except (ValueError, TypeError) as error:
+            raise InvalidSignature(
+                f"The function's answer is not what its signature promises: {one_line(error)}."
+            ) from error
 
     def close(self) -> None:
         """Nothing is held."""

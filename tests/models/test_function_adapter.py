@@ -38,6 +38,26 @@ def test_a_broken_promise_is_named():
         wrap(lengths, TWO).predict(ROWS)
 
 
+def test_answers_come_in_the_promised_form():
+    """Frames, sparse matrices and fixed-width strings become arrays of the signature's datatypes and shapes."""
+    from scipy.sparse import csr_matrix
+
+    fields = (Field("text", "BYTES", (-1,)), Field("both", "FP64", (-1, 2)), Field("one", "FP32", (-1,)))
+    answers = {"text": np.array(["x", "yy"]), "both": csr_matrix([[1, 0], [0, 2]]), "one": np.array([[1.0], [2.0]])}
+    answer = wrap(lambda frame: answers, Signature(INPUTS, fields)).predict(ROWS)
+    assert [type(value) for value in answer["text"]] == [str, str]
+    assert answer["both"].tolist() == [[1.0, 0.0], [0.0, 2.0]]
+    assert (answer["one"].dtype, answer["one"].tolist()) == (np.float32, [1.0, 2.0])
+
+
+def test_an_answer_of_another_kind_is_named():
+    """Words where numbers were promised are the function's fault, in one sentence."""
+    with pytest.raises(InvalidSignature, match="not what its signature promises: could not convert string"):
+        wrap(lambda frame: frame["b"], ONE).predict(ROWS)
+    with pytest.raises(InvalidSignature, match=r"an answer of shape \[2, 2\], where \[-1\] was promised"):
+        wrap(lambda frame: np.zeros((2, 2)), ONE).predict(ROWS)
+
+
 def test_functions_need_a_signature_and_stay_in_memory(home):
     """Without a signature a function is refused, and functions cannot be registered."""
     with pytest.raises(InvalidSignature, match="signature="):
