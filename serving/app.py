@@ -58,6 +58,7 @@ _PROTOCOLS: tuple[Callable[[LimitSettings], Protocol], ...] = (
     lambda _: OpenInference(), Rows, Invocations, KServeV1)
 _JSON = (b"content-type", b"application/json")
 _SIZE_DIGITS = 18
+_EXEMPLAR_EVERY_NS = 5_000_000
 _TRY_AGAIN = (429, 503)
 
 
@@ -106,7 +107,9 @@ class App:
         """Loads and unloads by hand; without it these calls are 404."""
         self._control = control
         self._inner = inner
-        self._under_way = 0
+        self.under_way = 0
+        """Requests that wait for their answer."""
+        self._next_exemplar_ns = 0
         self._concurrency = settings.limits.concurrency
         self._body_bytes = settings.limits.body_bytes
         self._key_header = settings.routing.key_header.lower().encode()
@@ -153,10 +156,9 @@ class App:
         call = Call(endpoint.protocol, endpoint.model or "", endpoint.version, headers, receive,
                     "" if request_id is None else _valid_id(request_id), None if key is None else key.decode("latin-1"),
                     self._tracing.begin(headers, endpoint.route, started), started)
-        self._under_way += 1
-        self._board.active(self._under_way)
+        self.under_way += 1
         try:
-            if self._under_way > self._concurrency:
+            if self.under_way > self._concurrency:
                 raise Overloaded(f"{self._concurrency} requests are under way in this worker. Try again.")
             if endpoint.model is None:
                 call.model = self._only_model(endpoint.route)
@@ -173,8 +175,7 @@ class App:
             _log.exception("Unexpected failure")
             answer = self._refusal(call, RequestError("The server failed unexpectedly; its log has the details."))
         finally:
-            self._under_way -= 1
-            self._board.active(self._under_way)
+            self.under_way -= 1
         await self._respond(call, endpoint, scope, send, answer)
 
     def _refusal(self, call: Call, error: RequestError) -> Reply:
@@ -243,7 +244,8 @@ class App:
             board.count_shared(base or 0, max(0, call.predict_started_ns - call.routed_ns), call.batch_rows)
         for violation in call.violations:
             board.tally("violations", call.model if call.model in self._router.routes else "", violation.kind)
-        if call.ids is not None and call.ids.sampled:
+        if call.ids is not None and call.ids.sampled and (error_type or now >= self._next_exemplar_ns):
+            self._next_exemplar_ns = now + _EXEMPLAR_EVERY_NS
             board.exemplify(base or 0, call.ids.trace_id, call.ids.span_id, now - call.started_ns, now)
 
     def _only_model(self, route: str) -> str:

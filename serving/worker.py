@@ -214,6 +214,7 @@ class Worker:
         return self._confirmed_ns < self._began_ns or time.monotonic_ns() - self._confirmed_ns > _STALE_NS
 
     def _beat(self) -> None:
+        self._board.active(self.app.under_way)
         self._board.beat(ready=self.app.readiness()[0], generation=self._generation)
 
     def _load(self, name: str, version: str) -> Loaded:

@@ -27,6 +27,7 @@ from serinus.serving.telemetry.trace import SpanContextIds, Trace
 
 __all__ = ["Tracing", "parse_traceparent"]
 
+_SAGEMAKER = b"x-amzn-sagemaker-custom-attributes"
 _CARRIED = re.compile(rb"traceparent=([0-9a-f-]{55})")
 
 
@@ -82,7 +83,7 @@ class Tracing:
             return None
         if self._users is not None:
             return self._users.begin(headers, route, started_ns)
-        header = headers.get(b"traceparent") or _carried(headers)
+        header = headers.get(b"traceparent") or (_carried(headers[_SAGEMAKER]) if _SAGEMAKER in headers else None)
         parent = parse_traceparent(header) if header else None
         trace_id, parent_id, parent_sampled = parent or (getrandbits(128) or 1, 0, True)
         sampled = parent_sampled if self._always else self._ask(trace_id, parent_id, parent_sampled, route)
@@ -116,10 +117,9 @@ def _is_always_on(sampler: Any) -> bool:
     return bool(description == ParentBased(ALWAYS_ON).get_description())  # type: ignore[no-untyped-call]
 
 
-def _carried(headers: Mapping[bytes, bytes]) -> bytes | None:
+def _carried(attributes: bytes) -> bytes | None:
     """A traceparent in SageMaker's custom attributes: the only header of a client that reaches a container there."""
-    attributes = headers.get(b"x-amzn-sagemaker-custom-attributes")
-    found = _CARRIED.search(attributes) if attributes else None
+    found = _CARRIED.search(attributes)
     return found[1] if found else None
 
 
