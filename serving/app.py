@@ -114,7 +114,7 @@ class App:
         self._body_bytes = settings.limits.body_bytes
         self._key_header = settings.routing.key_header.lower().encode()
         self._detail_share = settings.telemetry.detail_share
-        self._metadata = Metadata(router, self.readiness)
+        self._metadata = Metadata(router, self.readiness, lambda: self.repository is not None)
         protocols = [protocol(settings.limits) for protocol in _PROTOCOLS]
         self._documentation = Documentation(settings, router, protocols)
         self._addresses = _addresses(protocols)

@@ -21,10 +21,13 @@ _EXTENSIONS = ("binary_tensor_data", "model_repository")
 
 
 class Metadata:
-    """Looks up what can be asked by GET. `readiness` says whether requests can be answered, and else why not."""
+    """Looks up what can be asked by GET. `readiness` says whether requests can be answered, and else why not;
+    `loads_by_hand` whether the repository calls are answered."""
 
-    def __init__(self, router: Router, readiness: Callable[[], tuple[bool, str]]) -> None:
+    def __init__(self, router: Router, readiness: Callable[[], tuple[bool, str]],
+                 loads_by_hand: Callable[[], bool]) -> None:
         self._router = router
+        self._loads_by_hand = loads_by_hand
         self._readiness = readiness
 
     def look_up(self, path: str) -> Found | None:
@@ -33,7 +36,8 @@ class Metadata:
             case [""]:
                 return 200, {"status": "alive"}
             case ["v2"]:
-                return 200, {"name": "serinus", "version": __version__, "extensions": list(_EXTENSIONS)}
+                extensions = _EXTENSIONS if self._loads_by_hand() else _EXTENSIONS[:1]
+                return 200, {"name": "serinus", "version": __version__, "extensions": list(extensions)}
             case ["v2", "health", "live"]:
                 return 200, {"live": True}
             case ["v2", "health", "ready"] | ["ping"]:

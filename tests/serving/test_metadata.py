@@ -68,11 +68,13 @@ def test_what_is_there_says_so(line: Line, path: str, expected: Any) -> None:
     assert (found.status, found.json) == (200, expected)
 
 
-def test_the_server_names_its_extensions(line: Line) -> None:
-    """Triton's clients look for them."""
+def test_the_server_names_its_extensions(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's clients look for them; models are loaded by hand in a server only, not in somebody's application."""
     found = line.call("GET", "/v2").json
-    assert found["extensions"] == ["binary_tensor_data", "model_repository"]
+    assert found["extensions"] == ["binary_tensor_data"]
     assert set(found) == {"name", "version", "extensions"}
+    monkeypatch.setattr(line.app, "repository", object())
+    assert line.call("GET", "/v2").json["extensions"] == ["binary_tensor_data", "model_repository"]
 
 
 @pytest.mark.parametrize(
