@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
@@ -95,6 +97,34 @@ def test_their_sampler_decides() -> None:
     """What it does not sample is not recorded, and is passed on as not sampled."""
     ids = SdkSpans(TracerProvider(sampler=ALWAYS_OFF)).begin({}, "/predict", 1)
     assert not ids.sampled and ids.traceparent.endswith("-00")
+
+
+class Stuck(SpanExporter):
+    """A backend that takes a connection and never answers."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def export(self, spans: Any) -> SpanExportResult:
+        self.released.wait(60)
+        return SpanExportResult.FAILURE
+
+
+@pytest.mark.parametrize("exporter", [InMemorySpanExporter(), Stuck()])
+def test_what_their_processor_holds_is_sent_at_the_end(exporter: SpanExporter) -> None:
+    """A worker ends by a signal, which runs no exit handlers; a backend that hangs holds the end up no longer than
+    said."""
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=60_000))
+    spans = SdkSpans(provider)
+    spans.put(ANSWERED._replace(ids=spans.begin({}, ANSWERED.route, 1)))
+    began = time.monotonic()
+    spans.close(0.3 if isinstance(exporter, Stuck) else 20)
+    assert time.monotonic() - began < 10
+    if isinstance(exporter, Stuck):
+        exporter.released.set()
+    else:
+        assert isinstance(exporter, InMemorySpanExporter) and len(exporter.get_finished_spans()) == 2
 
 
 def test_a_users_program_gets_our_spans_and_keeps_its_provider() -> None:
