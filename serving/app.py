@@ -29,6 +29,7 @@ from serinus.serving.errors import (
     RequestTooLarge,
     UnsupportedEncoding,
 )
+from serinus.serving.home import Home
 from serinus.serving.metadata import Metadata
 from serinus.serving.openapi import Documentation, Parts
 from serinus.serving.pipeline import Call, Pipeline
@@ -297,7 +298,8 @@ class App:
 
     async def _metrics(self, headers: Mapping[bytes, bytes], send: Send) -> None:
         openmetrics = b"application/openmetrics-text" in headers.get(b"accept", b"")
-        families = await asyncio.to_thread(collect, self._boards, self._settings.telemetry.cost_per_cpu_hour)
+        snapshot = Home(self._settings.home).snapshot if self._control is not None else None
+        families = await asyncio.to_thread(collect, self._boards, snapshot, self._settings.telemetry.cost_per_cpu_hour)
         await _send(send, 200, (b"content-type", OPENMETRICS if openmetrics else CONTENT_TYPE),
                     exposition(families, openmetrics=openmetrics))
 

@@ -235,11 +235,19 @@ class Board:
             words[at + 2], words[at + 3], words[at + 4] = span_id, duration_ns, now_ns
 
     def tally(self, name: str, *values: str, amount: int = 1) -> None:
-        """Add to a rare counter with label values of its own; few combinations only, and not on every request."""
+        """Add to a counter with label values of its own; few combinations only."""
+        self.add(self.tally_base(name, *values), amount)
+
+    def tally_base(self, name: str, *values: str) -> int:
+        """Where such a counter lies, in words, for `add`; 0 when the board has no room for it."""
         key = orjson.dumps([name, *values])
         base = self._tallies.get(key)
         if base is None:
             base = self._tallies[key] = self._add_key(key) or 0
+        return base
+
+    def add(self, base: int, amount: int) -> None:
+        """Add to the counter at `base`."""
         if base:
             self.words[base] += amount
 

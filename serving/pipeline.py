@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -44,6 +45,8 @@ __all__ = ["Call", "Pipeline"]
 
 _log = logging.getLogger("serinus.pipeline")
 _THREADS = 4
+_CLASSES = 20
+"""Labels of a version that are counted each by itself."""
 
 _IDS = (b"ce-id", b"x-amzn-sagemaker-inference-id")
 
@@ -141,6 +144,8 @@ class Pipeline:
         rendered = call.protocol.render(
             Answer(request, outputs, arm.name, arm.version, arm.role, call.request_id, call.prediction))
         call.rendered_ns = time_ns()
+        if arm.class_output is not None:
+            self._count_classes(arm, outputs, request.rows)
         if self.log is not None:
             self._record(call, choice, request, outputs, uuid, sequence)
             call.recorded_ns = time_ns()
@@ -224,6 +229,20 @@ class Pipeline:
             future.cancel()
             if gone is not None:
                 gone.cancel()
+
+    def _count_classes(self, arm: Arm, outputs: Outputs, rows: int) -> None:
+        array = outputs.get(arm.class_output or "")
+        if array is None or array.shape != (rows,):
+            return
+        labels = {array[0]: 1} if rows == 1 else Counter(array.tolist())
+        for label, number in labels.items():
+            counter = arm.class_counters.get(label)
+            if counter is None:
+                shown = str(label) if len(arm.class_counters) < _CLASSES else "other"
+                counter = self._board.tally_base("predictions", arm.name, arm.version, arm.role, shown)
+                if shown != "other":
+                    arm.class_counters[label] = counter
+            self._board.add(counter, number)
 
     def _record(self, call: Call, choice: Choice, request: InferenceRequest, outputs: Outputs, uuid: bytes,
                 sequence: int) -> None:

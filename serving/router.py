@@ -62,8 +62,8 @@ class Pace:
 class Arm:
     """One loaded version in one role, with what every request of it shares."""
 
-    __slots__ = ("batches", "expected_ns", "head", "mark", "model", "name", "pace", "platform", "queue", "role",
-                 "runs_user_code", "series", "signature", "version")
+    __slots__ = ("batches", "class_counters", "class_output", "expected_ns", "head", "mark", "model", "name", "pace",
+                 "platform", "queue", "role", "runs_user_code", "series", "signature", "version")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -82,6 +82,10 @@ class Arm:
         self.batches = loaded.batches
         self.queue: BatchQueue | None = None
         """Where requests wait for a shared call; made when the first one does."""
+        self.class_output = _class_output(self.signature)
+        """The output that holds one class label per row, if there is one."""
+        self.class_counters: dict[object, int] = {}
+        """Where on the board each of its labels is counted."""
         self.pace = Pace()
         self.runs_user_code: bool = getattr(model, "runs_user_code", False)
 
@@ -90,6 +94,10 @@ class Arm:
         size = rows.bit_length()
         known = self.expected_ns.get(size)
         self.expected_ns[size] = took_ns if known is None else known + 0.1 * (took_ns - known)
+
+
+def _class_output(signature: Signature) -> str | None:
+    return next((field.name for field in signature.outputs if field.labels and len(field.shape) == 1), None)
 
 
 class Choice(NamedTuple):

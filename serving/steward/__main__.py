@@ -24,6 +24,7 @@ from serinus.serving.steward.restore_records import RestoreRecords
 from serinus.serving.steward.tell_events import TellEvents
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
 from serinus.serving.telemetry.logs import set_up_logging
+from serinus.serving.telemetry.metrics import collect
 from serinus.serving.telemetry.push import MetricsPush
 from serinus.serving.telemetry.resource import resource_of
 from serinus.serving.telemetry.variables import adopt
@@ -52,7 +53,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, steward.stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to stop
     die_with_parent()
-    push = MetricsPush(run.boards, resource, settings.telemetry.cost_per_cpu_hour)
+    push = MetricsPush(resource, lambda: collect(
+        run.boards, Home(settings.home).snapshot, settings.telemetry.cost_per_cpu_hour))
     steward.serve_for_ever()
     push.close()
     return 0

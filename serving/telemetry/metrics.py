@@ -24,6 +24,8 @@ from serinus.serving.board import (
     merge,
     read_all,
 )
+from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
+from serinus.serving.snapshot import read_snapshot
 from serinus.serving.telemetry import names
 from serinus.serving.telemetry.names import METRICS, Instrument
 
@@ -70,6 +72,7 @@ class Counted(NamedTuple):
     counters: Mapping[str, int]
     series: Mapping[Labels, Series]
     readings: list[Reading]
+    rollouts: Iterable[RolloutRecord]
     cost_per_cpu_hour: float
 
     def tallies(self, name: str, *labels: str) -> Iterator[Point]:
@@ -81,10 +84,11 @@ class Counted(NamedTuple):
                     yield Point(dict(zip(labels, values, strict=True)), value)
 
 
-def collect(boards: Path, cost_per_cpu_hour: float = 0.0) -> list[Family]:
-    """All metrics of the server whose boards lie in this folder."""
+def collect(boards: Path, snapshot: Path | None = None, cost_per_cpu_hour: float = 0.0) -> list[Family]:
+    """All metrics of the server whose boards lie in this folder and whose workers follow this snapshot."""
     (counters, series), readings = read_all(boards)
-    counted = Counted(counters, dict(sorted(series.items())), readings, cost_per_cpu_hour)
+    rollouts = read_snapshot(snapshot).records.values() if snapshot is not None else ()
+    counted = Counted(counters, dict(sorted(series.items())), readings, rollouts, cost_per_cpu_hour)
     return [Family(name, instrument, list(_POINTS[name](counted))) for name, instrument in METRICS.items()]
 
 
@@ -117,6 +121,17 @@ def _rows(counted: Counted) -> Iterator[Point]:
     for labels, counts in counted.series.items():
         if labels.model and labels.status == 200:
             yield Point(_http(labels), counts.rows)
+
+
+def _predictions(counted: Counted) -> Iterator[Point]:
+    return counted.tallies("predictions", names.MODEL_NAME, names.MODEL_VERSION, names.ROLE, names.CLASS)
+
+
+def _weights(counted: Counted) -> Iterator[Point]:
+    for record in counted.rollouts:
+        if record.running and record.candidate is not None:
+            yield Point({names.MODEL_NAME: record.model, names.MODEL_VERSION: record.candidate,
+                         names.PHASE: record.phase.value}, record.weight / FULL_WEIGHT)
 
 
 def _violations(counted: Counted) -> Iterator[Point]:
@@ -179,7 +194,9 @@ _POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
     "serinus.queue.duration": _queue,
     "serinus.batch.rows": _batches,
     "serinus.rows": _rows,
+    "serinus.predictions": _predictions,
     "serinus.violations": _violations,
+    "serinus.rollout.weight": _weights,
     "serinus.in_flight": _sum_of(lambda reading: reading.in_flight),
     "serinus.workers": _sum_of(lambda reading: reading.ready),
     "serinus.log.frames": _counter("log_frames"),

@@ -40,11 +40,14 @@ STAGES = ("parse", "validate", "route", "queue", "render", "record", "respond")
 
 # Events: log records with a name. `{kind}` is the journal entry's: start, promote, abort, …
 ROLLOUT_EVENTS = "serinus.rollout"
+FLAG_EVENT = "feature_flag.evaluation"
 ACTOR = "serinus.actor"
 REASON = "serinus.reason"
 
 # Attributes of metrics only
 VIOLATION_KIND = "serinus.violation.kind"
+CLASS = "serinus.class"
+PHASE = "serinus.rollout.phase"
 PROCESS_PID = "process.pid"
 
 # Resource attributes
@@ -73,7 +76,10 @@ METRICS: Mapping[str, Instrument] = MappingProxyType({
     "serinus.queue.duration": Instrument("histogram", "s", "Time that a request waited for a call which it shared."),
     "serinus.batch.rows": Instrument("histogram", "{row}", "Rows of the call that a request shared."),
     "serinus.rows": Instrument("counter", "{row}", "Rows answered."),
+    "serinus.predictions": Instrument("counter", "{row}", "Predictions of classifiers, by class."),
     "serinus.violations": Instrument("counter", "{violation}", "Values that broke an expectation, by kind."),
+    "serinus.rollout.weight": Instrument("gauge", "1", "The candidate's share of the traffic, 0 to 1, of a rollout "
+                                                       "that runs."),
     "serinus.in_flight": Instrument("gauge", "{call}", "Predict calls under way."),
     "serinus.workers": Instrument("gauge", "{process}", "Worker processes that are alive and ready."),
     "serinus.log.frames": Instrument("counter", "{record}", "Records in the prediction log."),

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import (
@@ -28,7 +27,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from serinus import __version__
-from serinus.serving.telemetry.metrics import Family, Histogram, Point, collect
+from serinus.serving.telemetry.metrics import Family, Histogram, Point
 from serinus.serving.telemetry.names import SCOPE
 from serinus.serving.telemetry.variables import destination, variable
 
@@ -46,8 +45,8 @@ class MetricsPush:
     A collector that does not answer costs nothing but its metrics; the next ones hold all counts anyway.
     """
 
-    def __init__(self, boards: Path, resource: Mapping[str, Any], cost_per_cpu_hour: float = 0.0) -> None:
-        self._collect: Callable[[], list[Family]] = lambda: collect(boards, cost_per_cpu_hour)
+    def __init__(self, resource: Mapping[str, Any], gather: Callable[[], list[Family]]) -> None:
+        self._collect = gather
         self._resource = Resource.create(dict(resource))
         self._started_ns = time.time_ns()
         self._stopping = threading.Event()

@@ -14,10 +14,10 @@ import numpy as np
 import orjson
 import pytest
 
-from serinus.models import wrap
+from serinus.models import Field, Signature, wrap
 from serinus.serving.board import Labels
 from serinus.serving.prediction_log import find
-from tests.serving.asgi import PEOPLE, ROW, ROWS, TENSORS, Line, people_model
+from tests.serving.asgi import PEOPLE, ROW, ROWS, TENSORS, Line, numbers_model, people_model
 
 ROOT = Path(__file__).parents[2]
 ADDRESSES = {"/predict": ROWS, "/v2/models/people/infer": TENSORS}
@@ -204,3 +204,28 @@ def test_a_slow_model_leaves_the_loop(tmp_path: Path) -> None:
     line.call("POST", "/predict", ROWS)
     assert threads[0] == "MainThread"
     assert threads[1].startswith("serinus-predict")
+
+
+def test_classes_are_counted(tmp_path: Path) -> None:
+    """By version and label, single rows and many; not what was refused, and not what has no labels."""
+    line = Line(tmp_path, {"three": {"1": numbers_model()}, "people": {"1": people_model()}})
+    rows = [[9.0, 9.0, 9.0], [-9.0, -9.0, -9.0], [9.0, 9.0, 9.0]]
+    for body in (rows, rows[:1], rows[1:2]):
+        assert line.call("POST", "/predict/three", orjson.dumps({"rows": body})).status == 200
+    assert line.call("POST", "/predict/three", b'{"rows": [[1]]}').status == 422
+    assert line.call("POST", "/predict/people", ROWS).status == 200
+    line.close()
+    counters = {name: value for name, value in line.counts()[0].items() if name.startswith('["predictions"')}
+    assert counters == {'["predictions","three","1","stable","yes"]': 3, '["predictions","three","1","stable","no"]': 2}
+
+
+def test_of_many_classes_the_rest_is_one(tmp_path: Path) -> None:
+    """A board has room for some labels of a version; none is lost."""
+    labels = tuple(f"class {number}" for number in range(50))
+    signature = Signature((Field("x", "INT64", (-1,)),), (Field("y", "BYTES", (-1,), labels=labels),))
+    line = Line(tmp_path, {"many": {"1": wrap(lambda frame: [labels[x] for x in frame["x"]], signature=signature)}})
+    for start in range(50):
+        assert line.call("POST", "/predict", orjson.dumps({"rows": [{"x": start}, {"x": 49 - start}]})).status == 200
+    line.close()
+    counts = [value for name, value in line.counts()[0].items() if name.startswith('["predictions"')]
+    assert (len(counts), sum(counts), max(counts)) == (21, 100, 60)

@@ -11,7 +11,9 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from serinus.serving.board import BOUNDS_NS, Board, Labels, adopt, read_all
-from serinus.serving.telemetry.metrics import collect, exposition, prometheus_name
+from serinus.serving.rollout import Phase, Plan, RolloutRecord
+from serinus.serving.snapshot import publish_snapshot
+from serinus.serving.telemetry.metrics import Point, collect, exposition, prometheus_name
 from serinus.serving.telemetry.names import METRICS
 
 OK = Labels("wine", "1", "stable", "/predict/{model}", "POST", 200, "")
@@ -213,3 +215,19 @@ def test_no_workers_are_no_error(tmp_path: Path) -> None:
     found = scrape(tmp_path / "nothing")
     assert value(found["serinus_workers"], "serinus_workers") == 0
     assert found["http_server_request_duration_seconds"].samples == []
+
+
+def test_classes_and_rollouts_are_told(tmp_path: Path) -> None:
+    """Predictions by class from the boards, a running rollout's weight from the snapshot; a finished one has none."""
+    board = Board(tmp_path / "boards")
+    board.tally("predictions", "wine", "1", "stable", "red", amount=7)
+    running = RolloutRecord("wine", 5, "r1", Phase.CANARY, Plan((500, 5000)), step_id="s", weight=500, stable="1",
+                            candidate="2", salt="5a17")
+    ended = RolloutRecord("beer", 5, "r1", Phase.PROMOTED, Plan((500,)), weight=0, stable="2", salt="5a17")
+    publish_snapshot(tmp_path / "snapshot.json", {"wine": running, "beer": ended})
+    families = {family.name: family.points for family in collect(tmp_path / "boards", tmp_path / "snapshot.json")}
+    assert families["serinus.predictions"] == [Point({
+        "serinus.model.name": "wine", "serinus.model.version": "1", "serinus.role": "stable",
+        "serinus.class": "red"}, 7)]
+    assert families["serinus.rollout.weight"] == [Point({
+        "serinus.model.name": "wine", "serinus.model.version": "2", "serinus.rollout.phase": "canary"}, 0.05)]

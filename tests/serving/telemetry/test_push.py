@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from serinus.serving.board import Board, Labels
+from serinus.serving.telemetry.metrics import collect
 from serinus.serving.telemetry.push import MetricsPush
 from tests.serving.telemetry.receivers import Receiver
 
@@ -29,7 +30,7 @@ def test_counts_arrive_under_opentelemetrys_names(board: Board, protocol: str, m
     with Receiver(protocol) as receiver:
         for name, value in (receiver.environ | {"OTEL_METRIC_EXPORT_INTERVAL": "60000"}).items():
             monkeypatch.setenv(name, value)
-        MetricsPush(board.path.parent, {"service.name": "wine"}).close()
+        MetricsPush({"service.name": "wine"}, lambda: collect(board.path.parent)).close()
     found = {metric.name: metric for metric in receiver.metrics}
     duration = found["http.server.request.duration"]
     (point,) = duration.histogram.data_points
@@ -51,7 +52,7 @@ def test_they_are_sent_again_and_again(board: Board, monkeypatch: pytest.MonkeyP
     with Receiver("http/protobuf") as receiver:
         for name, value in (receiver.environ | {"OTEL_METRIC_EXPORT_INTERVAL": "30"}).items():
             monkeypatch.setenv(name, value)
-        push = MetricsPush(board.path.parent, {})
+        push = MetricsPush({}, lambda: collect(board.path.parent))
         time.sleep(0.1)
         board.count(board.base(OK), 1_500_000, 4, 200_000)
         push.close()
@@ -65,7 +66,7 @@ def test_a_dead_collector_holds_nothing_up(board: Board, monkeypatch: pytest.Mon
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "20")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    push = MetricsPush(board.path.parent, {})
+    push = MetricsPush({}, lambda: collect(board.path.parent))
     time.sleep(2.5)
     started = time.monotonic()
     push.close()
@@ -77,6 +78,6 @@ def test_without_an_endpoint_there_is_no_thread(board: Board, monkeypatch: pytes
     """And nothing to wait for."""
     for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
-    push = MetricsPush(board.path.parent, {})
+    push = MetricsPush({}, lambda: collect(board.path.parent))
     assert push._thread is None
     push.close()
