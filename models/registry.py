@@ -95,13 +95,15 @@ class Registry:
             VersionNotFound: this version of it does not exist.
             InvalidManifest: it exists, and its manifest cannot be read.
         """
+        check_name(name)
+        found = self._found(name, version) if version is not None else None
+        if found is not None:
+            return found
         there = self.versions(name)
-        wanted = there[-1] if version is None and there else version
-        for root in self._roots:
-            if wanted is not None and is_number(wanted) and (root / name / wanted / MANIFEST).is_file():
-                return Manifest.read(root / name / wanted).version
         if not there:
             raise self._no_model(name)
+        if version is None and (found := self._found(name, there[-1])) is not None:
+            return found
         raise VersionNotFound(f"Model {name!r} has no version {version!r}; there are {self._listed(name)}.")
 
     def resolve(self, tag: str) -> tuple[str, str | None]:
@@ -286,6 +288,13 @@ class Registry:
     def _listed(self, name: str) -> str:
         """List versions and aliases, for sentences."""
         return ", ".join((*self.versions(name), *(f"{alias} ({n})" for alias, n in self.aliases(name).items())))
+
+    def _found(self, name: str, version: str) -> ModelVersion | None:
+        """A version by its number, without a look at the others."""
+        for root in self._roots:
+            if is_number(version) and (root / name / version / MANIFEST).is_file():
+                return Manifest.read(root / name / version).version
+        return None
 
     def _equal(self, draft: ModelVersion) -> ModelVersion | None:
         for number in reversed(self.versions(draft.name)):
