@@ -58,6 +58,7 @@ _OURS = frozenset({"", "v1", "v2", "predict", "invocations", "ping", "api", "ui"
 _PROTOCOLS: tuple[Callable[[LimitSettings], Protocol], ...] = (
     lambda _: OpenInference(), Rows, Invocations, KServeV1)
 _JSON = (b"content-type", b"application/json")
+_PROBLEM = (b"content-type", b"application/problem+json")
 _SIZE_DIGITS = 18
 _EXEMPLAR_EVERY_NS = 5_000_000
 _TRY_AGAIN = (429, 503)
@@ -285,10 +286,10 @@ class App:
             await _send_json(send, *await self.repository.answer(scope, receive))
             return
         if path.startswith("/api/") and self._control is not None:
-            status, document = await self._control.answer(scope, receive)
-            await _send_json(send, status, document)
+            status, document, *head = await self._control.answer(scope, receive)
+            await _send(send, status, _JSON if status < 400 else _PROBLEM, orjson.dumps(document), *head)
             return
-        if path == "/metrics" and method == "GET":
+        if path == "/metrics" and method in ("GET", "HEAD"):
             await self._metrics(dict(scope["headers"]), send)
             return
         if self._documentation.is_asked(scope):
@@ -309,10 +310,10 @@ class App:
             await _send_json(send, 405, {"error": f"{path} takes POST, got {method}."}, (b"allow", b"POST"))
             return
         found = self._metadata.look_up(path)
-        if found is None:
+        if found is None and path != "/metrics":
             await _send_json(send, 404, {"error": f"There is no {method} {path} here; see GET /v2 and "
                                                   "GET /api/models."})
-        elif method not in ("GET", "HEAD"):
+        elif found is None or method not in ("GET", "HEAD"):
             await _send_json(send, 405, {"error": f"{path} takes GET, got {method}."}, (b"allow", b"GET, HEAD"))
         else:
             await _send_json(send, *found)

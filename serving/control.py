@@ -28,8 +28,13 @@ STATUS = {"forbidden": 403, "unauthorised": 401, "unsupported": 415, "not_found"
           "nothing_to_do": 409, "conflict": 409, "invalid": 400, "unavailable": 503}
 """What the kinds of `ControlRefused` are in HTTP."""
 _STEWARD_VERBS = ("start", "promote", "pause", "resume", "abort")
+_POSTED = (*_STEWARD_VERBS, "rollback")
 _MAX_BODY = 1 << 20
 _STEWARD_PATIENCE_S = 15.0
+
+
+Reply = tuple[int, Any, *tuple[tuple[bytes, bytes], ...]]
+"""Status, JSON document and further header lines."""
 
 
 class Control:
@@ -45,12 +50,16 @@ class Control:
         self._router = router
 
     async def answer(self, scope: MutableMapping[str, Any],
-                     receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> tuple[int, Any]:
-        """Status and JSON document of one call; errors are problem details (RFC 9457)."""
+                     receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> Reply:
+        """What to answer to one call; errors are problem details (RFC 9457)."""
+        method, parts = scope["method"], scope["path"].strip("/").split("/")[1:]
+        if (wanted := _method_of(parts)) not in ("", method):
+            problem = _problem(405, f"{scope['path']} takes {wanted}, got {method}.", "method_not_allowed")
+            return *problem, (b"allow", wanted.encode())
         try:
-            authorise(self._settings, dict(scope["headers"]), scope["method"])
-            body = await json_body(receive) if scope["method"] == "POST" else {}
-            return await self._dispatch(scope["method"], scope["path"].strip("/").split("/")[1:], body)
+            authorise(self._settings, dict(scope["headers"]), method)
+            body = await json_body(receive) if method == "POST" else {}
+            return await self._dispatch(method, parts, body)
         except ControlRefused as error:
             return _problem(STATUS.get(error.kind, 409), str(error), error.kind)
         except SerinusError as error:
@@ -153,6 +162,18 @@ async def json_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) 
     if not isinstance(document, dict):
         raise ControlRefused("The body: expected a JSON object.", "invalid")
     return document
+
+
+def _method_of(parts: list[str]) -> str:
+    """The method that a path takes; empty where there is none."""
+    match parts:
+        case ["models"] | ["rollouts", _]:
+            return "GET"
+        case ["drain"]:
+            return "POST"
+        case ["rollouts", _, verb] if verb in _POSTED:
+            return "POST"
+    return ""
 
 
 def _problem(status: int, detail: str, kind: str) -> tuple[int, Any]:

@@ -62,22 +62,30 @@ def row(signature: Signature, *, closed: bool) -> Schema:
 
 def columns(signature: Signature, *, closed: bool) -> Schema:
     """An object with one list per column, and whole tensors as they are."""
-    properties = {field.name: ({"type": "array", "items": cell(field), "minItems": 1} if is_rows(field)
-                               else cell(field)) for field in signature.inputs}
+    properties = {field.name: _column(field) if is_rows(field) else cell(field) for field in signature.inputs}
     needed = (field.name for field in signature.inputs if not field.optional and not field.sequence)
     return {**_object(properties, needed, closed), "description": "All columns have the same number of rows."}
+
+
+def _column(field: Field) -> Schema:
+    column = {"type": "array", "items": cell(field), "minItems": 1}
+    return {"anyOf": [column, {"type": "null"}]} if field.optional else column
 
 
 def tensors(signature: Signature) -> Schema:
     """The list of input tensors of the Open Inference Protocol."""
     fields = signature.inputs
-    if any(field.optional or field.sequence for field in fields):
-        schema: Schema = {"type": "array", "items": {"anyOf": [tensor_schema(field) for field in fields]}}
-    else:
-        schema = {"type": "array", "prefixItems": [tensor_schema(field) for field in fields], "items": False,
-                  "minItems": len(fields)}
-    schema["description"] = "One tensor for each input, in any order, each once; all have the same number of rows."
-    return schema
+    needed = [field.name for field in fields if not field.optional and not field.sequence]
+    schema: Schema = {"type": "array", "items": {"anyOf": [tensor_schema(field) for field in fields]},
+                      "minItems": len(needed),
+                      "description": "One tensor for each input, in any order, each once; all have the same number of "
+                                     "rows."}
+    if len(fields) == 1 and needed:
+        schema["items"] = tensor_schema(fields[0])
+    elif needed:
+        schema["allOf"] = [{"contains": {"type": "object", "required": ["name"],
+                                         "properties": {"name": {"const": name}}}} for name in needed]
+    return schema if any(field.sequence for field in fields) else {**schema, "maxItems": len(fields)}
 
 
 def tensor_schema(field: Field) -> Schema:
@@ -140,7 +148,8 @@ def _data(field: Field) -> Schema:
     if not field.shape:
         return {"description": "Flat or nested values, or one value."}
     flat = {"type": "array", "items": value(field)}
-    return flat if len(field.shape) == 1 else {"anyOf": [flat, _nested(value(field), field.shape)]}
+    other = value(field) if len(field.shape) == 1 else _nested(value(field), field.shape)
+    return {"anyOf": [flat, other]}
 
 
 def _shape(field: Field) -> Schema:
@@ -154,8 +163,12 @@ def _shape(field: Field) -> Schema:
 
 
 def _number(field: Field) -> Schema:
-    limit = float(np.finfo(field.dtype).max)
-    return {"type": "number", "minimum": -limit, "maximum": limit}
+    known = np.finfo(field.dtype)
+    limit = float(known.max)
+    if field.datatype == "FP64":
+        return {"type": "number", "minimum": -limit, "maximum": limit}
+    limit += 2.0 ** (known.maxexp - known.nmant - 2)  # half a step further, numbers are rounded to the largest one
+    return {"type": "number", "exclusiveMinimum": -limit, "exclusiveMaximum": limit}
 
 
 def _categories(field: Field) -> Schema:

@@ -207,7 +207,8 @@ def _split(signature: Signature) -> Schema:
     """What `DataFrame.to_dict(orient="split")` gives."""
     fields = signature.inputs
     names: Schema = {"type": "array", "prefixItems": [{"const": field.name} for field in fields], "items": False,
-                     "minItems": len(fields), "description": "In any order, the data in the same."}
+                     "minItems": len(fields),
+                     "description": "In any order, the data in the same; those that may be missing may be left out."}
     values = _in_order(fields)
     if len(fields) == 1 and is_rows(fields[0]) and len(fields[0].shape) == 2:
         values, width = cell(fields[0]), fields[0].shape[1]

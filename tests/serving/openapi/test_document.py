@@ -66,6 +66,14 @@ def test_every_reading_address_is_there(line: Line) -> None:
             assert found.status == 200 or path.startswith("/api/rollouts"), path
 
 
+def test_other_methods_are_refused_by_name(line: Line) -> None:
+    """Every address says which methods it takes, whoever asks."""
+    for path, methods in described(line)["paths"].items():
+        found = line.call("PUT", path.replace("{model}", "people"))
+        wanted = next(method for method in methods if method in ("get", "post")).upper()
+        assert (found.status, wanted in found.headers["allow"]) == (405, True), path
+
+
 def test_references_lead_somewhere(line: Line) -> None:
     """Every `$ref` names a component."""
     found = line.call("GET", "/openapi.json")
