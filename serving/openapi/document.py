@@ -37,7 +37,7 @@ def make_document(settings: Settings, protocols: Iterable[Protocol], routes: Map
         stable = _described(only, only.stable.version)
         paths.update({path: {"post": operation(protocol.name, stable, "only")} for protocol in protocols
                       for path in protocol.routes if "{model}" not in path and protocol.name in FORMS})
-    secured = {"security": [{"token": []}]} if settings.control.token else {}
+    secured: Schema = {"security": [{"token": []}]} if settings.control.token else {}
     paths.update(server())
     paths.update(repository(secured) if parts.repository else {})
     paths.update(control(secured) if parts.control else {})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from serinus.models.examples import example_rows
 from serinus.models.signature import Field, Signature
@@ -32,6 +31,7 @@ _KEY: Schema = {"type": ["string", "number", "boolean", "null"],
                 "description": "Requests of one key meet the same version, also during a rollout."}
 _ID: Schema = {"description": "An id of the caller's own, if it is a string; the header X-Request-ID goes before it."}
 _COLUMN_MATRIX = "input"
+_MANY_VALUES = 2000
 
 
 class Described(NamedTuple):
@@ -46,9 +46,10 @@ class Described(NamedTuple):
         """A reference to one of its schemas."""
         return ref(f"{self.key}.{name}")
 
-    def example(self) -> dict[str, Any]:
-        """One made-up row: every input's values."""
-        return {name: array.tolist() for name, array in example_rows(self.signature, 1).items()}
+    @property
+    def is_large(self) -> bool:
+        """Whether one row is so large that nobody would read an example of it."""
+        return sum(math.prod(map(abs, field.shape)) for field in self.signature.inputs) > _MANY_VALUES
 
 
 class _Form(NamedTuple):
@@ -102,7 +103,7 @@ def _open_inference(version: Described) -> _Form:
                  "outputs": version.ref("OutputTensors"),
                  "parameters": {"type": "object", "required": ["role", "prediction_id"],
                                 "properties": {"role": text, "prediction_id": text}}}}
-    body = json_body(request, {"inputs": _example_tensors(version)})
+    body = json_body(request, _example_tensors(version))
     body["content"][_BYTES] = {"schema": _opaque("The JSON, and behind it the bytes of the tensors; the header "
                                                  "Inference-Header-Content-Length is the size of the JSON.")}
     good = answer("The outputs.", reply, *_HEAD)
@@ -123,7 +124,7 @@ def _rows_protocol(version: Described) -> _Form:
                                  **({} if row_wise else {"maxItems": 1})},
                  "model": {"const": version.model}, "version": text, "role": text, "request_id": text,
                  "prediction_ids": names, "violations": {"type": "array", "items": ref("Violation")}}}
-    body = _with_files(json_body(request, {"rows": [_example_row(version)]}))
+    body = _with_files(json_body(request, _example(version, "rows")))
     good = answer("One prediction for each row.", reply, *_HEAD)
     good["content"][_CSV] = {"schema": _opaque("One line for each row, where CSV was sent and asked for.")}
     return _Form("Rows, as objects", body,
@@ -135,7 +136,7 @@ def _invocations(version: Described) -> _Form:
              "dataframe_split": _split(version.signature), "instances": version.ref("Instances"),
              "inputs": version.ref("Instances")}
     request = _one_of(forms, {"params": _wishes(version)}, absent={"not": {}})
-    body = _with_files(json_body(request, {"dataframe_records": [_example_row(version)]}))
+    body = _with_files(json_body(request, _example(version, "dataframe_records")))
     good = answer("The values of the first output, or one object for each row.", _predictions(version), *_HEAD,
                   "PredictionId")
     good["content"][_CSV] = {"schema": _opaque("One line for each row, where CSV was sent and asked for.")}
@@ -148,7 +149,7 @@ def _kserve_v1(version: Described) -> _Form:
     good = answer("The values of the first output, or one object for each instance.", _predictions(version), *_HEAD,
                   "PredictionId")
     return _Form("Instances, as KServe V1, TensorFlow Serving and Vertex AI call a model",
-                 json_body(request, {"instances": [_example_row(version)]}), {"200": good, **_errors("Error")})
+                 json_body(request, _example(version, "instances")), {"200": good, **_errors("Error")})
 
 
 FORMS: Mapping[str, Callable[[Described], _Form]] = {
@@ -264,17 +265,20 @@ def _opaque(description: str) -> Schema:
     return {"type": "string", "description": description}
 
 
-def _example_row(version: Described) -> dict[str, Any]:
-    values = version.example()
-    return {**{field.name: values[field.name][0] if is_rows(field) else values[field.name]
-               for field in version.signature.inputs if not field.sequence},
-            **{field.name: [values[f"{field.name}[0]"]] for field in version.signature.inputs if field.sequence}}
+def _example(version: Described, key: str) -> dict[str, Any] | None:
+    """A body with one made-up row under `key`."""
+    if version.is_large:
+        return None
+    values = {name: array.tolist() for name, array in example_rows(version.signature, 1).items()}
+    return {key: [{field.name: [values[f"{field.name}[0]"]] if field.sequence else
+                   values[field.name][0] if is_rows(field) else values[field.name]
+                   for field in version.signature.inputs}]}
 
 
-def _example_tensors(version: Described) -> list[dict[str, Any]]:
-    tensors_given = []
-    for name, array in example_rows(version.signature, 1).items():
-        field = version.signature.input(name)
-        tensors_given.append({"name": name, "datatype": field.datatype, "shape": list(np.shape(array)),
-                              "data": array.ravel().tolist()})
-    return tensors_given
+def _example_tensors(version: Described) -> dict[str, Any] | None:
+    """The same as tensors."""
+    if version.is_large:
+        return None
+    rows = example_rows(version.signature, 1)
+    return {"inputs": [{"name": name, "datatype": version.signature.input(name).datatype, "shape": list(array.shape),
+                        "data": array.ravel().tolist()} for name, array in rows.items()]}

@@ -65,7 +65,7 @@ def repository(secured: dict[str, Any]) -> dict[str, Schema]:
     states = {"type": "array", "items": _object(
         name=_TEXT, version=_TEXT, state={"enum": ["READY", "LOADING", "UNAVAILABLE"]}, reason=_TEXT)}
     wanted = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
-    paths = {"/v2/repository/index": {"post": {
+    paths: dict[str, Schema] = {"/v2/repository/index": {"post": {
         "operationId": "index", "tags": ["repository"], "summary": "All registered versions and their state",
         "requestBody": json_body(wanted, {"ready": True}, required=False),
         "responses": {"200": answer("The versions.", states), **errors("Error", (400, 500, 503))}}}}
@@ -89,7 +89,7 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
     model = _object(name=_TEXT, versions=_TEXTS, stable=nullable, candidate=nullable, weight={"type": "integer"})
     rollout = _object(record={"type": "object"}, veto={"type": ["object", "null"]},
                       workers={"type": "array", "items": {"type": "object"}})
-    paths = {"/api/models": {"get": {
+    paths: dict[str, Schema] = {"/api/models": {"get": {
         "operationId": "registered", "tags": ["control"], "summary": "Registered models and how they are served",
         "responses": {"200": answer("The models.", _object(models={"type": "array", "items": model})), **failed},
         **secured}}, "/api/rollouts/{model}": {"parameters": [_model()], "get": {

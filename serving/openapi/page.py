@@ -37,6 +37,7 @@ table{border-collapse:collapse;width:100%;font-size:.92rem}
 th{text-align:left;font-weight:600;color:var(--quiet)}
 th,td{padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 tr:last-child td{border-bottom:0}td:first-child{overflow-wrap:anywhere;min-width:6rem}
+th:first-child{width:30%}th:nth-child(4){width:40%}
 code,pre{font:.86rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 pre{background:var(--soft);border-radius:.4rem;padding:.6rem .8rem;margin:0;overflow-x:auto;white-space:pre-wrap;
 overflow-wrap:anywhere}
@@ -72,24 +73,23 @@ def _model(model: Mapping[str, Any], document: Mapping[str, Any], base: str) -> 
     versions = model["versions"]
     stable = versions[0]
     return (f'<section id="{_text(model["name"])}"><h2>{_text(model["name"])}</h2>'
-            f"{_table(('Version', 'Role', 'Traffic', 'Platform'), map(_version, versions))}"
+            f"{_table(('Version', 'Role', 'Traffic', 'Platform'), (_version(one, versions) for one in versions))}"
             f"<h3>Inputs</h3>{_fields(stable['inputs'])}<h3>Outputs</h3>{_fields(stable['outputs'])}"
             f"<h3>Ask it</h3>{_commands(model['name'], document, base)}</section>")
 
 
-def _version(version: Mapping[str, Any]) -> Iterable[str]:
-    weight = version["weight"]
-    traffic = f"{weight:g} %" if weight is not None else "the rest" if version["role"] == "stable" else "none"
-    yield _text(version["version"])
-    yield f'<span class="role">{_text(version["role"])}</span>'
-    yield traffic
-    yield _text(version["platform"])
+def _version(version: Mapping[str, Any], versions: list[Mapping[str, Any]]) -> list[str]:
+    share = version["weight"] or 0
+    if version["role"] == "stable":
+        share = 100 - sum(other["weight"] or 0 for other in versions)
+    return [_text(version["version"]), f'<span class="role">{_text(version["role"])}</span>', f"{share:g} %",
+            _text(version["platform"])]
 
 
 def _fields(fields: list[Mapping[str, Any]]) -> str:
     if not fields:
         return '<p class="quiet">None.</p>'
-    shown = _table(("Name", "Type", "Shape", ""), map(_field, fields[:_MANY_FIELDS]))
+    shown = _table(("Name", "Type", "Shape", "Values"), map(_field, fields[:_MANY_FIELDS]))
     left = len(fields) - _MANY_FIELDS
     return shown if left <= 0 else f'{shown}<p class="quiet">and {left} more; see the OpenAPI document.</p>'
 
@@ -122,9 +122,9 @@ def _commands(model: str, document: Mapping[str, Any], base: str) -> str:
         operation = methods.get("post", {})
         if model in operation.get("tags", ()) and operation["operationId"].endswith(f".{model}") and not any(
                 part == "versions" for part in path.split("/")):
-            example = operation["requestBody"]["content"]["application/json"]["example"]
-            command = (f"curl {shlex.quote(base + path)} -H 'Content-Type: application/json' "
-                       f"-d {shlex.quote(orjson.dumps(example).decode())}")
+            example = operation["requestBody"]["content"]["application/json"].get("example")
+            body = "@request.json" if example is None else shlex.quote(orjson.dumps(example).decode())
+            command = f"curl {shlex.quote(base + path)} -H 'Content-Type: application/json' -d {body}"
             lines.append(f"<h4>{_text(operation['summary'])}</h4><pre>{_text(command)}</pre>")
     return "".join(lines)
 

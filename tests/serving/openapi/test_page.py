@@ -51,6 +51,16 @@ def test_every_command_line_works(line: Line) -> None:
         assert found.status == 200, (path, found.body)
 
 
+def test_nobody_reads_a_picture_as_numbers(tmp_path: Path) -> None:
+    """Of large rows there is no example, in the document neither."""
+    picture = Signature((Field("image", "FP32", (-1, 3, 224, 224)),), (Field("predict", "FP32", (-1,)),))
+    line = Line(tmp_path, {"eye": {"1": wrap(lambda image: image[:, 0, 0, 0], signature=picture)}})
+    page, document = line.call("GET", "/docs").body, line.call("GET", "/openapi.json").body
+    line.close()
+    assert page.count(b"-d @request.json") == 4
+    assert len(page) < 20_000 and len(document) < 200_000
+
+
 def test_without_models_it_says_how_to_get_one(tmp_path: Path) -> None:
     """An empty server has a page too."""
     line = Line(tmp_path, {})
