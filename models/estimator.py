@@ -26,6 +26,7 @@ from serinus.models.examples import example_rows
 from serinus.models.model import unknown_output
 from serinus.models.row_wise_estimators import answers_row_by_row
 from serinus.models.signature import Field, Signature
+from serinus.models.steps import tell
 
 __all__ = ["EstimatorModel", "infer_signature"]
 
@@ -61,6 +62,7 @@ class EstimatorModel:
         self._rows = row_builder(fitted, signature.inputs)
         self._outputs = [field.name for field in signature.outputs]
         self._prepare, last = _split(fitted)
+        self.tells_steps = isinstance(self._prepare, _Preparation)
         methods = {name: getattr(last, name) for name in (*DEFAULT, *ON_REQUEST) if hasattr(fitted, name)}
         self._parts = parts_of(methods, self._outputs)
         self._split = {part.method: methods.pop(part.method) for part in _first_of_each(self._parts)}
@@ -129,6 +131,19 @@ def _first_of_each(parts: Mapping[str, Part]) -> list[Part]:
     return [part for part in parts.values() if part.index == 0]
 
 
+class _Preparation:
+    """What a pipeline does before its last step, telling each step."""
+
+    def __init__(self, steps: Sequence[tuple[str, Any]]) -> None:
+        self.steps = [(name, step.transform) for name, step in steps if step is not None and step != "passthrough"]
+
+    def __call__(self, rows: Any) -> Any:
+        for name, transform in self.steps:
+            rows = transform(rows)
+            tell(name)
+        return rows
+
+
 def _split(fitted: Any) -> tuple[Callable[[Any], Any], Any]:
     """Part a pipeline into the transformation before its last step, and that step.
 
@@ -138,7 +153,7 @@ def _split(fitted: Any) -> tuple[Callable[[Any], Any], Any]:
 
     if type(fitted) is not Pipeline or len(fitted.steps) < 2 or isinstance(fitted.steps[-1][1], str | None):
         return _same, fitted
-    return fitted[:-1].transform, fitted.steps[-1][1]
+    return _Preparation(fitted.steps[:-1]), fitted.steps[-1][1]
 
 
 def _same(rows: Any) -> Any:

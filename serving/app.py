@@ -212,7 +212,7 @@ class App:
             ids, "POST", scope["path"], endpoint.route, scope["http_version"], status, error_type,
             arm.name if arm else model, arm.version if arm else "", arm.role if arm else "",
             choice.reason if choice else "", call.request_id, call.prediction, call.rows, call.batch_rows,
-            len(call.violations), self._detail(call, arm, ended, error_type), call.marks, ended))
+            len(call.violations), self._detail(call, arm, ended, error_type), call.marks, ended, call.steps))
 
     def _detail(self, call: Call, arm: Arm | None, ended_ns: int, error_type: str) -> str:
         """Why a request is interesting enough to tell its stages one by one; empty when it is not."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from serinus.models.examples import example_rows
 from serinus.models.model import Model
 from serinus.models.row_wise import is_row_wise
+from serinus.models.steps import Steps, told_by
 from serinus.serving.request import InferenceRequest
 
 __all__ = ["BatchQueue", "Ran", "batches_safely"]
@@ -36,6 +37,7 @@ class Ran(NamedTuple):
     started_ns: int
     ended_ns: int
     batch_rows: int
+    steps: Steps = ()
 
 
 class Waiting(NamedTuple):
@@ -92,11 +94,10 @@ class BatchQueue:
         started = time_ns()
         done = self._around(started)
         if self._inline(rows):
-            answers = _call(self._model, batch)
-            self._deliver(batch, answers, started, rows, done)
+            self._deliver(batch, told_by(_call, self._model, batch), started, rows, done)
         else:
             self._busy = True
-            running = asyncio.get_running_loop().run_in_executor(self._threads, _call, self._model, batch)
+            running = asyncio.get_running_loop().run_in_executor(self._threads, told_by, _call, self._model, batch)
             running.add_done_callback(lambda call: self._deliver(batch, _answers(call, batch), started, rows, done))
 
     def _take(self) -> tuple[list[Waiting], int]:
@@ -116,13 +117,13 @@ class BatchQueue:
         self._waiting = left
         return batch, rows
 
-    def _deliver(self, batch: Sequence[Waiting], answers: Sequence[Outputs | Exception], started: int, rows: int,
-                 done: Callable[[int, int], None]) -> None:
-        ended = time_ns()
+    def _deliver(self, batch: Sequence[Waiting], told: tuple[Sequence[Outputs | Exception], Steps], started: int,
+                 rows: int, done: Callable[[int, int], None]) -> None:
+        ended, (answers, steps) = time_ns(), told
         done(ended, rows)
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.future.done():
-                waiting.future.set_result(Ran(answer, started, ended, rows))
+                waiting.future.set_result(Ran(answer, started, ended, rows, steps))
         self._busy = False
         self._schedule(asyncio.get_running_loop())
 
@@ -161,15 +162,13 @@ def _together(model: Model, requests: Sequence[InferenceRequest]) -> list[Output
             for request, stop in zip(requests, stops, strict=True)]
 
 
-def _answers(call: asyncio.Future[list[Outputs | Exception]],
-             batch: Sequence[Waiting]) -> Sequence[Outputs | Exception]:
+def _answers(call: asyncio.Future[tuple[list[Outputs | Exception], Steps]],
+             batch: Sequence[Waiting]) -> tuple[Sequence[Outputs | Exception], Steps]:
     """What the thread gave; an error for everybody where it could not run at all (the pool was shut down)."""
     if call.cancelled():
-        return [RuntimeError("the server is shutting down")] * len(batch)
+        return [RuntimeError("the server is shutting down")] * len(batch), ()
     error = call.exception()
-    if error is not None:
-        return [RuntimeError(str(error))] * len(batch)
-    return call.result()
+    return ([RuntimeError(str(error))] * len(batch), ()) if error is not None else call.result()
 
 
 def batches_safely(model: Model) -> bool:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from serinus.models.errors import InvalidInput as UnfitInput
 from serinus.models.errors import UnknownOutput
+from serinus.models.steps import Steps, told_by
 from serinus.monitors.record import PredictionRecord
 from serinus.serving.batching import BatchQueue, Ran
 from serinus.serving.board import Board
@@ -59,7 +60,7 @@ class Call:
 
     __slots__ = ("batch_rows", "body", "choice", "headers", "ids", "model", "parsed_ns", "predict_ended_ns",
                  "predict_started_ns", "prediction", "protocol", "receive", "recorded_ns", "rendered_ns", "request_id",
-                 "routed_ns", "routing_key", "rows", "started_ns", "validated_ns", "version", "violations")
+                 "routed_ns", "routing_key", "rows", "started_ns", "steps", "validated_ns", "version", "violations")
 
     def __init__(self, protocol: Protocol, model: str, version: str | None, headers: Headers, receive: Receive,
                  request_id: str, routing_key: str | None, ids: SpanContextIds | None, started_ns: int) -> None:
@@ -80,6 +81,7 @@ class Call:
         self.rows = 0
         self.batch_rows = 0
         self.violations: tuple[Violation, ...] = ()
+        self.steps: Steps = ()
 
     @property
     def marks(self) -> Marks:
@@ -161,6 +163,9 @@ class Pipeline:
         started = call.predict_started_ns = time_ns()
         mark = self._board.begin(arm.mark, started)
         try:
+            if arm.tells_steps:
+                outputs, call.steps = told_by(arm.model.predict, request.inputs, request.outputs)
+                return outputs
             return _bound(arm, call.ids)(request.inputs, request.outputs)
         except Exception as error:
             raise _translated(error, arm, call.ids) from error
@@ -176,6 +181,7 @@ class Pipeline:
         short = not queue.busy and self._inline(arm, request.rows)
         ran: Ran = await self._wait(queue.put(request), call, arm, watch=not short)
         call.predict_started_ns, call.predict_ended_ns, call.batch_rows = ran.started_ns, ran.ended_ns, ran.batch_rows
+        call.steps = ran.steps
         if isinstance(ran.outputs, Exception):
             raise _translated(ran.outputs, arm, call.ids) from ran.outputs
         return ran.outputs
@@ -200,11 +206,12 @@ class Pipeline:
         to end by itself, and its result is dropped."""
         loop, started = asyncio.get_running_loop(), time_ns()
         mark = self._board.begin(arm.mark, started)
-        running = self._threads.submit(_bound(arm, call.ids), request.inputs, request.outputs)
+        running = self._threads.submit(told_by, _bound(arm, call.ids), request.inputs, request.outputs)
         running.add_done_callback(lambda _: _soon(loop, self._board.end, mark))
         call.predict_started_ns = started
         try:
-            return cast(Outputs, await self._wait(asyncio.wrap_future(running), call, arm, watch=True))
+            outputs, call.steps = await self._wait(asyncio.wrap_future(running), call, arm, watch=True)
+            return cast(Outputs, outputs)
         except RequestError:
             raise
         except Exception as error:

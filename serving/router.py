@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from serinus.models.model import Model
 from serinus.models.signature import Signature
+from serinus.models.steps import tells_steps
 from serinus.serving.batching import BatchQueue
 from serinus.serving.errors import ModelUnavailable, NotServed
 from serinus.serving.rollout.routing import Bucketer
@@ -63,7 +64,7 @@ class Arm:
     """One loaded version in one role, with what every request of it shares."""
 
     __slots__ = ("batches", "class_counters", "class_output", "expected_ns", "head", "mark", "model", "name", "pace",
-                 "platform", "queue", "role", "runs_user_code", "series", "signature", "version")
+                 "platform", "queue", "role", "runs_user_code", "series", "signature", "tells_steps", "version")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -87,6 +88,7 @@ class Arm:
         self.class_counters: dict[object, int] = {}
         """Where on the board each of its labels is counted."""
         self.pace = Pace()
+        self.tells_steps = tells_steps(model)
         self.runs_user_code: bool = getattr(model, "runs_user_code", False)
 
     def learn(self, rows: int, took_ns: int) -> None:

@@ -36,6 +36,7 @@ class TraceEncoder:
         self._violations = string_key(names.VIOLATIONS)
         self._detail = string_key(names.DETAIL)
         self._error_type = string_key(names.ERROR_TYPE)
+        self._steps: dict[str, SpanTemplate] = {}
         self._stages = {(stage, failed): SpanTemplate(stage, INTERNAL, {}, error=failed)
                         for stage in names.STAGES for failed in (False, True)}
 
@@ -56,11 +57,20 @@ class TraceEncoder:
         if predict is not None and marks.predict_started_ns:
             spans += predict.encode(trace_id, done.predict_id.to_bytes(8), span_id, marks.predict_started_ns,
                                     done.predict_ended_ns, integer_attribute(self._rows, done.rows))
+        for step, started, ended in done.inner_steps():
+            child_id = (getrandbits(64) or 1).to_bytes(8)
+            spans += self._step(step).encode(trace_id, child_id, done.predict_id.to_bytes(8), started, ended, b"")
         for stage, started, ended, failed in done.stages():
             child_id = (getrandbits(64) or 1).to_bytes(8)
             attributes = string_attribute(self._error_type, done.error_type) if failed else b""
             spans += self._stages[stage, failed].encode(trace_id, child_id, span_id, started, ended, attributes)
         return spans
+
+    def _step(self, name: str) -> SpanTemplate:
+        found = self._steps.get(name)
+        if found is None:
+            found = self._steps[name] = SpanTemplate(name, INTERNAL, {}, error=False)
+        return found
 
     def _attributes(self, done: Trace) -> bytes:
         """What differs from request to request."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from serinus import __version__
 from serinus.serving.telemetry import names
@@ -48,8 +48,11 @@ class SdkSpans:
         if done.status >= 500:
             span.set_status(Status(StatusCode.ERROR))
         if done.model and done.marks.predict_started_ns:
-            self._child(f"predict {done.model}", within, done.marks.predict_started_ns, done.predict_ended_ns,
-                        model_attributes(done) | {names.ROWS: done.rows}, done.error_type)
+            predict = self._child(f"predict {done.model}", within, done.marks.predict_started_ns,
+                                  done.predict_ended_ns, model_attributes(done) | {names.ROWS: done.rows},
+                                  done.error_type)
+            for step, started, ended in done.inner_steps():
+                self._child(step, trace.set_span_in_context(predict), started, ended, {}, "")
         for stage, started, ended, failed in done.stages():
             self._child(stage, within, started, ended, {}, done.error_type if failed else "")
         span.end(done.ended_ns)
@@ -62,12 +65,13 @@ class SdkSpans:
         flushing.join(timeout_s)
 
     def _child(self, name: str, within: Context, started_ns: int, ended_ns: int, attributes: dict[str, Value],
-               error_type: str) -> None:
+               error_type: str) -> Span:
         failed = {names.ERROR_TYPE: error_type} if error_type else {}
         child = self._tracer.start_span(name, within, attributes={**attributes, **failed}, start_time=started_ns)
         if error_type:
             child.set_status(Status(StatusCode.ERROR))
         child.end(ended_ns)
+        return child
 
 
 def model_attributes(done: Trace) -> dict[str, Value]:

@@ -70,6 +70,8 @@ class Trace(NamedTuple):
     """Why the stages are told one by one: error, violation, candidate, slow or sample; empty when they are not."""
     marks: Marks
     ended_ns: int
+    steps: tuple[tuple[str, int], ...] = ()
+    """The steps inside the model's call: name, and when it ended."""
 
     @property
     def predict_ended_ns(self) -> int:
@@ -80,6 +82,15 @@ class Trace(NamedTuple):
     def predict_id(self) -> int:
         """Span id of the `predict` child."""
         return self.ids.span_id ^ (self.ids.trace_id & _MASK64) or 1
+
+    def inner_steps(self) -> Iterator[tuple[str, int, int]]:
+        """Name, start and end of each step of the model, if the request is interesting; the last one is `predict`."""
+        started = self.marks.predict_started_ns
+        if not self.detail or not self.steps or not started:
+            return
+        for step, ended in (*self.steps, ("predict", self.predict_ended_ns)):
+            yield f"step {step}", started, max(started, ended)
+            started = max(started, ended)
 
     def stages(self) -> Iterator[tuple[str, int, int, bool]]:
         """Name, start, end and failure of each stage besides `predict` that the request reached, if it is interesting;

@@ -98,6 +98,18 @@ def test_an_interesting_request_tells_every_stage() -> None:
     assert attributes(server.attributes)["serinus.detail"].string_value == "candidate"
 
 
+def test_an_interesting_request_tells_the_models_steps() -> None:
+    """As children of `predict`, one after the other up to its end; other requests do not."""
+    steps = (("scale", START + 90_000), ("encode", START + 130_000))
+    told = DETAILED._replace(steps=steps)
+    server, predict, *others = encoded(told).resource_spans[0].scope_spans[0].spans
+    inner = [span for span in others if span.parent_span_id == predict.span_id]
+    assert [(span.name, (span.start_time_unix_nano - START) // 1000, (span.end_time_unix_nano - START) // 1000)
+            for span in inner] == [("step scale", 30, 90), ("step encode", 90, 130), ("step predict", 130, 230)]
+    assert len([span for span in others if span.parent_span_id == server.span_id]) == 7
+    assert len(encoded(told._replace(detail="")).resource_spans[0].scope_spans[0].spans) == 2
+
+
 NOTHING = Marks(START, 0, 0, 0, 0, 0, 0, 0)
 
 

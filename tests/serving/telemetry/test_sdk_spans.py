@@ -22,6 +22,7 @@ from serinus.serving.telemetry.sdk_spans import SdkSpans
 from tests.serving.telemetry.traces import ANSWERED, DETAILED, FAILED, REFUSED, SHARED
 
 ROOT = Path(__file__).parents[3]
+STEPS = DETAILED._replace(steps=(("scale", DETAILED.marks.predict_started_ns + 50_000),))
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-53995c3f42cd8ad8-01"
 
 # A program that has set up its own OpenTelemetry before it serves; prints what its exporter saw.
@@ -74,7 +75,7 @@ def described(name: str, started: Any, ended: Any, kind: int, failed: bool, attr
     return name, started, ended, kind, failed, attributes
 
 
-@pytest.mark.parametrize("done", [ANSWERED, FAILED, REFUSED, SHARED, DETAILED])
+@pytest.mark.parametrize("done", [ANSWERED, FAILED, REFUSED, SHARED, DETAILED, STEPS])
 def test_they_say_what_ours_say(done: Trace) -> None:
     """Names, times, kinds, statuses and attributes of all spans, beside those that we encode ourselves."""
     theirs = [described(span.name, span.start_time, span.end_time, span.kind.value + 1,
