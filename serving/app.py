@@ -43,6 +43,7 @@ from serinus.serving.request import is_request_id
 from serinus.serving.router import STABLE, Arm, Router
 from serinus.serving.settings import LimitSettings, Settings
 from serinus.serving.telemetry import SpanContextIds, Trace, Tracing
+from serinus.serving.telemetry.logs import flag_evaluated
 from serinus.serving.telemetry.metrics import CONTENT_TYPE, OPENMETRICS, collect, exposition
 from serinus.serving.transport import send_whole
 
@@ -115,6 +116,7 @@ class App:
         self._concurrency = settings.limits.concurrency
         self._body_bytes = settings.limits.body_bytes
         self._key_header = settings.routing.key_header.lower().encode()
+        self._flag_events = settings.telemetry.flag_events
         self._detail_share = settings.telemetry.detail_share
         self._metadata = Metadata(router, self.readiness, lambda: self.repository is not None)
         protocols = [protocol(settings.limits) for protocol in _PROTOCOLS]
@@ -199,6 +201,8 @@ class App:
             head += b"retry-after: 1\r\n"
         self._count(call, endpoint, status, error_type)  # before the answer: whoever got one was counted
         await send_whole(send, status, head, body)
+        if self._flag_events and choice is not None and choice.reason == "split":
+            flag_evaluated(choice.arm.name, choice.arm.version, choice.reason, choice.key_hash, ids)
         if ids is not None and ids.sampled and self._tracing.exporting:
             self._tell(call, ids, endpoint, scope, status, error_type)
 

@@ -95,6 +95,8 @@ class TelemetrySettings(_Section):
     protocol: Literal["http/protobuf", "grpc"] | None = None
     log_format: Literal["console", "json"] = "console"
     """Form of the server's own log lines on stderr."""
+    flag_events: bool = False
+    """Whether each request that a rollout assigns to stable or candidate is also an event `feature_flag.evaluation`."""
     cost_per_cpu_hour: float = Field(default=0.0, ge=0)
     """What an hour of one core costs, in any currency; 0 tells no costs."""
     detail_share: float = Field(default=0.01, ge=0, le=1)
@@ -131,28 +133,41 @@ class Settings(_Section):
 
         `flags` maps dotted keys (`server.port`) to values; None values are left out.
         """
-        tree: dict[str, Any] = {}
-        sources: dict[str, str] = {}
-        path = config or (Path("serinus.toml") if Path("serinus.toml").is_file() else None)
-        if path is not None:
-            for key, value in _flatten(_read_toml(path)):
-                _put(tree, sources, key, value, f"{path}")
-        for name, value in sorted((os.environ if environ is None else environ).items()):
-            if value and name.startswith(_PREFIX) and name not in _OTHER_VARIABLES:  # empty is the same as unset
-                _put(tree, sources, _key_of_variable(name), _split_if_many(_key_of_variable(name), value), name)
-        for key, value in (flags or {}).items():
-            if value is not None:
-                _put(tree, sources, key, value, "flag")
+        tree, sources = _merged(config, os.environ if environ is None else environ, flags or {})
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
             raise SettingsError(_sentence(error, sources)) from None
 
     @classmethod
+    def sources(cls, *, config: Path | None = None, environ: Mapping[str, str] | None = None,
+                flags: Mapping[str, Any] | None = None) -> dict[str, str]:
+        """What gave each setting that is given at all, by its dotted key: a file, a variable, or `flag`."""
+        return _merged(config, os.environ if environ is None else environ, flags or {})[1]
+
+    @classmethod
     def handed_over(cls) -> Settings:
         """The settings that the parent wrote, or those of the environment when there is no parent."""
         path = os.environ.get("SERINUS_SETTINGS")
         return cls.model_validate_json(Path(path).read_bytes()) if path else cls.resolve()
+
+
+def _merged(config: Path | None, environ: Mapping[str, str],
+            flags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values as a tree, and their sources by dotted key: what comes later goes before what came earlier."""
+    tree: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    path = config or (Path("serinus.toml") if Path("serinus.toml").is_file() else None)
+    if path is not None:
+        for key, value in _flatten(_read_toml(path)):
+            _put(tree, sources, key, value, f"{path}")
+    for name, value in sorted(environ.items()):
+        if value and name.startswith(_PREFIX) and name not in _OTHER_VARIABLES:  # empty is the same as unset
+            _put(tree, sources, _key_of_variable(name), _split_if_many(_key_of_variable(name), value), name)
+    for key, value in flags.items():
+        if value is not None:
+            _put(tree, sources, key, value, "flag")
+    return tree, sources
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from typing import Any, Literal
 import orjson
 from opentelemetry import trace
 
+from serinus.serving.telemetry import names
 from serinus.serving.telemetry.trace import SpanContextIds
 from serinus.serving.telemetry.variables import destination
 
-__all__ = ["emit_event", "of_request", "set_up_logging"]
+__all__ = ["emit_event", "flag_evaluated", "of_request", "set_up_logging"]
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -49,9 +50,20 @@ def of_request(ids: SpanContextIds | None) -> dict[str, str]:
     return {} if ids is None else {"trace_id": f"{ids.trace_id:032x}", "span_id": f"{ids.span_id:016x}"}
 
 
-def emit_event(name: str, sentence: str, attributes: Mapping[str, str | int | float | bool]) -> None:
+def emit_event(name: str, sentence: str, attributes: Mapping[str, str | int | float | bool],
+               ids: SpanContextIds | None = None) -> None:
     """Log an event: a line for people, and a named record with attributes for a backend."""
-    _EVENTS.info("%s", sentence, extra={"event_name": name, "attributes": dict(attributes)})
+    _EVENTS.info("%s", sentence, extra={"event_name": name, "attributes": dict(attributes), **of_request(ids)})
+
+
+def flag_evaluated(model: str, version: str, reason: str, key_hash: int, ids: SpanContextIds | None) -> None:
+    """Tell which version a rollout gave a request. The routing key is told as its hash only."""
+    attributes: dict[str, str | int | float | bool] = {
+        names.FLAG_KEY: model, names.FLAG_VARIANT: version, names.FLAG_REASON: reason,
+        names.FLAG_PROVIDER: names.PROVIDER}
+    if key_hash:
+        attributes[names.FLAG_CONTEXT] = f"{key_hash:016x}"
+    emit_event(names.FLAG_EVENT, f"{model}: version {version} by {reason}", attributes, ids)
 
 
 def trace_of(record: logging.LogRecord) -> tuple[str, str]:

@@ -33,6 +33,7 @@ DETAIL = "serinus.detail"
 FLAG_KEY = "feature_flag.key"
 FLAG_VARIANT = "feature_flag.result.variant"
 FLAG_REASON = "feature_flag.result.reason"
+FLAG_CONTEXT = "feature_flag.context.id"
 FLAG_PROVIDER = "feature_flag.provider.name"
 
 # Children of the SERVER span besides `predict {model}`, in the order of the request line

@@ -8,13 +8,14 @@ endpoint nothing is sent, whatever else is said, except to the console.
 from __future__ import annotations
 
 import os
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from serinus.serving.settings import TelemetrySettings
 
-__all__ = ["Destination", "Signal", "adopt", "destination", "variable"]
+__all__ = ["SIGNALS", "Destination", "Signal", "adopt", "destination", "variable"]
 
 Signal = Literal["traces", "metrics", "logs"]
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
 
 _EXPORTERS = {"otlp", "console", "none"}
 _DEFAULT_EXPORTER = {"traces": "otlp", "metrics": "otlp", "logs": "none"}

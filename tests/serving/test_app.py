@@ -552,3 +552,24 @@ def test_a_mistake_of_ours_is_a_sentence(line: Line, caplog: pytest.LogCaptureFi
     failed = line.call("POST", "/predict", ROWS)
     assert (failed.status, failed.json["detail"]) == (500, "The server failed unexpectedly; its log has the details.")
     assert any(record.levelno == logging.ERROR and record.exc_info for record in caplog.records)
+
+
+def test_a_rollouts_choices_are_events_if_wanted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Which version, why, and the key's hash; only while a rollout divides the traffic, and only by the setting."""
+    caplog.set_level(logging.INFO, logger="serinus.events")
+    models = {"people": {"1": people_model(), "2": people_model("2")}}
+    for wanted in (False, True):
+        line = Line(tmp_path / str(wanted), models, telemetry={"flag_events": wanted})
+        line.call("POST", "/predict", ROWS)
+        line.serve("people", Target("1", "2", 10_000, "s", ()))
+        answer = line.call("POST", "/predict", ROWS, x_routing_key="ana")
+        line.close()
+        events = [record.__dict__ for record in caplog.records if record.name == "serinus.events"]
+        assert len(events) == wanted
+    (event,) = events
+    assert event["event_name"] == "feature_flag.evaluation"
+    assert event["trace_id"] == answer.headers["traceparent"].split("-")[1]
+    assert event["attributes"] | {"feature_flag.context.id": ""} == {
+        "feature_flag.key": "people", "feature_flag.result.variant": "2", "feature_flag.result.reason": "split",
+        "feature_flag.provider.name": "serinus", "feature_flag.context.id": ""}
+    assert len(event["attributes"]["feature_flag.context.id"]) == 16
