@@ -35,7 +35,7 @@ def make_document(settings: Settings, protocols: Iterable[Protocol], routes: Map
         paths.update(of_model(route.model, (version.version for version in _versions(route))))
     if (only := _only(settings, routes)) is not None:
         stable = _described(only, only.stable.version)
-        paths.update({path: {"post": operation(protocol.name, stable, "only")} for protocol in protocols
+        paths.update({path: {"post": operation(protocol.name, stable, "")} for protocol in protocols
                       for path in protocol.routes if "{model}" not in path and protocol.name in FORMS})
     secured: Schema = {"security": [{"token": []}]} if settings.control.token else {}
     paths.update(server())
@@ -56,7 +56,7 @@ def _inference(protocols: Iterable[Protocol], route: Route) -> dict[str, Schema]
             named = "{version}" in template
             for version in _versions(route) if named else [_described(route, route.stable.version)]:
                 path = template.replace("{model}", version.model).replace("{version}", version.version)
-                name = f"{version.model}.{version.version}" if named else version.model
+                name = f"{version.model}:{version.version}" if named else version.model
                 paths[path] = {"post": operation(protocol.name, version, name)}
     return paths
 

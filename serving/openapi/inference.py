@@ -73,9 +73,9 @@ def schemas(version: Described, limits: LimitSettings) -> dict[str, Schema]:
 
 
 def operation(protocol: str, version: Described, name: str) -> Schema:
-    """The operation of an address; its `operationId` is the protocol's and `name`."""
+    """The operation of an address. `name` tells it from the protocol's others; the bare address has none."""
     form = FORMS[protocol](version)
-    return {"operationId": f"{protocol}.{name}", "tags": [version.model], "summary": form.summary,
+    return {"operationId": f"{protocol}.{name}" if name else protocol, "tags": [version.model], "summary": form.summary,
             "parameters": [{"$ref": f"#/components/parameters/{parameter}"}
                            for parameter in ("RequestId", "RoutingKey", "Traceparent")],
             "requestBody": form.body, "responses": form.answers}

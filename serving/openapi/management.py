@@ -55,8 +55,8 @@ def of_model(model: str, versions: Iterable[str]) -> dict[str, Schema]:
              f"/v1/models/{model}": _get(f"ready_v1.{model}", "Whether it is loaded", ready, model)}
     for version in versions:
         path = f"/v2/models/{model}/versions/{version}"
-        paths[path] = _get(f"metadata.{model}.{version}", "Inputs and outputs", described, model)
-        paths[f"{path}/ready"] = _get(f"ready.{model}.{version}", "Whether it is loaded", ready, model)
+        paths[path] = _get(f"metadata.{model}:{version}", "Inputs and outputs", described, model)
+        paths[f"{path}/ready"] = _get(f"ready.{model}:{version}", "Whether it is loaded", ready, model)
     return paths
 
 
