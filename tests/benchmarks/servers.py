@@ -3,7 +3,7 @@
 import hashlib
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,7 @@ FASTAPI = Server(
     protocol="rows",
     peer=peers.FASTAPI,
 )
+FASTAPI_ASYNC = replace(FASTAPI, name="fastapi-async", path="/predict-async")
 SERVERS = {
     server.name: server
     for server in (
@@ -161,6 +162,7 @@ SERVERS = {
         LITSERVE,
         MLFLOW,
         FASTAPI,
+        FASTAPI_ASYNC,
         _serinus("serinus-unmonitored", UNMONITORED),
         _serinus("serinus-log", {"SERINUS_TELEMETRY_TRACES": "off"}),
         _serinus("serinus-default", {}),
