@@ -165,6 +165,8 @@ SERVERS = {
         FASTAPI_ASYNC,
         _serinus("serinus-unmonitored", UNMONITORED),
         _serinus("serinus-log", {"SERINUS_TELEMETRY_TRACES": "off"}),
+        _serinus("serinus-telemetry", {"SERINUS_LOG_ENABLED": "false"}),
+        _serinus("serinus-telemetry-traced", {"SERINUS_LOG_ENABLED": "false"}, traced=True),
         _serinus("serinus-default", {}),
         _serinus("serinus-traced", {}, traced=True),
         _mlserver("mlserver-sklearn", "mlserver_sklearn.SKLearnModel", FrameSubject),
@@ -172,4 +174,5 @@ SERVERS = {
         _sklearn("serinus-sklearn-default", {}),
     )
 }
-"""In the order in which a round measures them. `serinus-default` is what a user gets: it logs, and traces to nobody."""
+"""In the order in which a round measures them. `serinus-telemetry` and `-traced` after it keep no log;
+`serinus-default` is what a user gets: it logs, and traces to nobody."""
