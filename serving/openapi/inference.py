@@ -30,6 +30,7 @@ _HEAD = ("RequestId", "ModelVersion", "ModelRole", "Traceparent")
 _KEY: Schema = {"type": ["string", "number", "boolean", "null"],
                 "description": "Requests of one key meet the same version, also during a rollout."}
 _ID: Schema = {"description": "An id of the caller's own, if it is a string; the header X-Request-ID goes before it."}
+_INTEGER: Schema = {"type": "integer", "minimum": -2**63, "maximum": 2**64 - 1}
 _COLUMN_MATRIX = "input"
 _MANY_VALUES = 2000
 
@@ -213,7 +214,7 @@ def _split(signature: Signature) -> Schema:
     values = _in_order(fields)
     if len(fields) == 1 and is_rows(fields[0]) and len(fields[0].shape) == 2:
         values, width = cell(fields[0]), fields[0].shape[1]
-        names = {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": max(width, 1),
+        names = {"type": "array", "items": {"anyOf": [{"type": "string"}, _INTEGER]}, "minItems": max(width, 1),
                  **({} if width == -1 else {"maxItems": width})}
     return {"type": "object", "required": ["columns", "data"],
             "properties": {"columns": names, "data": {"type": "array", "items": values, "minItems": 1}}}

@@ -42,7 +42,8 @@ SEED = 5
 
 
 class Outcome(NamedTuple):
-    cases: int
+    good: int
+    bad: int
     operations: set[str]
     checks: Counter[str]
     failures: list[str]
@@ -86,6 +87,8 @@ def run(document: dict[str, Any], examples: int, *, app: Any = None, address: st
         "seed": SEED, "base-url": address, "continue-on-failure": True,
         "generation": {"max-examples": examples, "database": "none"},
         "phases": {"stateful": {"enabled": False}},  # there are no links between operations
+        # Too many rows are 413, which schemathesis does not count as a refusal by itself.
+        "checks": {"negative_data_rejection": {"expected-statuses": [400, 401, 403, 404, 405, 413, 415, 422]}},
         **config})
     schema = schemathesis.openapi.from_dict(json_only(document), config=resolved)
     if app is not None:
@@ -95,7 +98,7 @@ def run(document: dict[str, Any], examples: int, *, app: Any = None, address: st
     schema = schema.exclude(path_regex="/api/.*|/v2/repository/models/.*", method="POST")
     schema.hooks.hook("filter_case")(is_unambiguous)
     schema.hooks.hook("map_case")(made_consistent)
-    found = Outcome(0, set(), Counter(), [])
+    found = Outcome(0, 0, set(), Counter(), [])
     for event in from_schema(schema).execute():
         assert not isinstance(event, events.FatalError | events.NonFatalError), vars(event)
         if isinstance(event, events.ScenarioFinished):
@@ -104,7 +107,7 @@ def run(document: dict[str, Any], examples: int, *, app: Any = None, address: st
 
 
 def counted(so_far: Outcome, recorder: Any) -> Outcome:
-    cases, operations, checks, failures = so_far
+    _, _, operations, checks, failures = so_far
     if recorder.cases:
         operations.add(recorder.label)
     for case, nodes in recorder.checks.items():
@@ -112,9 +115,11 @@ def counted(so_far: Outcome, recorder: Any) -> Outcome:
             checks[node.name] += 1
             if node.status == Status.FAILURE:
                 answer = recorder.interactions[case].response
-                failures.append(f"{node.name}: {node.failure_info.failure.message}\n{node.failure_info.code_sample}\n"
+                info = node.failure_info
+                failures.append(f"{node.name}: {info.failure.message}\n{info.code_sample[:2000]}\n"
                                 f"{answer and answer.status_code} {answer and answer.content[:500]!r}")
-    return Outcome(cases + len(recorder.cases), operations, checks, failures)
+    good = sum(is_positive(node.value) for node in recorder.cases.values())
+    return Outcome(so_far.good + good, so_far.bad + len(recorder.cases) - good, operations, checks, failures)
 
 
 def json_only(document: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +165,7 @@ def integers(value: Any) -> Any:
         return {key: integers(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [integers(inner) for inner in value]
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else value
 
 
 def even(columns: dict[str, Any]) -> dict[str, Any]:
@@ -201,10 +206,10 @@ def test_every_answer_is_as_the_document_says(home: Path) -> None:
     document = served.call("GET", "/openapi.json").json
     outcome = run(document, 3, app=served.app)
     served.close()
-    assert outcome.failures == []
+    assert outcome.failures == [], "\n\n".join(outcome.failures)
     assert outcome.operations == labels(document)
     assert CHECKS - set(outcome.checks) == set()
-    assert outcome.cases > 1000
+    assert (outcome.good > 500, outcome.bad > 500) == (True, True)
 
 
 def test_a_token_that_is_wanted_is_asked_for(home: Path) -> None:
@@ -230,6 +235,6 @@ def test_a_server_answers_as_its_document_says(server: Server) -> None:
     address = f"http://127.0.0.1:{server.port}"
     document = ask(f"{address}/openapi.json")
     outcome = run(document, 150, address=address)
-    print(f"{outcome.cases} requests, {outcome.checks.total()} checks: {dict(outcome.checks)}")
-    assert outcome.failures == []
+    print(f"{outcome.good} good and {outcome.bad} bad requests, {outcome.checks.total()} checks")
+    assert outcome.failures == [], "\n\n".join(outcome.failures)
     assert outcome.operations == labels(document)
