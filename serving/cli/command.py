@@ -16,6 +16,7 @@ __all__ = ["run"]
 _COMMANDS = {
     "serve": ("serve", "Serve models over HTTP."),
     "demo": ("demo", "The whole story on real data, by itself."),
+    "doctor": ("doctor", "Is everything in order?"),
     "models": ("models", "Register and look at model versions."),
     "rollout": ("rollout", "Try a new version on part of the traffic."),
     "rollback": ("rollback", "The previous version again, at once."),

@@ -98,6 +98,13 @@ class SqliteStore:
             connection.execute("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?)", row)
         return lease
 
+    def lease(self, name: str) -> Lease | None:
+        """The lease as it was last taken, over or not; None where nobody ever took it. `holder` is empty after a
+        release."""
+        with self._file.reading() as connection:
+            row = connection.execute("SELECT holder, epoch, expires FROM lease WHERE name = ?", (name,)).fetchone()
+        return Lease(name, *row) if row else None
+
     def release_lease(self, lease: Lease) -> None:
         """See Store. The row stays, so that the next epoch is higher."""
         release = "UPDATE lease SET holder = '' WHERE name = ? AND holder = ? AND epoch = ?"

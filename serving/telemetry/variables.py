@@ -64,6 +64,8 @@ def destination(signal: Signal) -> Destination:
         chosen = "none" if wanted else _DEFAULT_EXPORTER[signal]
     elif chosen == "none" and "none" not in wanted.split(","):
         problem = f"{name}={wanted} is not supported, only otlp, console and none: no {signal} are exported."
+    if chosen == "none" and not wanted:
+        return Destination("none", "", "", f"{name} is not set", problem)
     endpoint, gave_endpoint = variable(signal, "ENDPOINT")
     protocol, gave_protocol = variable(signal, "PROTOCOL")
     if protocol and protocol not in _PROTOCOLS:

@@ -6,6 +6,7 @@ import functools
 import os
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ class TestContract(StoreContract):
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "odd ?#% näme" / "store.db"
+
+
+def test_a_lease_can_be_looked_at(path: Path) -> None:
+    """By anybody, without taking it; after a release nobody holds it."""
+    store = SqliteStore(path, create=True)
+    assert store.lease("l") is None
+    lease = store.acquire_lease("l", "a", 15, now=100.0)
+    assert lease is not None and SqliteStore(path, create=False).lease("l") == lease
+    store.release_lease(lease)
+    assert store.lease("l") == replace(lease, holder="")
 
 
 def test_create_makes_a_private_file(path: Path) -> None:

@@ -1,0 +1,45 @@
+"""`serinus doctor`: is everything in order?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import serinus
+from serinus.serving.cli.options import home_option, json_option
+from serinus.serving.cli.output import print_json
+from serinus.serving.doctor import Check, examine
+
+__all__ = ["command"]
+
+_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+@click.command("doctor")
+@home_option
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file (default: serinus.toml if it exists).")
+@click.option("--deep", is_flag=True, help="Also read every file of every version, and compare its digest.")
+@json_option
+def command(home: Path | None, config: Path | None, deep: bool, as_json: bool) -> int:
+    """Say whether everything is in order: libraries, settings, home, models, store, telemetry, running servers.
+
+    Each line is ok, a warning or a problem with what to do about it. Nothing is changed. A collector is asked by an
+    empty export.
+
+    Exit codes: 0 no problem (there may be warnings), 1 a problem, 2 wrong usage.
+    """
+    found = []
+    for check in examine(config=config, home=home, deep=deep):
+        found.append(check)
+        if not as_json:
+            click.echo(_line(check))
+    worst = max(found, key=lambda check: list(_COLOURS).index(check.state)).state
+    if as_json:
+        print_json({"version": serinus.__version__, "state": worst, "checks": [check._asdict() for check in found]})
+    return int(worst == "problem")
+
+
+def _line(check: Check) -> str:
+    state = click.style(f"{check.state:<7}", fg=_COLOURS[check.state])
+    return f"{state}  {check.subject:<11}  {check.says} {check.advice}".rstrip()
