@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -26,6 +26,15 @@ _PAGE_ONLY = ((b"content-security-policy", b"default-src 'none'; style-src 'unsa
               (b"vary", b"accept"))
 
 
+class _Made(NamedTuple):
+    """A document, its JSON and its tag. `of`: which state of the routing table it describes, and which parts."""
+
+    of: tuple[int, Parts]
+    document: dict[str, Any]
+    text: bytes
+    tag: bytes
+
+
 class Documentation:
     """`/openapi.json`, `/docs`, and `/` where HTML is asked for."""
 
@@ -34,7 +43,7 @@ class Documentation:
         self._router = router
         self._protocols = tuple(protocols)
         self._generation = 0
-        self._kept: tuple[tuple[int, Parts], dict[str, Any], bytes] | None = None
+        self._kept: _Made | None = None
 
     def forget(self) -> None:
         """Make everything anew when it is next asked for, after the router changed."""
@@ -53,13 +62,12 @@ class Documentation:
             await _send(send, 405, _JSON, text, (b"allow", b"GET, HEAD"))
             return
         headers = dict(scope["headers"])
-        document, text = await asyncio.to_thread(self._made, parts)
-        kind: bytes = _JSON
+        made = await asyncio.to_thread(self._made, parts)
+        text, tag, kind = made.text, made.tag, _JSON
         more: tuple[tuple[bytes, bytes], ...] = ()
         if scope["path"] != "/openapi.json":
-            text = await asyncio.to_thread(make_page, document, _base(scope, headers))
-            kind, more = _HTML, _PAGE_ONLY
-        tag = b'"%b"' % sha256(text).hexdigest()[:32].encode()
+            text = await asyncio.to_thread(make_page, made.document, _base(scope, headers))
+            tag, kind, more = _tag(text), _HTML, _PAGE_ONLY
         known = headers.get(b"if-none-match", b"")
         if known == b"*" or tag in (given.strip().removeprefix(b"W/") for given in known.split(b",")):
             await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", tag), *more]})
@@ -67,12 +75,17 @@ class Documentation:
         else:
             await _send(send, 200, kind, text, (b"etag", tag), (b"cache-control", b"no-cache"), *more)
 
-    def _made(self, parts: Parts) -> tuple[dict[str, Any], bytes]:
-        kept, wanted = self._kept, (self._generation, parts)
-        if kept is None or kept[0] != wanted:
+    def _made(self, parts: Parts) -> _Made:
+        kept, of = self._kept, (self._generation, parts)
+        if kept is None or kept.of != of:
             document = make_document(self._settings, self._protocols, dict(self._router.routes), parts)
-            kept = self._kept = wanted, document, orjson.dumps(document)
-        return kept[1:]
+            text = orjson.dumps(document)
+            kept = self._kept = _Made(of, document, text, _tag(text))
+        return kept
+
+
+def _tag(text: bytes) -> bytes:
+    return b'"%b"' % sha256(text).hexdigest()[:32].encode()
 
 
 def _wants_html(scope: Mapping[str, Any]) -> bool:

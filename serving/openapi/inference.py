@@ -66,7 +66,7 @@ def schemas(version: Described, limits: LimitSettings) -> dict[str, Schema]:
     signature, closed = version.signature, limits.extra_columns == "refuse"
     found = {"Row": row(signature, closed=closed), "Rows": _rows(version, limits),
              "Columns": columns(signature, closed=closed), "Instances": _instances(version, limits),
-             "Tensors": tensors(signature), "OutputTensors": outputs(signature),
+             "Split": _split(signature), "Tensors": tensors(signature), "OutputTensors": outputs(signature),
              "Prediction": _prediction(signature), "Values": _values(version),
              "OutputNames": {"type": "array", "minItems": 1,
                              "items": {"enum": [field.name for field in signature.outputs]}}}
@@ -134,7 +134,7 @@ def _rows_protocol(version: Described) -> _Form:
 
 def _invocations(version: Described) -> _Form:
     forms = {"dataframe_records": version.ref("Rows") if len(version.signature.inputs) != 1 else _objects(version),
-             "dataframe_split": _split(version.signature), "instances": version.ref("Instances"),
+             "dataframe_split": version.ref("Split"), "instances": version.ref("Instances"),
              "inputs": version.ref("Instances")}
     request = _one_of(forms, {"params": _wishes(version)}, absent={"not": {}})
     body = _with_files(json_body(request, _example(version, "dataframe_records")))
