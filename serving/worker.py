@@ -34,7 +34,7 @@ from serinus.serving.served_models import bundle_folders, open_registry, served
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import Snapshot, boot_id, read_snapshot
 from serinus.serving.telemetry import Tracing
-from serinus.serving.telemetry.logs import set_up_logging
+from serinus.serving.telemetry.logs import end_logging, set_up_logging
 from serinus.serving.telemetry.resource import resource_of
 from serinus.serving.telemetry.variables import adopt
 from serinus.serving.veto import Vetoes, read_vetoes
@@ -113,7 +113,7 @@ class Worker:
         self.app.ready = False
         self._beat()
         self._pipeline.close()
-        await asyncio.to_thread(self._tracing.close)
+        await asyncio.gather(asyncio.to_thread(self._tracing.close), asyncio.to_thread(end_logging))
         self._router.close()
         self._board.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from serinus.serving.telemetry import names
 from serinus.serving.telemetry.trace import SpanContextIds
 from serinus.serving.telemetry.variables import destination
 
-__all__ = ["emit_event", "flag_evaluated", "of_request", "set_up_logging"]
+__all__ = ["emit_event", "end_logging", "flag_evaluated", "of_request", "set_up_logging"]
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -43,6 +44,19 @@ def set_up_logging(form: Literal["console", "json"], resource: Mapping[str, Any]
     ours.handlers[:] = handlers
     if not root.handlers:
         root.handlers[:] = handlers
+
+
+def end_logging(timeout_s: float = 3.0) -> None:
+    """Send the lines that wait, for at most `timeout_s` seconds; later ones go to stderr alone. For processes that end
+    by a signal, which runs no exit handlers."""
+    ours, root = logging.getLogger("serinus"), logging.getLogger()
+    exporting = [handler for handler in ours.handlers if not isinstance(handler, logging.StreamHandler)]
+    for handler in exporting:
+        ours.removeHandler(handler)
+        root.removeHandler(handler)
+        closing = threading.Thread(target=handler.close, name="serinus-logs", daemon=True)
+        closing.start()
+        closing.join(timeout_s)
 
 
 def of_request(ids: SpanContextIds | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector that keeps every span it is sent."""
+"""An OpenTelemetry collector that keeps every span, metric and log record it is sent."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import socket
 import threading
+from collections.abc import AsyncIterator
 from typing import Any, Self
 
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
 
@@ -24,6 +27,8 @@ class Collector:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.spans: list[Span] = []
+        self.metrics: list[Metric] = []
+        self.lines: list[LogRecord] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._receive(),))
         self._up, self._done = threading.Event(), asyncio.Event()
@@ -54,19 +59,23 @@ class Collector:
     async def _receive(self) -> None:
         settings = OtelTapHttpProtobufReceiverSettings(http_port=self.port)
         async with OtelTapHttpProtobufReceiver(settings) as receiver:
-            keeping = asyncio.create_task(self._keep(receiver))
-            await asyncio.sleep(0)  # it listens to the stream before anything can be sent
+            keeping = [asyncio.create_task(_keep(*way)) for way in (
+                (receiver.stream_traces(), self.spans), (receiver.stream_metrics(), self.metrics),
+                (receiver.stream_logs(), self.lines))]
+            await asyncio.sleep(0)  # it listens to the streams before anything can be sent
             self._up.set()
             await self._done.wait()
-            keeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeping
-
-    async def _keep(self, receiver: OtelTapHttpProtobufReceiver) -> None:
-        async for span in receiver.stream_traces():
-            self.spans.append(span)
+            for task in keeping:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
 
-def attributes(span: Span) -> dict[str, Any]:
-    """A span's attributes as Python values."""
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in span.attributes}
+async def _keep(stream: AsyncIterator[Any], kept: list[Any]) -> None:
+    async for one in stream:
+        kept.append(one)
+
+
+def attributes(one: Any) -> dict[str, Any]:
+    """The attributes of a span, log record, data point or resource as Python values."""
+    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in one.attributes}
