@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from serinus.models.adapters import adapter_for, adapter_of, find_artifact
 from serinus.models.card import Card
 from serinus.models.checks import CHECK, Check
-from serinus.models.errors import InvalidSignature, UnsupportedArtifact
+from serinus.models.errors import InvalidSignature, UnsupportedArtifact, one_line
+from serinus.models.examples import example_rows
 from serinus.models.home import default_home
 from serinus.models.libraries import installed
 from serinus.models.lineage import Lineage
@@ -45,6 +46,7 @@ def register(
     *,
     reference: "DataFrame | None" = None,
     target: str | None = None,
+    signature: Signature | None = None,
     home: Path | None = None,
     card: Card | Mapping[str, Any] | None = None,
     lineage: Lineage | None = None,
@@ -61,6 +63,7 @@ def register(
         name: the model's name.
         reference: rows like those it was trained with; sharpens the signature (dtypes, categories, missing values).
         target: the reference's column that the model predicts, which is dropped.
+        signature: what the model takes and gives, where you know it better than can be inferred.
         home: the registry's folder; `$SERINUS_HOME`, else `~/.serinus`.
         card: what people should know of it, as a `Card` or its keys.
         lineage: where it comes from, as far as you know better: the rest (commit, who, the reference's digest) is
@@ -74,12 +77,12 @@ def register(
         UnsupportedArtifact: no adapter owns the object, or it answers otherwise when it is loaded back.
         InvalidSignature: the reference does not fit the model.
     """
-    about = _About(card, lineage, attachments or {}, reference, target)
+    about = _About(card, lineage, attachments or {}, reference, target, signature)
     if isinstance(fitted, str | Path):
         return _register_file(Path(fitted), name, Path(home or default_home()), (), about)
     check_name(name)
     adapter, root = adapter_of(fitted), Path(home or default_home())
-    signature = adapter.infer_signature(fitted, about.features)
+    signature = about.signature_of(adapter, fitted)
     about.check(name, fitted, adapter.wrap(fitted, signature))
     with tempfile.TemporaryDirectory() as folder:
         artifact = adapter.save(fitted, Path(folder))
@@ -96,6 +99,7 @@ def register_file(
     home: Path | None = None,
     reference: "DataFrame | None" = None,
     target: str | None = None,
+    signature: Signature | None = None,
     trust: Collection[str] = (),
     card: Card | Mapping[str, Any] | None = None,
     lineage: Lineage | None = None,
@@ -111,6 +115,7 @@ def register_file(
         home: the registry's folder; `$SERINUS_HOME`, else `~/.serinus`.
         reference: rows like those it was trained with; sharpens the signature.
         target: the reference's column that the model predicts, which is dropped.
+        signature: what the model takes and gives, where you know it better than can be inferred.
         trust: digests that may run code; the file's own, if it is among them, is remembered.
         card: what people should know of it, as a `Card` or its keys.
         lineage: where it comes from, as far as you know better.
@@ -124,7 +129,7 @@ def register_file(
         UnsupportedArtifact: no adapter accepts it, or it is damaged.
         InvalidSignature: the reference does not fit the model.
     """
-    about = _About(card, lineage, attachments or {}, reference, target)
+    about = _About(card, lineage, attachments or {}, reference, target, signature)
     about.libraries |= libraries or {}
     return _register_file(Path(path), name, Path(home or default_home()), trust, about, command)
 
@@ -139,14 +144,23 @@ class _About:
         attachments: Mapping[str, bytes],
         reference: "DataFrame | None",
         target: str | None,
+        signature: Signature | None,
     ) -> None:
         self.card = card if isinstance(card, Card | None) else Card.from_json(card)
         self.features = _features(reference, target)
         self._reference = reference
+        self._signature = signature
         self.libraries: dict[str, str] = {}
         self._attachments = attachments
         self._lineage = lineage or Lineage()
         self._check: Check | None = None
+
+    def signature_of(self, adapter: Adapter, fitted: Any) -> Signature:
+        """Infer what the model takes and gives, or see that it answers as the given signature says."""
+        if self._signature is None:
+            return adapter.infer_signature(fitted, self.features)
+        _try(adapter.wrap(fitted, self._signature), self._signature)
+        return self._signature
 
     def read(self, adapter: Adapter, artifact: Path) -> Any:
         """Read a file; where it says which scikit-learn wrote it, that is the one the model was made with."""
@@ -220,7 +234,7 @@ def _register_file(
     check_trust(adapter, artifact, digest, trusted, command=f"{command} --trust {digest}")
     fitted = about.read(adapter, artifact)
     try:
-        signature = adapter.infer_signature(fitted, about.features)
+        signature = about.signature_of(adapter, fitted)
     except (UnsupportedArtifact, InvalidSignature) as error:
         raise type(error)(f"{artifact}: {error}") from error
     about.check(name, fitted, adapter.wrap(fitted, signature))
@@ -228,6 +242,26 @@ def _register_file(
     if digest in trust:
         trusted.remember(digest, _FLAG)
     return version
+
+
+def _try(model: Model, signature: Signature) -> None:
+    """Raise InvalidSignature unless made-up rows of a signature are answered as it says."""
+    try:
+        answer = model.predict(example_rows(signature, 2))
+    except Exception as error:
+        raise InvalidSignature(
+            f"The given signature does not fit the model, which cannot answer rows of it: {one_line(error)}"
+        ) from error
+    for field in signature.outputs:
+        array = answer[field.name]
+        fits = len(array.shape) == len(field.shape) and all(
+            wanted in (-1, length) for wanted, length in zip(field.shape, array.shape, strict=True)
+        )
+        if array.dtype != field.dtype or (field.shape and not fits):
+            raise InvalidSignature(
+                f"The given signature says that output {field.name!r} is {field.datatype} {list(field.shape)}, and the "
+                f"model gives {array.dtype} {list(array.shape)}."
+            )
 
 
 def _companions(path: Path, artifact: Path, adapter: Adapter) -> list[Path]:

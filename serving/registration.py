@@ -9,7 +9,16 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from serinus.models import Card, ModelVersion, Registry, Trust, UntrustedArtifact, register_file
+from serinus.models import (
+    Card,
+    InvalidSignature,
+    ModelVersion,
+    Registry,
+    Signature,
+    Trust,
+    UntrustedArtifact,
+    register_file,
+)
 from serinus.models.errors import one_line
 from serinus.models.loading import check_version_trust
 from serinus.serving.errors import CommandError
@@ -17,7 +26,8 @@ from serinus.serving.errors import CommandError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ensure_trusted", "import_source", "name_from", "read_card", "read_reference", "register_path", "with_trust"]
+__all__ = ["ensure_trusted", "import_source", "name_from", "read_card", "read_reference",
+           "read_signature", "register_path", "with_trust"]
 
 BENTOML = "bentoml:"
 """Begins what stands for a model in BentoML's store, where else a file would stand."""
@@ -59,9 +69,23 @@ def read_card(path: Path) -> Card:
         raise CommandError(f"Card {path} cannot be read as JSON: {one_line(error)}.") from None
 
 
+def read_signature(path: Path) -> Signature:
+    """The signature in a JSON file, alone or within what `serinus models show --json` prints."""
+    try:
+        document = json.loads(path.read_bytes())
+        inner = document.get("signature", document) if isinstance(document, dict) else document
+        return Signature.from_json(inner)
+    except FileNotFoundError:
+        raise CommandError(f"Signature {path}: no such file.") from None
+    except InvalidSignature as error:
+        raise CommandError(f"Signature {path}: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CommandError(f"Signature {path} cannot be read as JSON: {one_line(error)}.") from None
+
+
 def register_path(path: Path, name: str | None, *, home: Path, reference: Path | None = None,
-                  target: str | None = None, trust: Collection[str] = (), card: Path | None = None,
-                  ask: bool = True) -> ModelVersion:
+                  target: str | None = None, signature: Path | None = None, trust: Collection[str] = (),
+                  card: Path | None = None, ask: bool = True) -> ModelVersion:
     """Register the model at `path`. On a terminal, and with `ask`, an artifact that runs code is asked about once."""
     if not path.exists():
         raise CommandError(f"{path}: no such file or folder.")
@@ -69,10 +93,11 @@ def register_path(path: Path, name: str | None, *, home: Path, reference: Path |
         raise CommandError("--target names a column of the reference: give --reference FILE too, or leave it out.")
     frame = read_reference(reference) if reference is not None else None
     facts = read_card(card) if card is not None else None
+    given = read_signature(signature) if signature is not None else None
 
     def attempt(trusted: Collection[str]) -> ModelVersion:
-        return register_file(path, name or name_from(path), home=home, reference=frame, target=target, trust=trusted,
-                             card=facts)
+        return register_file(path, name or name_from(path), home=home, reference=frame, target=target,
+                             signature=given, trust=trusted, card=facts)
 
     try:
         return with_trust(attempt, trust, home=home, ask=ask)

@@ -47,6 +47,8 @@ def command() -> None:
 @click.option("--reference", type=click.Path(path_type=Path),
               help="CSV or Parquet with rows like those of the training; sharpens the signature.")
 @click.option("--target", help="The reference's column that the model predicts.")
+@click.option("--signature", type=click.Path(path_type=Path),
+              help="JSON file with the signature, as `models show --json` prints it, where you know better.")
 @click.option("--card", type=click.Path(path_type=Path),
               help="JSON file with the model card: description, owner, intended_use, limitations, training_data, "
                    "license, metrics, tags.")
@@ -54,16 +56,16 @@ def command() -> None:
               help="sha256:… of an artifact that may run code when it loads (pickle, joblib).")
 @home_option
 @json_option
-def register(name: str, path: Path, reference: Path | None, target: str | None, card: Path | None,
-             trust: tuple[str, ...], home: Path | None, as_json: bool) -> None:
+def register(name: str, path: Path, reference: Path | None, target: str | None, signature: Path | None,
+             card: Path | None, trust: tuple[str, ...], home: Path | None, as_json: bool) -> None:
     """Register the model file (or folder) at PATH as the next version of NAME."""
     from serinus.serving.registration import register_path
 
     folder = open_home(home)
     registry = Registry(folder.path)
     known = set(registry.versions(name))
-    version = register_path(path, name, home=folder.path, reference=reference, target=target, trust=trust, card=card,
-                            ask=not as_json)
+    version = register_path(path, name, home=folder.path, reference=reference, target=target, signature=signature,
+                            trust=trust, card=card, ask=not as_json)
     if as_json:
         print_json(document(version, registry, None))
         return

@@ -303,3 +303,18 @@ def test_formats_that_hold_no_code_need_no_trust(cli: Any, tmp_path: Path, home:
         assert cli("models", "register", "tree", tmp_path / f"tree.{suffix}").code == 0
         assert "trust    not needed" in cli("models", "show", f"tree:{number}").out
     assert list(Trust(home)) == before
+
+
+def test_a_signature_may_be_given(cli: Any, pickled: Path) -> None:
+    """As `models show --json` prints it, changed by hand; what is none is told in one sentence."""
+    assert cli("models", "register", "tree", pickled, "--trust", _digest(pickled)).code == 0
+    shown = json.loads(cli("models", "show", "tree", "--json").out)
+    shown["signature"]["inputs"][0]["optional"] = not shown["signature"]["inputs"][0].get("optional", False)
+    path = pickled.parent / "signature.json"
+    path.write_text(json.dumps(shown))
+    said = cli("models", "register", "tree", pickled, "--signature", path)
+    assert (said.code, said.out.splitlines()[0].split(" (")[0]) == (0, "Registered tree:2"), said.err
+    assert json.loads(cli("models", "show", "tree:2", "--json").out)["signature"] == shown["signature"]
+    path.write_text('{"format": 1, "inputs": 3}')
+    said = cli("models", "register", "tree", pickled, "--signature", path)
+    assert (said.code, said.err.count("\n")) == (1, 1) and "A signature needs a list of inputs" in said.err
