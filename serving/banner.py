@@ -28,8 +28,10 @@ def banner(settings: Settings) -> str:
         lines.append(f"  {name}: version {stable} is stable; registered: {', '.join(registry.versions(name))}.")
     if not names:
         lines.append("  No model is registered yet: `serinus models register NAME PATH`.")
-    lines += [f"  Infer:   POST {url}/v2/models/NAME/infer (Open Inference Protocol), POST {url}/predict (rows)",
-              f"  Look:    GET {url}/metrics, {url}/api/models, {url}/api/rollouts/NAME",
+    lines += [f"  Infer:   POST {url}/predict (rows, columns, CSV, Parquet), /v2/models/NAME/infer (Open Inference "
+              "Protocol),",
+              "           /invocations (MLflow, SageMaker), /v1/models/NAME:predict (KServe V1)",
+              f"  Look:    {url}/docs in a browser, /openapi.json, /metrics, /api/models, /api/rollouts/NAME",
               f"  Log:     {_log(settings)}", f"  Traces:  {_traces(settings)}", f"  Control: {_control(settings)}"]
     if names:
         first = registry.get(names[0], registry.versions(names[0])[0])
