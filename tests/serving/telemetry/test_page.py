@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from serinus.serving import create_app
 from serinus.serving.board import Board, Labels
 from serinus.serving.rollout import Phase, Plan, RolloutRecord
+from serinus.serving.settings import LogSettings, Settings, TelemetrySettings
 from serinus.serving.snapshot import publish_snapshot
 from serinus.serving.telemetry import Trace, names
 from serinus.serving.telemetry.encoder import TraceEncoder
 from serinus.serving.telemetry.metrics import collect
 from serinus.serving.telemetry.otlp import decode, envelope, request_body
+from tests.serving.asgi import ROW, people_model
+from tests.serving.telemetry.receivers import Receiver
 from tests.serving.telemetry.traces import ANSWERED, DETAILED, FAILED, REFUSED, SHARED
 
 NO_NAMES = {names.SCOPE, names.PROVIDER, names.DEFAULT_SERVICE_NAME, names.ROLLOUT_EVENTS, names.FLAG_EVENT}
 TYPES = {"string_value": "string", "int_value": "int", "double_value": "double"}
+SECRET = "Mnemosyne-4711"
 VERSION = {names.MODEL_NAME, names.MODEL_VERSION, names.ROLE}
 REQUEST = {names.HTTP_METHOD, names.HTTP_ROUTE, names.HTTP_STATUS, names.ERROR_TYPE, *VERSION}
 STEPS = DETAILED._replace(steps=(("scale", DETAILED.marks.predict_started_ns + 10),))
@@ -136,3 +143,24 @@ def test_every_event_is_on_the_page(chapter: str) -> None:
         re.findall(r"`([^`]+)`", told[f"{names.ROLLOUT_EVENTS}.{{kind}}"][1]))
     for name in (names.FLAG_KEY, names.FLAG_VARIANT, names.FLAG_REASON, names.FLAG_PROVIDER, names.FLAG_CONTEXT):
         assert name.removeprefix("feature_flag") in told[names.FLAG_EVENT][1]
+
+
+def test_input_values_are_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those that were predicted for nor those that were refused; nor headers and queries."""
+    with Receiver("http/protobuf") as receiver:
+        for name, value in (receiver.environ | {"OTEL_BSP_SCHEDULE_DELAY": "10"}).items():
+            monkeypatch.setenv(name, value)
+        app = create_app({"people": people_model()}, Settings(
+            log=LogSettings(enabled=False), telemetry=TelemetrySettings(detail_share=1.0)))
+        asyncio.run(_ask(app))
+        app.close()
+        text = "\n".join(map(str, receiver.requests))
+    assert '"serinus.detail"' in text and "invalid_input" in text
+    assert SECRET not in text
+
+
+async def _ask(app: Any) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://app") as client:
+        for row in (ROW | {"city": SECRET}, ROW | {"age": SECRET}, ROW | {SECRET: 1}):
+            await client.post(f"/predict?q={SECRET}", json={"rows": [row]}, headers={
+                "x-routing-key": SECRET, "authorization": f"Bearer {SECRET}"})
