@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import sys
+import time
 
 from serinus.serving.home import Home, RunFolder, current_run_folder
 from serinus.serving.processes import die_with_parent
@@ -23,13 +24,14 @@ from serinus.serving.steward.publish_snapshot import PublishSnapshot
 from serinus.serving.steward.restore_records import RestoreRecords
 from serinus.serving.steward.tell_events import TellEvents
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
-from serinus.serving.telemetry.logs import set_up_logging
+from serinus.serving.telemetry.logs import end_logging, set_up_logging
 from serinus.serving.telemetry.metrics import collect
 from serinus.serving.telemetry.push import MetricsPush
 from serinus.serving.telemetry.resource import resource_of
 from serinus.serving.telemetry.variables import adopt
 
 _NICENESS = 10
+_FAREWELL_S = 3.0
 
 
 def all_jobs() -> list[Job]:
@@ -56,8 +58,15 @@ def main() -> int:
     push = MetricsPush(resource, lambda: collect(
         run.boards, Home(settings.home).snapshot, settings.telemetry.cost_per_cpu_hour))
     steward.serve_for_ever()
-    push.close()
+    _say_farewell(push)
     return 0
+
+
+def _say_farewell(push: MetricsPush) -> None:
+    """The last counts and log lines, in the time that the parent has for this process."""
+    deadline = time.monotonic() + _FAREWELL_S
+    push.close(_FAREWELL_S)
+    end_logging(max(0.5, deadline - time.monotonic()))
 
 
 def hold(run: RunFolder) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -49,14 +48,13 @@ def set_up_logging(form: Literal["console", "json"], resource: Mapping[str, Any]
 def end_logging(timeout_s: float = 3.0) -> None:
     """Send the lines that wait, for at most `timeout_s` seconds; later ones go to stderr alone. For processes that end
     by a signal, which runs no exit handlers."""
+    if (otlp_logs := sys.modules.get("serinus.serving.telemetry.otlp_logs")) is None:
+        return  # never wanted here, so no line is exported
     ours, root = logging.getLogger("serinus"), logging.getLogger()
-    exporting = [handler for handler in ours.handlers if not isinstance(handler, logging.StreamHandler)]
-    for handler in exporting:
+    for handler in [handler for handler in ours.handlers if isinstance(handler, otlp_logs.OtlpHandler)]:
         ours.removeHandler(handler)
         root.removeHandler(handler)
-        closing = threading.Thread(target=handler.close, name="serinus-logs", daemon=True)
-        closing.start()
-        closing.join(timeout_s)
+        handler.close(timeout_s)
 
 
 def of_request(ids: SpanContextIds | None) -> dict[str, str]:

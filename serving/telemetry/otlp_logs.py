@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import (
     BatchLogRecordProcessor,
     ConsoleLogRecordExporter,
     LogRecordExporter,
+    LogRecordExportResult,
     SimpleLogRecordProcessor,
 )
 from opentelemetry.sdk.resources import Resource
@@ -19,6 +21,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 
 from serinus import __version__
 from serinus.serving.telemetry.names import SCOPE
+from serinus.serving.telemetry.outage import Outage, patience
 from serinus.serving.telemetry.variables import destination, variable
 
 __all__ = ["OtlpHandler"]
@@ -34,11 +37,12 @@ class OtlpHandler(logging.Handler):
 
     def __init__(self, resource: Mapping[str, Any]) -> None:
         super().__init__()
+        self._outage = Outage("log lines", "stderr has them")
         self._provider = LoggerProvider(Resource.create(dict(resource)), shutdown_on_exit=False)
         if destination("logs").exporter == "console":
             self._provider.add_log_record_processor(SimpleLogRecordProcessor(ConsoleLogRecordExporter()))
         else:
-            self._provider.add_log_record_processor(BatchLogRecordProcessor(_exporter()))
+            self._provider.add_log_record_processor(BatchLogRecordProcessor(Told(_exporter(), self._outage)))
         self._logger = self._provider.get_logger(SCOPE, __version__)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -57,10 +61,34 @@ class OtlpHandler(logging.Handler):
             body=record.getMessage(), attributes=attributes, event_name=record.__dict__.get("event_name"),
             context=_context(*trace_of(record))))
 
-    def close(self) -> None:
-        """Send what is left; the exporter's own time-out bounds it."""
-        self._provider.shutdown()
+    def close(self, timeout_s: float = 3.0) -> None:
+        """Send what is left, for at most `timeout_s` seconds."""
+        closing = threading.Thread(target=self._provider.shutdown, name="serinus-logs", daemon=True)
+        closing.start()
+        closing.join(patience(timeout_s, self._outage))
         super().close()
+
+
+class Told(LogRecordExporter):
+    """An exporter whose outages are told once each."""
+
+    def __init__(self, exporter: LogRecordExporter, outage: Outage) -> None:
+        self._exporter = exporter
+        self._outage = outage
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """See `LogRecordExporter.export`."""
+        result = self._exporter.export(batch)
+        self._outage.tell(result is LogRecordExportResult.SUCCESS)
+        return result
+
+    def shutdown(self) -> None:
+        """See `LogRecordExporter.shutdown`."""
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+    def force_flush(self, timeout_millis: int = 10_000) -> bool:
+        """See `LogRecordExporter.force_flush`."""
+        return self._exporter.force_flush(timeout_millis)
 
 
 def _context(trace_id: str, span_id: str) -> Any:

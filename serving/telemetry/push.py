@@ -29,6 +29,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from serinus import __version__
 from serinus.serving.telemetry.metrics import Family, Histogram, Point
 from serinus.serving.telemetry.names import SCOPE
+from serinus.serving.telemetry.outage import Outage, patience
 from serinus.serving.telemetry.variables import destination, variable
 
 __all__ = ["MetricsPush", "metrics_data"]
@@ -50,7 +51,7 @@ class MetricsPush:
         self._resource = Resource.create(dict(resource))
         self._started_ns = time.time_ns()
         self._stopping = threading.Event()
-        self._failing = False
+        self._outage = Outage("metrics", "/metrics has them")
         self._exporter = _exporter()
         self._thread: threading.Thread | None = None
         if self._exporter is not None:
@@ -61,7 +62,7 @@ class MetricsPush:
         """Send once more, for at most `timeout_s` seconds."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(timeout_s)
+            self._thread.join(patience(timeout_s, self._outage))
 
     def _run(self) -> None:
         period_s = int(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL") or _PERIOD_MS) / 1000
@@ -77,10 +78,7 @@ class MetricsPush:
         except Exception:  # the exporter is a guest here, and the boards are others' files
             _log.debug("Metrics could not be sent", exc_info=True)
             sent = False
-        if sent == self._failing:  # one line per outage, one at its end
-            self._failing = not sent
-            _log.warning("The OpenTelemetry backend takes metrics again." if sent else
-                         "The OpenTelemetry backend does not take metrics; /metrics has them.")
+        self._outage.tell(sent)
 
 
 def metrics_data(families: list[Family], resource: Resource, started_ns: int, now_ns: int) -> MetricsData:

@@ -12,6 +12,7 @@ from typing import Any
 from serinus import __version__
 from serinus.serving.telemetry.encoder import TraceEncoder
 from serinus.serving.telemetry.otlp import envelope, request_body
+from serinus.serving.telemetry.outage import Outage, patience
 from serinus.serving.telemetry.trace import Trace
 
 __all__ = ["SpanQueue"]
@@ -34,7 +35,7 @@ class SpanQueue:
         self._delay_s = int(os.environ.get("OTEL_BSP_SCHEDULE_DELAY", 1000)) / 1000
         self._wake = threading.Event()
         self._closing = False
-        self._failing = False
+        self._outage = Outage("spans", "answers are not affected")
         self._encoder = TraceEncoder()
         self._thread = threading.Thread(target=self._run, name="serinus-spans", daemon=True)
         self._thread.start()
@@ -52,6 +53,7 @@ class SpanQueue:
         """Stop after what is queued was sent, or `timeout_s` seconds at the latest."""
         self._closing = True
         self._wake.set()
+        timeout_s = patience(timeout_s, self._outage)
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             _log.warning("The OpenTelemetry backend did not take the last %d spans in %.0f s.",
@@ -63,7 +65,7 @@ class SpanQueue:
             self._wake.clear()
             while self._waiting:
                 self._flush()
-                if self._closing and self._failing:
+                if self._closing and self._outage.lasts:
                     return
 
     def _flush(self) -> None:
@@ -80,10 +82,5 @@ class SpanQueue:
     def _count(self, spans: int, sent: bool) -> None:
         self.exported += spans if sent else 0
         self.dropped += 0 if sent else spans
-        if sent == self._failing:  # one line per outage, one at its end
-            self._failing = not sent
-            if sent:
-                _log.warning("The OpenTelemetry backend takes spans again; %d were lost.", self.dropped)
-            else:
-                _log.warning("The OpenTelemetry backend does not take spans; answers are not affected.")
+        self._outage.tell(sent, f"; {self.dropped} were lost")
         self._on_counts(self.exported, self.dropped)

@@ -47,7 +47,7 @@ def fragile_home(home: Path, user_code: None) -> Path:
 
 
 def test_all_signals_of_a_request_arrive(fragile_home: Path, start: Start, receiver: Receiver) -> None:
-    """Under the names of `names.py`, from processes that can be told apart, joined by the trace id that was answered."""
+    """Under the names of `names.py`, from processes that can be told apart, joined by the answer's trace id."""
     server = start(fragile_home, environ=receiver.environ | PROMPTLY | {"OTEL_SERVICE_NAME": "canary-house"})
     answers = _ask_each_worker(server, 10)
     broken = _break(server)
