@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -15,8 +14,7 @@ from serinus.serving.doctor.check import Check
 from serinus.serving.doctor.home import look_at_home, look_at_log
 from serinus.serving.home import Home
 from serinus.serving.settings import LogSettings, Settings
-
-_NOBODY = 65534
+from tests.serving.doctor.privileges import NOBODY, without_privileges
 
 
 @pytest.fixture
@@ -28,19 +26,6 @@ def home() -> Iterator[Home]:
     folder.mkdir(0o700)
     yield Home(folder)
     shutil.rmtree(top)
-
-
-@contextlib.contextmanager
-def without_privileges() -> Iterator[None]:
-    """Root may write anywhere; who is root becomes nobody."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(_NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def states(home: Home, settings: Settings | None = None) -> dict[str, list[Check]]:
@@ -101,9 +86,9 @@ def test_private_files_that_others_can_open_are_a_warning(home: Home) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_anothers_home_is_a_warning(home: Home) -> None:
     """What root makes in it, its owner's server cannot change."""
-    os.chown(home.path, _NOBODY, -1)
+    os.chown(home.path, NOBODY, -1)
     (found,) = states(home)["warning"]
-    assert found.says == f"{home.path} belongs to user {_NOBODY}, you are user 0."
+    assert found.says == f"{home.path} belongs to user {NOBODY}, you are user 0."
 
 
 def test_a_log_that_may_outgrow_its_disk_is_a_warning(home: Home) -> None:
