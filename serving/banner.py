@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 
 from serinus.models.examples import example_rows
@@ -11,6 +10,7 @@ from serinus.models.signature import Signature
 from serinus.serving.served_models import open_registry, served
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import read_snapshot
+from serinus.serving.telemetry.variables import destination
 
 __all__ = ["banner", "curl_line"]
 
@@ -60,10 +60,12 @@ def _log(settings: Settings) -> str:
 
 
 def _traces(settings: Settings) -> str:
-    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if settings.telemetry.traces == "off":
         return "off (telemetry.traces)"
-    return f"every request, to {endpoint}" if endpoint else "not exported: set OTEL_EXPORTER_OTLP_ENDPOINT"
+    found = destination("traces")
+    if found.exporter == "none":
+        return f"not exported ({found.source}); set OTEL_EXPORTER_OTLP_ENDPOINT"
+    return f"every request, to {found.endpoint or 'the console'} ({found.source})"
 
 
 def _control(settings: Settings) -> str:

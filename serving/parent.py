@@ -25,6 +25,7 @@ from serinus.serving.errors import CommandError
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.processes import child_environment, start_steward
 from serinus.serving.settings import Settings
+from serinus.serving.telemetry.variables import adopt
 
 __all__ = ["Parent"]
 
@@ -75,6 +76,7 @@ class Parent:
         for name in ("models", "bentos"):  # BentoML wipes its metrics folder when it starts: give it one of our own
             (users / name).mkdir(parents=True, exist_ok=True)
             (bentoml_home / name).symlink_to(users / name)
+        adopt(self._settings.telemetry)
         os.environ |= {"SERINUS_SETTINGS": str(self._run.settings), "SERINUS_PARENT": str(os.getpid()),
                        "BENTOML_HOME": str(bentoml_home), "BENTOML_DO_NOT_TRACK": "true",
                        "SERINUS_WORKERS": str(self._settings.server.workers)}

@@ -24,7 +24,7 @@ __all__ = ["ControlSettings", "LimitSettings", "LogSettings", "RoutingSettings",
 _PREFIX = "SERINUS_"
 # Read by a process of ours directly; not settings of the tree.
 _OTHER_VARIABLES = {"SERINUS_SETTINGS", "SERINUS_RUN", "SERINUS_PARENT", "SERINUS_ONNX_THREADS", "SERINUS_WORKERS",
-                    "SERINUS_SPAWNER", "SERINUS_URL"}
+                    "SERINUS_SPAWNER", "SERINUS_URL", "SERINUS_TELEMETRY_SOURCE"}
 
 
 class _Section(BaseModel):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from serinus.serving.settings import TelemetrySettings
+from serinus.serving.settings import Settings, TelemetrySettings
 from serinus.serving.telemetry.variables import adopt, destination
 
 HERE, THERE = "http://127.0.0.1:4318", "http://127.0.0.1:9999"
@@ -47,6 +47,13 @@ def test_our_settings_stand_where_no_variable_does() -> None:
     assert (found.endpoint, found.source, found.protocol) == (THERE, "telemetry.endpoint", "http/protobuf")
     os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = HERE
     assert destination("traces").endpoint == HERE
+
+
+def test_a_child_reads_its_settings_as_before() -> None:
+    """What is handed down to it is no setting of its own."""
+    adopt(TelemetrySettings(endpoint=THERE))
+    assert Settings.resolve(environ=os.environ).telemetry.endpoint is None
+    assert destination("traces").source == "telemetry.endpoint"
 
 
 def test_logs_are_sent_only_when_asked_for() -> None:
