@@ -1,4 +1,4 @@
-"""OTLP receivers on loopback, over HTTP and gRPC, for all signals, that keep what OpenTelemetry's own classes decode."""
+"""OTLP receivers on loopback, over HTTP and gRPC, for all signals; they keep what OpenTelemetry's classes decode."""
 
 from __future__ import annotations
 
