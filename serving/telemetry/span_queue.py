@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -26,7 +27,7 @@ class SpanQueue:
     def __init__(self, send: Callable[[bytes], bool], resource: Mapping[str, Any],
                  on_counts: Callable[[int, int], None]) -> None:
         self.exported = 0
-        self.dropped = 0
+        self._refused = self._overrun = 0  # apart, for two threads count
         self._send = send
         self._envelope = envelope(resource, __version__)
         self._on_counts = on_counts
@@ -44,10 +45,16 @@ class SpanQueue:
         """Queue one request's spans; never blocks."""
         waiting = self._waiting
         if len(waiting) == waiting.maxlen:
-            self.dropped += 2
+            with contextlib.suppress(IndexError):  # emptied meanwhile
+                self._overrun += waiting.popleft().spans
         waiting.append(done)
         if len(waiting) == self._batch:
             self._wake.set()
+
+    @property
+    def dropped(self) -> int:
+        """Spans lost: the queue was full, or the backend did not take them."""
+        return self._overrun + self._refused
 
     def close(self, timeout_s: float) -> None:
         """Stop after what is queued was sent, or `timeout_s` seconds at the latest."""
@@ -57,7 +64,7 @@ class SpanQueue:
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             _log.warning("The OpenTelemetry backend did not take the last %d spans in %.0f s.",
-                         2 * len(self._waiting), timeout_s)
+                         sum(done.spans for done in self._waiting.copy()), timeout_s)
 
     def _run(self) -> None:
         while not self._closing or self._waiting:
@@ -77,10 +84,10 @@ class SpanQueue:
         except Exception:  # the exporter is a guest here: whatever it raises must not end the thread
             _log.debug("The span exporter raised", exc_info=True)
             sent = False
-        self._count(2 * len(batch), sent)
+        self._count(sum(done.spans for done in batch), sent)
 
     def _count(self, spans: int, sent: bool) -> None:
         self.exported += spans if sent else 0
-        self.dropped += 0 if sent else spans
+        self._refused += 0 if sent else spans
         self._outage.tell(sent, f"; {self.dropped} were lost")
         self._on_counts(self.exported, self.dropped)

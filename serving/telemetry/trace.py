@@ -83,6 +83,12 @@ class Trace(NamedTuple):
         """Span id of the `predict` child."""
         return self.ids.span_id ^ (self.ids.trace_id & _MASK64) or 1
 
+    @property
+    def spans(self) -> int:
+        """How many spans it makes."""
+        predicted = bool(self.model and self.marks.predict_started_ns)
+        return 1 + predicted + sum(1 for _ in self.inner_steps()) + sum(1 for _ in self.stages())
+
     def inner_steps(self) -> Iterator[tuple[str, int, int]]:
         """Name, start and end of each step of the model, if the request is interesting; the last one is `predict`."""
         started = self.marks.predict_started_ns

@@ -17,7 +17,7 @@ from tests.integration.client import Answer
 from tests.integration.collector import Collector, attributes
 from tests.integration.conftest import Start
 from tests.integration.rollouts import start_rollout
-from tests.integration.server import Server, eventually
+from tests.integration.server import Server, eventually, metric
 from tests.integration.zoo import CREDIT_ROWS
 from tests.serving.telemetry.receivers import Receiver
 
@@ -53,6 +53,7 @@ def test_all_signals_of_a_request_arrive(fragile_home: Path, start: Start, recei
     broken = _break(server)
     started = start_rollout(server, "credit", "2", "50")
     _assert_spans(receiver, answers, broken)
+    eventually(lambda: _exported(server) == len(receiver.spans))
     _assert_metrics(receiver, requests=len(answers) + 1)
     (line,) = eventually(lambda: [line for line in receiver.log_records if "raised during predict" in _body(line)])
     assert (line.severity_text, line.trace_id.hex()) == ("ERROR", _trace_id(broken))
@@ -102,6 +103,11 @@ def _break(server: Server) -> Answer:
         answer = client.post("/predict/fragile", {"rows": [[-1.0]]})
     assert answer.status == 500
     return answer
+
+
+def _exported(server: Server) -> float:
+    with server.client() as client:
+        return metric(client.get("/metrics").body.decode(), "serinus_spans_exported_total")
 
 
 def _assert_spans(receiver: Receiver, answers: list[Answer], broken: Answer) -> None:

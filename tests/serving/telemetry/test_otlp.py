@@ -128,6 +128,14 @@ def test_the_stage_that_failed_lasts_to_the_end(marks: Marks, told: list[tuple[s
     assert stages(DETAILED._replace(marks=marks, error_type="invalid_input", detail="error")) == told
 
 
+@pytest.mark.parametrize("done", [
+    ANSWERED, DETAILED, DETAILED._replace(steps=(("scale", START + 90_000),)),
+    DETAILED._replace(marks=NOTHING, error_type="invalid_input", detail="error")])
+def test_a_trace_knows_how_many_spans_it_makes(done: Trace) -> None:
+    """What is counted as exported or dropped is what would have arrived."""
+    assert done.spans == len(encoded(done).resource_spans[0].scope_spans[0].spans)
+
+
 def test_without_a_prediction_log_nothing_is_recorded() -> None:
     """The stage is left out."""
     names = [name for name, *_ in stages(DETAILED._replace(marks=DETAILED.marks._replace(recorded_ns=0)))]
