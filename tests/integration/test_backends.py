@@ -1,7 +1,7 @@
-"""A real backend keeps the trace of a canary's request and gives it back: Arize Phoenix, in an environment of its own.
+"""Real backends keep the trace of a canary's request and give it back: Arize Phoenix and MLflow.
 
-Marked slow: 850 MB to install once, half a minute to start. As root it runs in a network namespace of its own, since
-its gRPC port listens on every address.
+Marked slow: each has an environment of its own, 850 MB to install once, and takes half a minute to start. As root
+Phoenix runs in a network namespace of its own, since its gRPC port listens on every address.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,9 +23,10 @@ from typing import Any
 import pytest
 
 from serinus.serving.telemetry import names
+from tests.benchmarks.peers import MLFLOW
 from tests.integration.client import Answer
 from tests.integration.conftest import Start
-from tests.integration.programs import running, venv
+from tests.integration.programs import free_port, running, venv
 from tests.integration.rollouts import start_rollout
 from tests.integration.server import Server, eventually
 from tests.integration.zoo import CREDIT_ROWS
@@ -34,6 +36,12 @@ pytestmark = pytest.mark.slow
 PHOENIX = "arize-phoenix==20.26.1"
 HTTP, GRPC = 6006, 4317
 PROJECT = "credit-service"
+READ_FROM_MLFLOW = """
+import json, sys
+from mlflow import MlflowClient
+trace = MlflowClient(sys.argv[1]).get_trace(f"tr-{sys.argv[2]}")
+print(json.dumps({span.name: dict(span.attributes) for span in trace.data.spans}))
+"""
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
@@ -63,6 +71,28 @@ def test_a_canarys_trace_is_read_back(phoenix: str, home: Path, start: Start) ->
     assert (facts[names.FLAG_REASON], facts[names.DETAIL]) == ("split", "candidate")
     assert facts[names.REQUEST_ID] == answer.headers["x-request-id"]
     assert by_name["predict credit"]["parent_id"] == by_name["POST /predict/{model}"]["context"]["span_id"]
+
+
+def test_mlflow_gives_it_back_too(home: Path, start: Start, tmp_path: Path) -> None:
+    """By MLflow's own client, as a trace of its default experiment, with every span of the request."""
+    programs, port = venv("mlflow", *MLFLOW.requirements), free_port()
+    url, quiet = f"http://127.0.0.1:{port}", {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": ""}
+    command = [str(programs / "mlflow"), "server", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db",
+               "--artifacts-destination", str(tmp_path / "artifacts"), "--host", "127.0.0.1", "--port", str(port),
+               "--workers", "1"]
+    with running(command, tmp_path, [port], 120, quiet | {"PATH": f"{programs}:{os.environ['PATH']}"}):
+        server = start(home, environ=environ(url) | {"OTEL_EXPORTER_OTLP_HEADERS": "x-mlflow-experiment-id=0"})
+        answer = ask_the_canary(server)
+        trace_id = answer.headers["traceparent"].split("-")[1]
+
+        def found() -> dict[str, Any]:
+            done = subprocess.run([str(programs / "python"), "-c", READ_FROM_MLFLOW, url, trace_id], text=True,
+                                  capture_output=True, env={**os.environ, **quiet}, timeout=60)
+            return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+
+        spans = eventually(found, 60)
+    assert spans.keys() >= {"POST /predict/{model}", "predict credit", "parse", "render"}
+    assert spans["POST /predict/{model}"][names.ROLE] == "candidate"
 
 
 @contextmanager
