@@ -159,7 +159,7 @@ def test_a_container_of_chosen_versions_answers(
         home: Path, containerize: Build, image: Callable[[Context], Image], tmp_path: Path) -> None:
     """`serinus bento build`, then BentoML's Dockerfile step by step: all is installed, and the versions answer.
 
-    In a container BentoML leaves dead workers dead; ours come again. Needs a package index; half a minute on an idle machine.
+    In a container BentoML leaves dead workers dead; ours come again. Needs a package index and half a minute.
     """
     built = image(containerize("serinus", "bento", "build", "credit:1", "iris:1", "--home", str(home)))
     _check_packages(built)
