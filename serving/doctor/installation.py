@@ -52,12 +52,16 @@ def look_at_libraries(wanted: list[str]) -> Iterator[Check]:
 
 
 def requirements() -> list[str]:
-    """What Serinus asks for: by its metadata, or in a checkout or a Bento by its `pyproject.toml`."""
+    """What Serinus asks for: by its metadata, or in a checkout or a Bento by its `pyproject.toml`; nothing where
+    neither can be read."""
     try:
         found = requires("serinus") or []
     except PackageNotFoundError:
         file = Path(serinus.__file__).resolve().parent.parent / "pyproject.toml"
-        found = tomllib.loads(file.read_text("utf-8"))["project"]["dependencies"] if file.is_file() else []
+        try:
+            found = tomllib.loads(file.read_text("utf-8"))["project"]["dependencies"]
+        except OSError:
+            found = []
     return [line for line in found if "extra ==" not in line]
 
 

@@ -28,6 +28,7 @@ def test_what_cannot_be_entered_is_a_problem_each(tmp_path: Path) -> None:
     """Told by itself; collectors and libraries are looked at all the same."""
     home = tmp_path / "home"
     (home / "log" / "segments").mkdir(parents=True)
+    list(examine(home=home))  # imports what it needs: nobody may not be able to read this checkout either
     tmp_path.chmod(0)
     with without_privileges():
         found = list(examine(home=home))

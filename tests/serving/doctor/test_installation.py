@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from packaging.requirements import Requirement
+
 from serinus.serving.doctor.installation import look_at_installation, look_at_libraries, requirements
 
 
@@ -14,7 +16,7 @@ def test_here_everything_is_in_order() -> None:
 
 def test_what_is_asked_for_is_known() -> None:
     """From the metadata of an installation or from a checkout, without what only extras need."""
-    names = {line.split(">")[0].split(";")[0].strip() for line in requirements()}
+    names = {Requirement(line).name for line in requirements()}
     assert {"bentoml", "scikit-learn", "onnxruntime", "uvloop"} <= names and "pytest" not in names
 
 
