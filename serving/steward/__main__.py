@@ -1,83 +1,18 @@
-"""`python -m serinus.serving.steward`: the steward's process. `SERINUS_RUN` names the server's run folder."""
+"""`python -m serinus.serving.steward`: ends with its server from the first moment, before it loads anything."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import signal
 import sys
-import time
 
-from serinus.serving.home import Home, RunFolder, current_run_folder
 from serinus.serving.processes import die_with_parent
-from serinus.serving.settings import Settings
-from serinus.serving.steward import Job, Steward
-from serinus.serving.steward.acknowledge_rollbacks import AcknowledgeRollbacks
-from serinus.serving.steward.adopt_boards import AdoptBoards
-from serinus.serving.steward.cap_log import CapLog
-from serinus.serving.steward.carry_vetoes import CarryVetoes
-from serinus.serving.steward.clear_run_folders import ClearRunFolders
-from serinus.serving.steward.first_records import FirstRecords
-from serinus.serving.steward.hold_lease import HoldLease
-from serinus.serving.steward.publish_snapshot import PublishSnapshot
-from serinus.serving.steward.restore_records import RestoreRecords
-from serinus.serving.steward.tell_events import TellEvents
-from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
-from serinus.serving.telemetry.logs import end_logging, set_up_logging
-from serinus.serving.telemetry.metrics import collect
-from serinus.serving.telemetry.push import MetricsPush
-from serinus.serving.telemetry.resource import resource_of
-from serinus.serving.telemetry.variables import adopt
-
-_NICENESS = 10
-_FAREWELL_S = 3.0
-
-
-def all_jobs() -> list[Job]:
-    """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
-    return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
-            TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
 
 
 def main() -> int:
     """Work until SIGTERM, or until the process that started this one ends."""
-    settings = Settings.handed_over()
-    adopt(settings.telemetry)
-    resource = resource_of(f"{os.getpid()}-steward")
-    set_up_logging(settings.telemetry.log_format, resource)
-    run = current_run_folder(Home(settings.home))
-    if not hold(run):
-        return 0  # another steward serves this server already
-    with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
-    steward = Steward(settings, run, all_jobs())
-    signal.signal(signal.SIGTERM, steward.stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to stop
-    die_with_parent()
-    push = MetricsPush(resource, lambda: collect(
-        run.boards, Home(settings.home).snapshot, settings.telemetry.cost_per_cpu_hour))
-    steward.serve_for_ever()
-    _say_farewell(push)
-    return 0
+    die_with_parent()  # first: a server that ends while its steward starts would wait for the imports below
+    from serinus.serving.steward.process import work
 
-
-def _say_farewell(push: MetricsPush) -> None:
-    """The last counts and log lines, in the time that the parent has for this process."""
-    deadline = time.monotonic() + _FAREWELL_S
-    push.close(_FAREWELL_S)
-    end_logging(max(0.5, deadline - time.monotonic()))
-
-
-def hold(run: RunFolder) -> bool:
-    """Take the lock that only one steward of a server holds, for the rest of this process's life."""
-    file = os.open(run.steward_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return False
-    return True
+    return work()
 
 
 if __name__ == "__main__":

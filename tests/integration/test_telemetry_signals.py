@@ -126,8 +126,8 @@ def _assert_metrics(receiver: Receiver, requests: int) -> None:
         return {metric.name: metric for metric in receiver.metrics}
 
     def count() -> int:
-        points = latest()["http.server.request.duration"].histogram.data_points if latest() else ()
-        return sum(point.count for point in points)
+        metric = latest().get("http.server.request.duration")
+        return sum(point.count for point in metric.histogram.data_points) if metric else 0
 
     eventually(lambda: count() == requests, why=lambda: f"{count()} requests instead of {requests}")
     eventually(lambda: latest().keys() >= names.METRICS.keys() - SOMETIMES)

@@ -14,7 +14,7 @@ from serinus.serving.home import Home, RunFolder
 from serinus.serving.rollout import Plan, RolloutRecord, controller
 from serinus.serving.served_models import open_registry
 from serinus.serving.settings import Settings
-from serinus.serving.steward import Shared
+from serinus.serving.steward.job import Shared
 
 PLAN = Plan.from_percents("5,50")
 

@@ -8,9 +8,9 @@ import pytest
 
 from serinus.serving.rollout import Phase, controller
 from serinus.serving.snapshot import read_snapshot
-from serinus.serving.steward import Shared
 from serinus.serving.steward.acknowledge_rollbacks import AcknowledgeRollbacks
 from serinus.serving.steward.hold_lease import HoldLease
+from serinus.serving.steward.job import Shared
 from serinus.serving.store import Fenced
 from tests.serving.steward.hosts import host, start, worker
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from serinus.serving.board import Labels, boards_in, read_all
-from serinus.serving.steward import Shared
 from serinus.serving.steward.adopt_boards import AdoptBoards
+from serinus.serving.steward.job import Shared
 from tests.serving.steward.hosts import host, worker
 
 __all__ = ["host"]

@@ -10,8 +10,9 @@ import pytest
 from serinus.serving import veto as veto_module
 from serinus.serving.rollout import Phase, controller
 from serinus.serving.snapshot import read_snapshot
-from serinus.serving.steward import Shared, carry_vetoes
+from serinus.serving.steward import carry_vetoes
 from serinus.serving.steward.carry_vetoes import CarryVetoes
+from serinus.serving.steward.job import Shared
 from serinus.serving.steward.restore_records import RestoreRecords
 from serinus.serving.store import JournalEntry, StoreUnavailable
 from serinus.serving.veto import cast_veto, read_vetoes

@@ -8,8 +8,8 @@ import sys
 
 from serinus.serving.board import Board
 from serinus.serving.home import RunFolder
-from serinus.serving.steward import Shared
 from serinus.serving.steward.clear_run_folders import ClearRunFolders
+from serinus.serving.steward.job import Shared
 from tests.serving.steward.hosts import host
 
 __all__ = ["host"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from serinus.serving.steward import Shared
 from serinus.serving.steward.hold_lease import HoldLease
+from serinus.serving.steward.job import Shared
 from tests.serving.steward.hosts import host, shared
 
 __all__ = ["host"]

@@ -6,7 +6,7 @@ import time
 
 from serinus.serving.rollout import controller
 from serinus.serving.snapshot import read_snapshot
-from serinus.serving.steward import Shared
+from serinus.serving.steward.job import Shared
 from serinus.serving.steward.publish_snapshot import PublishSnapshot
 from tests.serving.steward.hosts import PLAN, host, lose_store, serve, shared, start
 

@@ -9,7 +9,7 @@ import pytest
 
 from serinus.serving.rollout import Phase, controller
 from serinus.serving.snapshot import read_snapshot
-from serinus.serving.steward import Shared
+from serinus.serving.steward.job import Shared
 from serinus.serving.steward.publish_snapshot import PublishSnapshot
 from serinus.serving.steward.restore_records import RestoreRecords, without_candidate
 from tests.serving.steward.hosts import host, lose_store, start

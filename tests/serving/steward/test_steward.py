@@ -9,8 +9,9 @@ import pytest
 
 from serinus.serving.home import RunFolder
 from serinus.serving.settings import Settings
-from serinus.serving.steward import Shared, Steward
-from serinus.serving.steward.__main__ import all_jobs, hold
+from serinus.serving.steward.job import Shared
+from serinus.serving.steward.process import all_jobs, hold
+from serinus.serving.steward.steward import Steward
 from tests.serving.steward.hosts import lose_store, trained
 
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from serinus.serving.rollout import controller
-from serinus.serving.steward import Shared
 from serinus.serving.steward.hold_lease import HoldLease
+from serinus.serving.steward.job import Shared
 from serinus.serving.steward.tell_events import TellEvents
 from tests.serving.steward.hosts import host, start
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from serinus.serving.board import boards_in
-from serinus.serving.steward import Shared
+from serinus.serving.steward.job import Shared
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
 from tests.serving.steward.hosts import host, worker
 
