@@ -19,9 +19,9 @@ class StoreUnavailable(StoreError):
 
 
 class Conflict(StoreError):
-    """Another writer changed the record first; nothing was saved. Read it and decide again.
+    """Another writer changed it first; nothing was saved. Read it and decide again.
 
-    `expected` and `found` are generations.
+    `expected` and `found` are generations of a record, or revisions of a document.
     """
 
     def __init__(self, message: str, *, expected: int, found: int) -> None:

@@ -14,7 +14,7 @@ from serinus.serving.rollout.state import RolloutRecord, canonical_json
 from serinus.serving.store.errors import Conflict, Fenced, LeaseLost
 from serinus.serving.store.sqlite_file import SqliteFile
 from serinus.serving.store.store import CounterTuple
-from serinus.serving.store.values import STEWARD_LEASE, CounterKey, GroundTruth, JournalEntry, Lease, Tick
+from serinus.serving.store.values import STEWARD_LEASE, CounterKey, Document, GroundTruth, JournalEntry, Lease, Tick
 
 _IDS_PER_QUERY = 500
 _NOW = "SELECT (julianday('now') - 2440587.5) * 86400.0"
@@ -159,6 +159,38 @@ class SqliteStore:
             rows = connection.execute(query, (rollout_id,)).fetchall()
         return {CounterKey(*row[:5]): row[5] for row in rows}
 
+    def document(self, kind: str, key: str) -> Document | None:
+        """See Store."""
+        query = "SELECT kind, key, revision, body, updated FROM document WHERE kind = ? AND key = ?"
+        with self._file.reading() as connection:
+            row = connection.execute(query, (kind, key)).fetchone()
+        return Document(*row) if row else None
+
+    def documents(self, kind: str) -> list[Document]:
+        """See Store."""
+        query = "SELECT kind, key, revision, body, updated FROM document WHERE kind = ? ORDER BY key"
+        with self._file.reading() as connection:
+            return [Document(*row) for row in connection.execute(query, (kind,))]
+
+    def put_document(self, document: Document, *, expected_revision: int, epoch: int | None = None) -> None:
+        """See Store."""
+        if document.revision <= expected_revision:
+            raise ValueError(
+                f"A change takes revision {expected_revision} of {_name(document.kind, document.key)} to a later one, "
+                f"got revision {document.revision}."
+            )
+        row = (document.kind, document.key, document.revision, bytes(document.body), float(document.updated))
+        with self._file.writing() as connection:
+            _check_epoch(connection, epoch)
+            _check_revision(connection, document.kind, document.key, expected_revision)
+            connection.execute("INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", row)
+
+    def delete_document(self, kind: str, key: str, *, expected_revision: int) -> None:
+        """See Store."""
+        with self._file.writing() as connection:
+            _check_revision(connection, kind, key, expected_revision)
+            connection.execute("DELETE FROM document WHERE kind = ? AND key = ?", (kind, key))
+
     def add_ground_truth(self, ground_truth: GroundTruth) -> bool:
         """See Store."""
         return self.add_ground_truths([ground_truth]) == 1
@@ -222,6 +254,22 @@ def _lose(model: str, expected: int, found: int) -> NoReturn:
         expected=expected,
         found=found,
     )
+
+
+def _check_revision(connection: sqlite3.Connection, kind: str, key: str, expected: int) -> None:
+    query = "SELECT revision FROM document WHERE kind = ? AND key = ?"
+    row = connection.execute(query, (kind, key)).fetchone()
+    found = row[0] if row else 0
+    if found != expected:
+        raise Conflict(
+            f"{_name(kind, key)} is at revision {found}, wanted {expected}. Read it and decide again.",
+            expected=expected,
+            found=found,
+        )
+
+
+def _name(kind: str, key: str) -> str:
+    return f"Document '{kind}/{key}'"
 
 
 def _next_epoch(row: tuple[str, int, float, float] | None, holder: str, now: float) -> int | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from serinus.serving.store.errors import StoreError, StoreUnavailable
 from serinus.serving.store.file_system import network_file_system
-from serinus.serving.store.sqlite_schema import FORMAT, SCHEMA
+from serinus.serving.store.sqlite_schema import FORMAT, MIGRATIONS, SCHEMA
 
 _Inode = tuple[int, int] | None
 _RETRY_S = 0.02
@@ -108,6 +108,7 @@ class SqliteFile:
         self._refuse_network()
         self._connection = self._connect()
         self._check_format(self._connection)
+        self._migrate(self._connection)
         self._use_wal(self._connection)
         self._identity = self._look()
         if self._identity[0] != before:
@@ -125,12 +126,21 @@ class SqliteFile:
         if found is None:
             self._drop()
             raise StoreUnavailable(f"{self.path} is not a store of Serinus: it has no format. Give another path.")
-        if found[0] != FORMAT:
+        if found[0] != FORMAT and found[0] not in MIGRATIONS:
             self._drop()
             raise StoreUnavailable(
-                f"The store {self.path} has format {found[0]}, this release reads format {FORMAT}. "
+                f"The store {self.path} has format {found[0]}, this release reads formats up to {FORMAT}. "
                 "Use the release that wrote it, or a newer one."
             )
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """An older store is brought up to date by whoever opens it first; the others find it done."""
+        read_format = "SELECT value FROM meta WHERE key = 'format'"
+        while connection.execute(read_format).fetchone()[0] in MIGRATIONS:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in MIGRATIONS.get(connection.execute(read_format).fetchone()[0], ()):
+                connection.execute(statement)
+            connection.execute("COMMIT")
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
         """Readers and the writer do not wait for each other. SQLite answers busy at once here, so we wait."""

@@ -1,7 +1,11 @@
-"""The tables of a SQLite store, format 1."""
+"""The tables of a SQLite store, format 2, and what turns an older format into the next."""
 
-FORMAT = "1"
+FORMAT = "2"
 """The format this release reads and writes, as kept in the table `meta`."""
+
+_DOCUMENT = """CREATE TABLE document (
+        kind TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL, updated REAL NOT NULL,
+        PRIMARY KEY (kind, key)) STRICT"""
 
 SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -29,6 +33,10 @@ SCHEMA = (
         prediction_id TEXT NOT NULL, source TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL,
         event_time REAL NOT NULL, received_time REAL NOT NULL,
         PRIMARY KEY (prediction_id, source, kind, value)) STRICT, WITHOUT ROWID""",
-    "INSERT INTO meta VALUES ('format', '1'), ('ticks_from', '-1')",
+    _DOCUMENT,
+    f"INSERT INTO meta VALUES ('format', '{FORMAT}'), ('ticks_from', '-1')",
 )
 """What makes an empty file a store, in order, in one transaction."""
+
+MIGRATIONS = {"1": (_DOCUMENT, "UPDATE meta SET value = '2' WHERE key = 'format'")}
+"""What turns a store of a format into one of the next, in order, in one transaction."""

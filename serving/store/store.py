@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from serinus.serving.rollout.state import RolloutRecord
-from serinus.serving.store.values import CounterKey, CounterRow, GroundTruth, JournalEntry, Lease, Tick
+from serinus.serving.store.values import CounterKey, CounterRow, Document, GroundTruth, JournalEntry, Lease, Tick
 
 CounterTuple = CounterRow | tuple[int, str, str, str, str]
 """A CounterRow, or its five values in order."""
@@ -14,11 +14,13 @@ CounterTuple = CounterRow | tuple[int, str, str, str, str]
 
 @runtime_checkable
 class Store(Protocol):
-    """Where shared state lives: rollout records, journal, lease, ticks, counters and the ground-truth index.
+    """Where shared state lives: rollout records, journal, lease, ticks, counters, documents and the ground-truth
+    index.
 
     Every method may be called from any thread and from many processes at once, blocks until done, and raises
     StoreUnavailable when the store is out of reach. A method that raises another error has changed nothing.
-    Everything but the lease and the record may be repeated without harm, so lost answers are simply asked again.
+    Everything but the lease, the record and documents may be repeated without harm, so lost answers are simply asked
+    again.
     """
 
     def record(self, model: str) -> RolloutRecord | None:
@@ -88,6 +90,27 @@ class Store(Protocol):
 
     def counters(self, rollout_id: str) -> dict[CounterKey, int]:
         """The rollout's counts, summed over worker incarnations."""
+        ...
+
+    def document(self, kind: str, key: str) -> Document | None:
+        """The document of that name, or None."""
+        ...
+
+    def documents(self, kind: str) -> list[Document]:
+        """All documents of a kind, by key."""
+        ...
+
+    def put_document(self, document: Document, *, expected_revision: int, epoch: int | None = None) -> None:
+        """Keep a document if nobody changed it in between.
+
+        `expected_revision` is that of the document it was made from, 0 when there was none; `document` carries a later
+        one. With `epoch`, that of the writer's STEWARD_LEASE, an old one is refused. Raises Conflict, Fenced, and
+        ValueError for a revision that is not later.
+        """
+        ...
+
+    def delete_document(self, kind: str, key: str, *, expected_revision: int) -> None:
+        """Forget a document if it is still at that revision. Raises Conflict when it is not, or is gone."""
         ...
 
     def add_ground_truth(self, ground_truth: GroundTruth) -> bool:

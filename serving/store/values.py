@@ -92,3 +92,18 @@ class GroundTruth:
     value: Any
     event_time: float
     received_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A piece of state that no other table has a place for, such as a monitor's evidence or an alert.
+
+    (kind, key) names it. `revision` is 1 or more and rises with each change, `updated` is in Unix seconds, `body` is
+    opaque to the store and carries a format of its own.
+    """
+
+    kind: str
+    key: str
+    revision: int
+    body: bytes
+    updated: float

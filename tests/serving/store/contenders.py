@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 
 from serinus.serving.rollout import RolloutRecord
-from serinus.serving.store import Conflict, JournalEntry, Store
+from serinus.serving.store import Conflict, Document, JournalEntry, Store
 
 
 def swap_many(store: Store, name: str, until: str) -> None:
@@ -34,6 +34,19 @@ def swap_for_ever(store: Store, name: str) -> None:
         new = RolloutRecord("m", generation, stable="1", actor=name)
         store.swap(new, expected_generation=generation - 1, journal=[entry(new), entry(new, "second")])
         print(generation, flush=True)
+
+
+def count_up(store: Store, name: str, until: str) -> None:
+    """Count up a document until it has reached `until`; print the revisions that were won."""
+    won = []
+    while (revision := found.revision if (found := store.document("state", "shared")) else 0) < int(until):
+        new = Document("state", "shared", revision + 1, str(revision + 1).encode(), 0.0)
+        try:
+            store.put_document(new, expected_revision=revision)
+            won.append(new.revision)
+        except Conflict:
+            pass
+    print(json.dumps(won))
 
 
 def lead(store: Store, name: str, seconds: str) -> None:
@@ -61,4 +74,5 @@ if __name__ == "__main__":
     opened: Store = pickle.loads(bytes.fromhex(opener))()
     print("ready", flush=True)
     sys.stdin.readline()
-    {"swap_many": swap_many, "swap_for_ever": swap_for_ever, "lead": lead}[role](opened, *arguments)
+    roles = {"swap_many": swap_many, "swap_for_ever": swap_for_ever, "count_up": count_up, "lead": lead}
+    roles[role](opened, *arguments)

@@ -24,6 +24,7 @@ from serinus.serving.store import (
     Conflict,
     CounterKey,
     CounterRow,
+    Document,
     Fenced,
     GroundTruth,
     JournalEntry,
@@ -267,6 +268,60 @@ class StoreContract:
         assert store.counters("r") == {key: 14, key._replace(step_id="t"): 1}
         assert store.counters("none") == {}
 
+    # Documents
+
+    def test_a_document_comes_back_equal(self, store: Store, opener: Opener) -> None:
+        """Any bytes are kept under their kind and key, and read by others."""
+        documents = [Document("state", key, 1, bytes(range(256)), 1.5) for key in ("a", "é:1")]
+        for document in (*documents, Document("other", "a", 7, b"", 2.0)):
+            store.put_document(document, expected_revision=0)
+        assert store.document("state", "é:1") == documents[1]
+        assert opener().documents("state") == documents
+        assert store.document("state", "none") is None
+        assert store.documents("none") == []
+
+    def test_a_document_changed_by_another_conflicts(self, store: Store) -> None:
+        """Who decided on an old revision, or on a missing document, changes nothing."""
+        first = Document("state", "a", 1, b"1", 1.0)
+        store.put_document(first, expected_revision=0)
+        second = replace(first, revision=2, body=b"2")
+        store.put_document(second, expected_revision=1)
+        for revision in (0, 1):
+            with pytest.raises(Conflict) as raised:
+                store.put_document(replace(first, revision=9), expected_revision=revision)
+            assert (raised.value.expected, raised.value.found) == (revision, 2)
+        with pytest.raises(Conflict):
+            store.put_document(Document("state", "b", 4, b"", 1.0), expected_revision=3)
+        assert store.documents("state") == [second]
+
+    def test_a_revision_rises(self, store: Store) -> None:
+        """A change that keeps the revision would go unnoticed, so it is a mistake."""
+        with pytest.raises(ValueError, match="later"):
+            store.put_document(Document("state", "a", 0, b"", 1.0), expected_revision=0)
+        assert store.documents("state") == []
+
+    def test_a_document_is_deleted_at_its_revision(self, store: Store) -> None:
+        """Nobody deletes what they have not seen; once deleted it may be made anew."""
+        document = Document("state", "a", 1, b"1", 1.0)
+        store.put_document(document, expected_revision=0)
+        with pytest.raises(Conflict):
+            store.delete_document("state", "a", expected_revision=2)
+        store.delete_document("state", "a", expected_revision=1)
+        with pytest.raises(Conflict):
+            store.delete_document("state", "a", expected_revision=1)
+        store.put_document(document, expected_revision=0)
+        assert store.documents("state") == [document]
+
+    def test_an_old_leader_changes_no_document(self, store: Store) -> None:
+        """A document written under a lease that has passed on stays as it was."""
+        store.acquire_lease(STEWARD_LEASE, "a", 15, now=100.0)
+        document = Document("state", "a", 1, b"1", 1.0)
+        store.put_document(document, expected_revision=0, epoch=1)
+        store.acquire_lease(STEWARD_LEASE, "b", 15, now=200.0)
+        with pytest.raises(Fenced):
+            store.put_document(replace(document, revision=2), expected_revision=1, epoch=1)
+        assert store.documents("state") == [document]
+
     # Ground truth
 
     def test_ground_truth_is_kept_once(self, store: Store) -> None:
@@ -310,6 +365,15 @@ class StoreContract:
         assert sum(map(len, won)) == 400
         assert sum(map(bool, won)) > 1, "there was no race"
         assert [(row.generation, row.actor) for row in store.journal("m")] == sorted(winners.items())
+
+    def test_one_process_wins_each_revision(self, store: Store, opener: Opener) -> None:
+        """Of many processes that count up one document, none loses another's step."""
+        names = [f"p{number}" for number in range(4)]
+        won = answers([contender(opener, "count_up", name, "200") for name in names])
+        assert sorted(revision for revisions in won for revision in revisions) == list(range(1, 201))
+        assert sum(map(bool, won)) > 1, "there was no race"
+        found = store.document("state", "shared")
+        assert found is not None and (found.revision, found.body) == (200, b"200")
 
     def test_one_process_leads_each_epoch(self, opener: Opener) -> None:
         """Two processes that contend for a lease never share an epoch, and epochs follow each other in time."""

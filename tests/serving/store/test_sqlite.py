@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from serinus.serving.rollout import FormatUnknown, Phase, Plan
-from serinus.serving.store import SqliteStore, StoreError, StoreUnavailable, Tick
+from serinus.serving.store import Document, SqliteStore, StoreError, StoreUnavailable, Tick
 from tests.serving.store.contract import Opener, StoreContract, put, record
 
 FIXTURES = Path(__file__).with_name("fixtures")
@@ -191,7 +191,7 @@ def test_an_unknown_format_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'format'")
     for create in (False, True):
-        with pytest.raises(StoreUnavailable, match="format 99, this release reads format 1"):
+        with pytest.raises(StoreUnavailable, match="format 99, this release reads formats up to 2"):
             SqliteStore(path, create=create)
 
 
@@ -262,11 +262,34 @@ def test_a_forked_child_uses_a_connection_of_its_own(path: Path) -> None:
     assert [tick.incarnation for tick in store.ticks()] == ["child"]
 
 
-def test_a_store_of_format_1_opens(tmp_path: Path) -> None:
-    """What the first release wrote is read by this one, and goes on."""
-    connection = sqlite3.connect(tmp_path / "store.db")
+def _store_of_format_1(path: Path) -> None:
+    connection = sqlite3.connect(path)
     connection.executescript((FIXTURES / "format_1.sql").read_text())
     connection.close()
+
+
+def test_a_store_of_format_1_becomes_one_of_format_2(tmp_path: Path) -> None:
+    """Whoever opens an older store brings it up to date, others find it so, and documents work in it."""
+    path = tmp_path / "store.db"
+    _store_of_format_1(path)
+    stores = [SqliteStore(path, create=False) for _ in range(2)]
+    document = Document("state", "a", 1, b"x", 1.0)
+    stores[0].put_document(document, expected_revision=0)
+    assert stores[1].documents("state") == [document]
+    with stores[0]._file.reading() as connection:
+        assert connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == ("2",)
+    fresh = SqliteStore(tmp_path / "fresh.db", create=True)
+    assert _tables(stores[0]) == _tables(fresh)
+
+
+def _tables(store: SqliteStore) -> dict[str, str]:
+    with store._file.reading() as connection:
+        return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND sql NOT NULL"))
+
+
+def test_a_store_of_format_1_opens(tmp_path: Path) -> None:
+    """What the first release wrote is read by this one, and goes on."""
+    _store_of_format_1(tmp_path / "store.db")
     store = SqliteStore(tmp_path / "store.db", create=False)
     found = store.record("wine")
     assert found is not None
