@@ -238,6 +238,11 @@ class Board:
         """Add to a counter with label values of its own; few combinations only."""
         self.add(self.tally_base(name, *values), amount)
 
+    def level(self, name: str, *values: str, amount: int) -> None:
+        """Set a number of this life with label values of its own; only living workers' are added up."""
+        if base := self.tally_base(name, *values):
+            self.words[base] = amount
+
     def tally_base(self, name: str, *values: str) -> int:
         """Where such a counter lies, in words, for `add`; 0 when the board has no room for it."""
         key = orjson.dumps([name, *values])

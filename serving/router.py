@@ -27,13 +27,14 @@ STABLE, CANDIDATE = "stable", "candidate"
 
 
 class Loaded(NamedTuple):
-    """A model in memory, its platform's name in the Open Inference Protocol, how long it took when warmed up, and
-    whether requests may share one call of it."""
+    """A model in memory, its platform's name in the Open Inference Protocol, how long it took when warmed up, whether
+    requests may share one call of it, and by how many bytes the process grew for it."""
 
     model: Model
     platform: str
     expected_ns: Mapping[int, float]
     batches: bool = False
+    grew: int = 0
 
 
 class Pace:
@@ -265,6 +266,11 @@ class Router:
         if self._loading == (name, version):
             return "loading", ""
         return "unavailable", self._failed.get((name, version), "")
+
+    @property
+    def memory(self) -> dict[tuple[str, str], int]:
+        """By how many bytes the process grew for each name and version that is in memory."""
+        return {key: loaded.grew for key, loaded in tuple(self._models.items())}  # a loading thread may add to it
 
     def close(self) -> None:
         """Close every model."""

@@ -81,6 +81,7 @@ class Worker:
         self._targets: dict[str, Target] = {}
         self._asked_generation = self._generation = 0
         self._wishes = Wishes(0, {})
+        self._told: set[tuple[str, str]] = set()
         self._began_ns = time.monotonic_ns()
         self._confirmed_ns = 0
         self._stale = False
@@ -169,17 +170,28 @@ class Worker:
                 await asyncio.to_thread(self._router.load, name, version)
                 self._board.tally("load_ns", name, version, amount=time.monotonic_ns() - began)
                 self._follow()
+                self._tell_memory()
             for name, target in self._targets.items():
                 wanted = {target.stable, target.candidate, *target.keep}
                 self._router.forget(name, {version for version in wanted if version is not None})
             if self._router.released:
                 self._router.released = False
+                self._tell_memory()
                 asyncio.get_running_loop().run_in_executor(None, give_back)
             self._base_loaded.set()
             self._generation = self._asked_generation
             self._board.acknowledge_wishes(self._wishes.sequence)
         finally:
             self._loading = None
+
+    def _tell_memory(self) -> None:
+        """What each version takes, and that those which were let go take nothing."""
+        memory = self._router.memory
+        for name, version in self._told - memory.keys():
+            self._board.level("memory", name, version, amount=0)
+        for (name, version), grew in memory.items():
+            self._board.level("memory", name, version, amount=grew)
+        self._told = set(memory)
 
     def _missing(self) -> list[tuple[str, str]]:
         """Names and versions to load: those on trial last."""
@@ -226,8 +238,9 @@ class Worker:
         bundled = [digest for folder in bundle_folders() for digest in Trust(folder)]
         model = load(found, trust=Trust(self._settings.home, extra=bundled))
         loaded = prepared(model, found.adapter)
-        self._admissions.learn(found, resident_bytes() - before)
-        return loaded
+        grew = max(0, resident_bytes() - before)
+        self._admissions.learn(found, grew)
+        return loaded._replace(grew=grew)
 
     def _make_pipeline(self) -> Pipeline:
         settings = self._settings

@@ -77,11 +77,20 @@ class Counted(NamedTuple):
 
     def tallies(self, name: str, *labels: str) -> Iterator[Point]:
         """The rare counters of a name, with these names for their label values."""
-        for key, value in self.counters.items():
-            if key.startswith("["):
-                found, *values = orjson.loads(key)
-                if found == name:
-                    yield Point(dict(zip(labels, values, strict=True)), value)
+        return _tallies(self.counters, name, labels)
+
+    def levels(self, name: str, *labels: str) -> Iterator[Point]:
+        """The same of living workers only: what a dead one held is free."""
+        living, _ = merge((reading.counters, {}) for reading in self.readings)
+        return _tallies(living, name, labels)
+
+
+def _tallies(counters: Mapping[str, int], name: str, labels: tuple[str, ...]) -> Iterator[Point]:
+    for key, value in counters.items():
+        if key.startswith("["):
+            found, *values = orjson.loads(key)
+            if found == name:
+                yield Point(dict(zip(labels, values, strict=True)), value)
 
 
 def collect(boards: Path, snapshot: Path | None = None, cost_per_cpu_hour: float = 0.0) -> list[Family]:
@@ -142,6 +151,10 @@ def _load_seconds(counted: Counted) -> Iterator[Point]:
     for point in counted.tallies("load_ns", names.MODEL_NAME, names.MODEL_VERSION):
         assert not isinstance(point.value, Histogram)
         yield Point(point.attributes, point.value / 1e9)
+
+
+def _memory(counted: Counted) -> Iterator[Point]:
+    return (point for point in counted.levels("memory", names.MODEL_NAME, names.MODEL_VERSION) if point.value)
 
 
 def _cpu_by_version(counted: Counted) -> Iterator[Point]:
@@ -206,6 +219,7 @@ _POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
     "serinus.spans.dropped": _counter("spans_dropped"),
     "serinus.load.failures": _counter("load_failures"),
     "serinus.load.duration": _load_seconds,
+    "serinus.model.memory": _memory,
     "serinus.cpu.time": _cpu_by_version,
     "serinus.cost.per_thousand_rows": _cost,
     "process.cpu.time": _of_process(_cpu_seconds),

@@ -91,6 +91,8 @@ METRICS: Mapping[str, Instrument] = MappingProxyType({
                                         "Spans lost: the queue was full, or the backend did not take them."),
     "serinus.load.failures": Instrument("counter", "{version}", "Versions that a worker could not load."),
     "serinus.load.duration": Instrument("counter", "s", "Time spent loading and trying versions, over all workers."),
+    "serinus.model.memory": Instrument("gauge", "By", "Resident memory by which living workers grew when they loaded a "
+                                                      "version."),
     "serinus.cpu.time": Instrument("counter", "s", "CPU time of living workers, shared out among versions by the time "
                                                    "of their requests."),
     "serinus.cost.per_thousand_rows": Instrument("gauge", "{currency}", "CPU time at the rate that the settings name, "

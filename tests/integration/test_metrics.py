@@ -74,6 +74,24 @@ def test_a_second_server_on_the_same_home_counts_for_itself(home: Path, start: S
     assert rolled_back["complete"]
 
 
+def test_memory_is_told_of_what_is_loaded(home: Path, start: Start) -> None:
+    """Each version's bytes while it is loaded, and nothing of it afterwards."""
+    server = start(home)
+
+    def held() -> dict[str, float]:
+        with server.client() as client:
+            text = client.get("/metrics").body.decode()
+        return {name: metric(text, "serinus_model_memory_bytes", serinus_model_name=name)
+                for name in ("credit", "iris")}
+
+    eventually(lambda: held()["credit"])
+    before = held()
+    assert 10e6 < before["credit"] < 2e9  # scikit-learn and pandas came with it, into two workers
+    with server.client(60) as client:
+        assert client.post("/v2/repository/models/credit/unload", {}).status == 200
+    eventually(lambda: held() == before | {"credit": 0})
+
+
 def _send_to_each_worker(server: Server, number: int) -> None:
     """Half of the requests to each worker: `number` rows, `number` tensors, half as many refused ones."""
     for (client,) in server.clients_of_each_worker().values():

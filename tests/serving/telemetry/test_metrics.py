@@ -47,6 +47,9 @@ def folder(tmp_path: Path) -> Path:
             board.count_shared(board.base(CANDIDATE), 700_000, 12)
             board.tally("violations", "wine", "unexpected_field", amount=2)
             board.tally("load_ns", "wine", "1", amount=1_500_000_000)
+        board.level("memory", "wine", "1", amount=5)
+        board.level("memory", "wine", "1", amount=10 * times)
+        board.level("memory", "wine", "0", amount=0)
         board.exemplify(board.base(OK), TRACE, 7, 1_500_000, 1_750_000_000_000_000_000 + times)
         board.active(times)
         board.log_counts(10 * times, 1000 * times)
@@ -162,6 +165,13 @@ def test_shared_calls_violations_and_loading_add_up(folder: Path) -> None:
                  serinus_violation_kind="unexpected_field") == 14
     assert value(found["serinus_load_duration_seconds"], "serinus_load_duration_seconds_total",
                  serinus_model_version="1") == pytest.approx(10.5)
+
+
+def test_memory_is_of_what_the_living_hold(folder: Path) -> None:
+    """The last number of each living worker; a version that was let go has none."""
+    (held,) = scrape(folder)["serinus_model_memory_bytes"].samples
+    assert held.labels == {"serinus_model_name": "wine", "serinus_model_version": "1"}
+    assert held.value == 10 + 20
 
 
 def test_openmetrics_is_valid_and_its_exemplar_names_a_trace(folder: Path) -> None:
