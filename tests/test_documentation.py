@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
+import importlib
 import os
 import re
 import shutil
@@ -207,3 +209,18 @@ def test_the_reader_finds_blocks() -> None:
         ```
         """)
     assert blocks(text) == {"one": "echo 1\n"}
+
+
+def _modules_with_examples() -> list[str]:
+    root = Path(__file__).parent.parent
+    return sorted(".".join(("serinus", *path.relative_to(root).with_suffix("").parts))
+                  for folder in ("models", "monitors", "serving") for path in (root / folder).rglob("*.py")
+                  if ">>> " in path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("module", _modules_with_examples())
+def test_examples_in_docstrings_give_what_they_say(module: str) -> None:
+    """The answer of an algorithm's example can be derived by hand, and is what the code gives."""
+    outcome = doctest.testmod(importlib.import_module(module))
+    assert outcome.attempted
+    assert not outcome.failed
