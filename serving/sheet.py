@@ -1,0 +1,216 @@
+"""The sheet: what one worker counted of one version's rows for its monitors, in a memory-mapped file, format 1.
+
+    sheet := header 64 × u64 | names 1024 bytes | pane | pane
+    pane  := rows u64 | table features × 18 × i64 | sums features × 2 × f64 | ring 32 × (uuid 16 bytes, row u64, time
+             u64, p f64, feature i64)
+
+The worker changes the pane that nobody reads and then flips: the header's sequence counts the flips, and its last bit
+names the pane that is whole. So there is no lock, and a worker that is killed at any moment leaves a whole pane behind.
+Counts are cumulative over the sheet's life. The steward reads sheets, ships their counts, and removes a sheet whose
+owner is dead (its lock is free) once they are shipped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from serinus.serving.board import start_ticks
+from serinus.serving.files import is_locked
+
+__all__ = ["RING", "Pane", "Sheet", "SheetError", "SheetReading", "Unusual", "is_owned", "read", "sheets_in"]
+
+FORMAT = 1
+SUFFIX = ".sheet"
+WIDTH = 18
+RING = 32
+"""How many unusual rows a sheet remembers, the latest."""
+
+_MAGIC = int.from_bytes(b"SRNSHEET", "little")
+_HEADER_WORDS, _NAME_BYTES = 64, 1024
+_PANES = 8 * _HEADER_WORDS + _NAME_BYTES
+_LOOKS = 20
+_RING_TYPE = np.dtype([("uuid", "V16"), ("row", "<u8"), ("time_ns", "<u8"), ("p", "<f8"), ("feature", "<i8")])
+
+# Words of the header. Part of format 1: never renumber, only add.
+(_W_MAGIC, _W_FORMAT, _W_PID, _W_START_TICKS, _W_CREATED_NS, _W_FEATURES, _W_SEQUENCE, _W_SEEN, _W_FLUSHED_NS,
+ _W_UNUSUAL) = range(10)
+
+
+class SheetError(Exception):
+    """A file is no sheet of a known format."""
+
+
+class Unusual(NamedTuple):
+    """One row that few reference rows are as unusual as: its prediction, when, its p-value, and the feature that
+    contributes most (its index in the profile; -1: unknown)."""
+
+    prediction_uuid: bytes
+    row: int
+    time_ns: int
+    p: float
+    feature: int
+
+
+class SheetReading(NamedTuple):
+    """A sheet as somebody else sees it at one moment. `seen` rows were answered, `rows` of them are in the counts."""
+
+    path: Path
+    incarnation: str
+    model: str
+    version: str
+    digest: str
+    """Of the reference profile that says what is counted."""
+    pid: int
+    created_ns: int
+    sequence: int
+    flushed_ns: int
+    seen: int
+    rows: int
+    table: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    unusual: tuple[Unusual, ...]
+    """Latest last."""
+    unusual_rows: int
+    """How many there were in all."""
+
+
+class Pane:
+    """One whole set of counts, as arrays over a part of a buffer."""
+
+    __slots__ = ("buffer", "ring", "rows", "sums", "table")
+
+    def __init__(self, buffer: Any, offset: int, features: int) -> None:
+        self.rows = np.frombuffer(buffer, np.int64, 1, offset)
+        self.table = np.frombuffer(buffer, np.int64, features * WIDTH, offset + 8).reshape(features, WIDTH)
+        at = offset + 8 + 8 * features * WIDTH
+        self.sums = np.frombuffer(buffer, np.float64, features * 2, at).reshape(features, 2)
+        self.ring = np.frombuffer(buffer, _RING_TYPE, RING, at + 16 * features)
+        self.buffer = np.frombuffer(buffer, np.uint8, pane_bytes(features), offset)
+
+
+def pane_bytes(features: int) -> int:
+    """The size of a pane."""
+    return 8 + 8 * features * (WIDTH + 2) + RING * _RING_TYPE.itemsize
+
+
+class Sheet:
+    """A worker's own sheet in `folder`, locked (flock) for as long as the process lives.
+
+    `incarnation` names the worker's life. Not thread-safe: counted on the event loop's thread only.
+    """
+
+    def __init__(self, folder: Path, incarnation: str, model: str, version: str, digest: str, features: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = orjson.dumps([incarnation, model, version, digest])
+        self.path = folder / f"{incarnation}-{model}-{version}-{digest[-12:]}{SUFFIX}"
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        size = _PANES + 2 * pane_bytes(features)
+        os.posix_fallocate(self._file, 0, size)  # a full disk is an error now, not a SIGBUS later
+        self._map = mmap.mmap(self._file, size)
+        self._map[8 * _HEADER_WORDS:8 * _HEADER_WORDS + len(names)] = names
+        self._panes = [Pane(self._map, _PANES + number * pane_bytes(features), features) for number in range(2)]
+        self._words = memoryview(self._map).cast("Q")
+        words, pid = self._words, os.getpid()
+        words[_W_FORMAT], words[_W_PID], words[_W_START_TICKS] = FORMAT, pid, start_ticks(pid)
+        words[_W_CREATED_NS], words[_W_FEATURES] = time.time_ns(), features
+        words[_W_MAGIC] = _MAGIC  # last: a reader takes a sheet without it for one not yet made
+
+    @property
+    def rows(self) -> int:
+        """How many rows are counted."""
+        return int(self._panes[self._words[_W_SEQUENCE] & 1].rows[0])
+
+    @property
+    def seen(self) -> int:
+        """How many rows were answered."""
+        return self._words[_W_SEEN]
+
+    def see(self, rows: int) -> None:
+        """So many rows were answered, whether or not they will be counted."""
+        self._words[_W_SEEN] += rows
+
+    def begin(self) -> Pane:
+        """A pane with all counts so far, to add to; `flip` shows it to readers."""
+        shown = self._words[_W_SEQUENCE] & 1
+        pane = self._panes[1 - shown]
+        pane.buffer[:] = self._panes[shown].buffer
+        return pane
+
+    def remember(self, pane: Pane, unusual: Iterable[Unusual]) -> None:
+        """Put unusual rows into the ring of a pane that was begun; the oldest make room."""
+        number = self._words[_W_UNUSUAL]
+        for row in unusual:
+            pane.ring[number % RING] = (np.void(row.prediction_uuid), row.row, row.time_ns, row.p, row.feature)
+            number += 1
+        self._words[_W_UNUSUAL] = number
+
+    def flip(self, now_ns: int) -> None:
+        """Let readers see what was added at Unix time `now_ns`."""
+        self._words[_W_FLUSHED_NS] = now_ns
+        self._words[_W_SEQUENCE] += 1
+
+    def close(self) -> None:
+        """Give the lock up; the steward ships what is left and removes the file."""
+        self._words.release()
+        self._panes.clear()
+        fcntl.flock(self._file, fcntl.LOCK_UN)  # the map has the file open too, until the last array over it goes
+        os.close(self._file)
+
+
+def sheets_in(folder: Path) -> list[Path]:
+    """The sheets in `folder`."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def is_owned(path: Path) -> bool:
+    """Whether the process that made the sheet at `path` still uses it."""
+    return is_locked(path)
+
+
+def read(path: Path) -> SheetReading:
+    """What the sheet at `path` says now. FileNotFoundError when it has gone, `SheetError` when it is none."""
+    for _ in range(_LOOKS):
+        with path.open("rb") as stream:
+            data = stream.read()
+            words = _header(path, data)
+            stream.seek(8 * _W_SEQUENCE)
+            again = int.from_bytes(stream.read(8), "little")
+        if again == words[_W_SEQUENCE]:  # else the worker may have changed the pane while it was copied: look again
+            return _reading(path, data, words)
+    raise SheetError(f"{path} changes faster than it can be read: try again")
+
+
+def _header(path: Path, data: bytes) -> tuple[int, ...]:
+    if len(data) < _PANES or int.from_bytes(data[:8], "little") != _MAGIC:
+        raise SheetError(f"{path} is no sheet, or is only being made")
+    words = struct.unpack_from(f"<{_HEADER_WORDS}Q", data)
+    if words[_W_FORMAT] != FORMAT:
+        raise SheetError(f"{path} has format {words[_W_FORMAT]}, this program reads format {FORMAT}: upgrade it")
+    if len(data) != (wanted := _PANES + 2 * pane_bytes(words[_W_FEATURES])):
+        raise SheetError(f"{path} has {len(data)} bytes, a sheet of {words[_W_FEATURES]} features has {wanted}")
+    return words
+
+
+def _reading(path: Path, data: bytes, words: tuple[int, ...]) -> SheetReading:
+    features, sequence, number = words[_W_FEATURES], words[_W_SEQUENCE], words[_W_UNUSUAL]
+    pane = Pane(data, _PANES + (sequence & 1) * pane_bytes(features), features)
+    names = data[8 * _HEADER_WORDS:_PANES].rstrip(b"\0")
+    incarnation, model, version, digest = orjson.loads(names)
+    ring = [Unusual(bytes(slot["uuid"]), int(slot["row"]), int(slot["time_ns"]), float(slot["p"]),
+                    int(slot["feature"])) for slot in pane.ring if slot["time_ns"]]
+    return SheetReading(
+        path, incarnation, model, version, digest, words[_W_PID], words[_W_CREATED_NS], sequence,
+        words[_W_FLUSHED_NS], words[_W_SEEN], int(pane.rows[0]), pane.table, pane.sums,
+        tuple(sorted(ring, key=lambda row: row.time_ns)), number)
