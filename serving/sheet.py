@@ -1,8 +1,8 @@
 """The sheet: what one worker counted of one version's rows for its monitors, in a memory-mapped file, format 1.
 
     sheet := header 64 × u64 | names 1024 bytes | pane | pane
-    pane  := rows u64 | table features × 18 × i64 | sums features × 2 × f64 | ring 32 × (uuid 16 bytes, row u64, time
-             u64, p f64, feature i64)
+    pane  := `serinus.monitors.counts.Counts` of the features | ring 32 × (uuid 16 bytes, row u64, time u64, p f64,
+             feature i64)
 
 The worker changes the pane that nobody reads and then flips: the header's sequence counts the flips, and its last bit
 names the pane that is whole. So there is no lock, and a worker that is killed at any moment leaves a whole pane behind.
@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from serinus.monitors.counts import Counts
 from serinus.serving.board import start_ticks
 from serinus.serving.files import is_locked
 
@@ -32,7 +32,6 @@ __all__ = ["RING", "Pane", "Sheet", "SheetError", "SheetReading", "Unusual", "is
 
 FORMAT = 1
 SUFFIX = ".sheet"
-WIDTH = 18
 RING = 32
 """How many unusual rows a sheet remembers, the latest."""
 
@@ -63,7 +62,7 @@ class Unusual(NamedTuple):
 
 
 class SheetReading(NamedTuple):
-    """A sheet as somebody else sees it at one moment. `seen` rows were answered, `rows` of them are in the counts."""
+    """A sheet as somebody else sees it at one moment. `seen` rows were answered, `counts.rows` of them counted."""
 
     path: Path
     incarnation: str
@@ -76,9 +75,7 @@ class SheetReading(NamedTuple):
     sequence: int
     flushed_ns: int
     seen: int
-    rows: int
-    table: NDArray[np.int64]
-    sums: NDArray[np.float64]
+    counts: Counts
     unusual: tuple[Unusual, ...]
     """Latest last."""
     unusual_rows: int
@@ -86,22 +83,22 @@ class SheetReading(NamedTuple):
 
 
 class Pane:
-    """One whole set of counts, as arrays over a part of a buffer."""
+    """One whole set of counts and unusual rows, as arrays over a part of a buffer."""
 
-    __slots__ = ("buffer", "ring", "rows", "sums", "table")
+    __slots__ = ("counts", "memory", "ring")
 
-    def __init__(self, buffer: Any, offset: int, features: int) -> None:
-        self.rows = np.frombuffer(buffer, np.int64, 1, offset)
-        self.table = np.frombuffer(buffer, np.int64, features * WIDTH, offset + 8).reshape(features, WIDTH)
-        at = offset + 8 + 8 * features * WIDTH
-        self.sums = np.frombuffer(buffer, np.float64, features * 2, at).reshape(features, 2)
-        self.ring = np.frombuffer(buffer, _RING_TYPE, RING, at + 16 * features)
-        self.buffer = np.frombuffer(buffer, np.uint8, pane_bytes(features), offset)
+    def __init__(self, buffer: Any, number: int, features: int) -> None:
+        size = pane_bytes(features)
+        start = _PANES + number * size
+        view = memoryview(buffer)[start:start + size]
+        self.counts = Counts(features, view)
+        self.ring = np.frombuffer(view, _RING_TYPE, RING, Counts.size(features))
+        self.memory = np.frombuffer(view, np.uint8)
 
 
 def pane_bytes(features: int) -> int:
     """The size of a pane."""
-    return 8 + 8 * features * (WIDTH + 2) + RING * _RING_TYPE.itemsize
+    return Counts.size(features) + RING * _RING_TYPE.itemsize
 
 
 class Sheet:
@@ -120,7 +117,7 @@ class Sheet:
         os.posix_fallocate(self._file, 0, size)  # a full disk is an error now, not a SIGBUS later
         self._map = mmap.mmap(self._file, size)
         self._map[8 * _HEADER_WORDS:8 * _HEADER_WORDS + len(names)] = names
-        self._panes = [Pane(self._map, _PANES + number * pane_bytes(features), features) for number in range(2)]
+        self._panes = [Pane(self._map, number, features) for number in range(2)]
         self._words = memoryview(self._map).cast("Q")
         words, pid = self._words, os.getpid()
         words[_W_FORMAT], words[_W_PID], words[_W_START_TICKS] = FORMAT, pid, start_ticks(pid)
@@ -130,7 +127,7 @@ class Sheet:
     @property
     def rows(self) -> int:
         """How many rows are counted."""
-        return int(self._panes[self._words[_W_SEQUENCE] & 1].rows[0])
+        return self._panes[self._words[_W_SEQUENCE] & 1].counts.rows
 
     @property
     def seen(self) -> int:
@@ -145,7 +142,7 @@ class Sheet:
         """A pane with all counts so far, to add to; `flip` shows it to readers."""
         shown = self._words[_W_SEQUENCE] & 1
         pane = self._panes[1 - shown]
-        pane.buffer[:] = self._panes[shown].buffer
+        pane.memory[:] = self._panes[shown].memory
         return pane
 
     def remember(self, pane: Pane, unusual: Iterable[Unusual]) -> None:
@@ -205,12 +202,12 @@ def _header(path: Path, data: bytes) -> tuple[int, ...]:
 
 def _reading(path: Path, data: bytes, words: tuple[int, ...]) -> SheetReading:
     features, sequence, number = words[_W_FEATURES], words[_W_SEQUENCE], words[_W_UNUSUAL]
-    pane = Pane(data, _PANES + (sequence & 1) * pane_bytes(features), features)
+    pane = Pane(data, sequence & 1, features)
     names = data[8 * _HEADER_WORDS:_PANES].rstrip(b"\0")
     incarnation, model, version, digest = orjson.loads(names)
     ring = [Unusual(bytes(slot["uuid"]), int(slot["row"]), int(slot["time_ns"]), float(slot["p"]),
                     int(slot["feature"])) for slot in pane.ring if slot["time_ns"]]
     return SheetReading(
         path, incarnation, model, version, digest, words[_W_PID], words[_W_CREATED_NS], sequence,
-        words[_W_FLUSHED_NS], words[_W_SEEN], int(pane.rows[0]), pane.table, pane.sums,
+        words[_W_FLUSHED_NS], words[_W_SEEN], pane.counts.copy(),
         tuple(sorted(ring, key=lambda row: row.time_ns)), number)
