@@ -10,8 +10,8 @@ whitening, the other half (m rows) calibrates it,
 so that P(p ≤ α) ≤ α for a row that is exchangeable with the reference (Vovk, Gammerman & Shafer 2005, ch. 2). At
 α = 0.001 one clean row in 1,000 is flagged: that is what the number means.
 
-The whitening matrix is the symmetric root of the inverse covariance: each whitened coordinate belongs to one feature, so
-its square is that feature's share of the score (Kessy, Lewin & Strimmer 2018, ZCA).
+The whitening matrix is the symmetric root of the inverse covariance: each whitened coordinate belongs to one feature,
+so its square is that feature's share of the score (Kessy, Lewin & Strimmer 2018, ZCA).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CELLS = 4_000_000
 """Numbers that the whitening is fitted on, at most."""
 _GRID = 1001
 _SLACK = 1e-6
-"""Relative difference below which two scores are a tie: a float32 in transit must not make a row rarer."""
+"""Difference below which two scores are a tie, relative to 1 + score: a float32 in transit makes no row rarer."""
 _FLAT = 1e-9
 _NORMAL_IQR = 1.3489795003921634
 _NORMAL_WIDE = 4.6526957480816815  # between the 1 % and the 99 % quantile
@@ -77,12 +77,12 @@ def _centre_and_weight(column: Floats) -> tuple[float, float]:
     finite = column[np.isfinite(column)]
     if not finite.size:
         return 0.0, 0.0
-    low, first, centre, third, high = np.quantile(finite / 4, [0.01, 0.25, 0.5, 0.75, 0.99]) * 4  # /4: 1e308 − −1e308
-    spans = ((third / 4 - first / 4) * 4 / _NORMAL_IQR, (high / 4 - low / 4) * 4 / _NORMAL_WIDE,
-             (finite.max() / 4 - finite.min() / 4) / 2)
-    least = _FLAT * max(1.0, abs(centre))
-    scale = next((min(span, 1e300) for span in spans if span > least), least)
-    return float(centre), 1.0 / float(scale)
+    quarters = finite / 4  # so that the range from −1.7e308 to 1.7e308 is still a number
+    low, first, centre, third, high = np.quantile(quarters, [0.01, 0.25, 0.5, 0.75, 0.99])
+    spans = ((third - first) / _NORMAL_IQR, (high - low) / _NORMAL_WIDE, (quarters.max() - quarters.min()) / 2)
+    least = _FLAT * max(0.25, abs(centre))
+    scale = next((span for span in spans if span > least), least)
+    return 4 * float(centre), 0.25 / float(scale)
 
 
 def shrunk_covariance(rows: Floats) -> Floats:
@@ -200,11 +200,11 @@ class Novelty:
 
     def p_values(self, scores: Floats) -> Floats:
         """The conformal p-value of each score."""
-        return np.asarray(self.tail[np.searchsorted(self.levels, scores * (1 - _SLACK))])
+        return np.asarray(self.tail[np.searchsorted(self.levels, scores - _SLACK * (1 + scores))])
 
     def p_value(self, score: float) -> float:
         """The conformal p-value of one score."""
-        return self._tail[bisect_left(self._levels, score * (1 - _SLACK))]
+        return self._tail[bisect_left(self._levels, score - _SLACK * (1 + score))]
 
     def contributions(self, row: Floats, codes: Codes | None = None) -> Floats:
         """What each feature adds to a row's score, numbers first, then categories: none negative, their sum the

@@ -1,15 +1,20 @@
 """Joint features: random Fourier features of a row, so that a changed correlation changes a feature of its own.
 
 A monitor that watches one column at a time cannot see that two of them now rise together. `cos(w·z + b)`, with z the
-standardised row, w Gaussian and b uniform, is a random coordinate of the Gaussian kernel's feature space (Rahimi & Recht
-2007): any change of the joint distribution changes the mean of some of them, and with that their counts in bins. They
-are watched like every other feature. The kernel's width is the median distance between reference rows (Gretton et al.
-2012, section 8), and half of it for every second projection, for what changes on a smaller scale.
+standardised row and w and b random, is a random coordinate of a kernel's feature space (Rahimi & Recht 2007): a change
+of the joint distribution changes how some of them are spread over their bins, and they are watched like every other
+feature. The kernel's width is the median distance between reference rows (Gretton et al. 2012, section 8).
+
+One correlation among 30 features would be lost in projections of all 30: it moves their variance by 2ρ/30. So the
+features are dealt into k blocks and each projection looks at two blocks, k(k − 1)/2 being the number of projections:
+every pair of features is in at least one, with an effect of ρ·k/30. Within a projection all weights have the same size
+and a random sign, so that no pair is left out by chance (Gaussian weights were tried: they miss some pairs).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -46,8 +51,11 @@ class Projections:
         numbers = np.asarray(numbers, np.float64)
         random = np.random.default_rng(seed)
         scaling = Scaling.fit(numbers)
-        widths = _median_distance(scaling, numbers, random) * np.where(np.arange(count) % 2, 0.5, 1.0)
-        directions = random.standard_normal((numbers.shape[1], count)) / widths
+        kept = _groups(numbers.shape[1], count, random)
+        directions = kept * random.choice([-1.0, 1.0], kept.shape)
+        drawn = random.integers(0, max(1, len(numbers)), (2, _PAIRS))
+        rows, others = (scaling.standardise(numbers[chosen] if len(numbers) else numbers, _LIMIT) for chosen in drawn)
+        directions /= _median_distances(rows - others, kept)
         return cls(scaling, np.ascontiguousarray(directions), random.uniform(0, 2 * np.pi, count))
 
     def values(self, numbers: Floats) -> Floats:
@@ -68,12 +76,19 @@ class Projections:
                    unpack(document["phases"]))
 
 
-def _median_distance(scaling: Scaling, numbers: Floats, random: np.random.Generator) -> float:
-    """Between pairs of rows drawn at random; 1 where there are none that differ."""
-    if len(numbers) < 2:
-        return 1.0
-    pairs = random.integers(0, len(numbers), (2, _PAIRS))
-    rows, others = (scaling.standardise(numbers[chosen], _LIMIT) for chosen in pairs)
-    distances = np.sqrt(np.sum((rows - others) ** 2, axis=1))
-    apart = distances[distances > 0]
-    return float(np.median(apart)) if apart.size else 1.0
+def _groups(width: int, count: int, random: np.random.Generator) -> Floats:
+    """Which numbers each projection looks at, as 0 and 1 [width, count]: the numbers are dealt into k blocks, the
+    projections get the k(k − 1)/2 pairs of blocks, and those that are left over get all numbers."""
+    blocks = int((1 + np.sqrt(1 + 8 * count)) / 2)
+    block = random.permutation(width) % blocks
+    pairs = [np.isin(block, pair) for pair in combinations(range(blocks), 2)]
+    everything = np.ones(width, bool)
+    return np.array([pair if pair.sum() > 1 else everything for pair in pairs[:count]]
+                    + [everything] * (count - len(pairs)), np.float64).reshape(count, width).T
+
+
+def _median_distances(differences: Floats, kept: Floats) -> Floats:
+    """Between random rows, as each projection sees them; 1 where rows do not differ."""
+    distances = np.sqrt(differences**2 @ kept)
+    apart = [column[column > 0] for column in distances.T]
+    return np.array([np.median(column) if column.size else 1.0 for column in apart])
