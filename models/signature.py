@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -11,8 +11,21 @@ from typing import Any
 import numpy as np
 
 from serinus.models.errors import InvalidSignature
+from serinus.models.expectation import KINDS, PERSONAL, POLICIES, check_expect
 
-__all__ = ["DATATYPES", "Field", "Label", "Signature", "datatype_of", "element_name", "element_of"]
+__all__ = [
+    "DATATYPES",
+    "KINDS",
+    "PERSONAL",
+    "POLICIES",
+    "Field",
+    "Label",
+    "Signature",
+    "check_expect",
+    "datatype_of",
+    "element_name",
+    "element_of",
+]
 
 FORMAT = 1
 
@@ -82,6 +95,9 @@ class Field:
             (`category`, `str`, `Int64`, `datetime64[us]`, …); adapters restore it.
         sequence: any number of tensors of this datatype and shape, which travel as `NAME[0]`, `NAME[1]`, …
             (`element_name`); none of them is the empty sequence, or, where optional, no sequence.
+        expect: what is expected of the values beyond their type, declared by a person: `min`, `max`, `categories`,
+            `missing` (whether gaps may be), `length` of texts as `[shortest, longest]`, `personal` (hash, drop or
+            coarsen before anything is written), `on` (kind of violation: reject, clip, impute, warn or ignore).
     """
 
     name: str
@@ -91,6 +107,7 @@ class Field:
     labels: tuple[Label, ...] | None = None
     frame_dtype: str | None = None
     sequence: bool = False
+    expect: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -102,6 +119,8 @@ class Field:
         object.__setattr__(self, "shape", _shape(self.name, self.shape))
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(_label(self.name, label) for label in self.labels))
+        if self.expect is not None:
+            object.__setattr__(self, "expect", check_expect(self.name, self.expect) or None)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -119,6 +138,8 @@ class Field:
             document["frame_dtype"] = self.frame_dtype
         if self.sequence:
             document["sequence"] = True
+        if self.expect is not None:
+            document["expect"] = dict(self.expect)
         return document
 
     @classmethod
@@ -134,6 +155,7 @@ class Field:
                 labels=None if labels is None else tuple(labels),
                 frame_dtype=document.get("frame_dtype"),
                 sequence=bool(document.get("sequence", False)),
+                expect=document.get("expect"),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidSignature(
