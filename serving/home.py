@@ -40,6 +40,11 @@ class Home:
         """Rollbacks that hold at once, whatever the store says."""
         return self.run / "vetoes.json"
 
+    @property
+    def monitors(self) -> Path:
+        """What the monitors say of each version, and the reference profiles that workers count by."""
+        return self.run / "monitors"
+
     def servers(self) -> list[RunFolder]:
         """Run folders of the servers that live on this home."""
         found = [RunFolder(folder) for folder in sorted(self.run.glob("server-*")) if folder.is_dir()]
@@ -56,6 +61,11 @@ class RunFolder:
     def boards(self) -> Path:
         """The workers' boards."""
         return self.path / "boards"
+
+    @property
+    def sheets(self) -> Path:
+        """What the workers counted for monitors."""
+        return self.path / "sheets"
 
     @property
     def settings(self) -> Path:

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from serinus.models.home import default_home
 from serinus.serving.errors import SettingsError
 
-__all__ = ["ControlSettings", "LimitSettings", "LogSettings", "RoutingSettings", "ServerSettings", "Settings",
-           "TelemetrySettings"]
+__all__ = ["ControlSettings", "LimitSettings", "LogSettings", "MonitorSettings", "RoutingSettings", "ServerSettings",
+           "Settings", "TelemetrySettings"]
 
 _PREFIX = "SERINUS_"
 # Read by a process of ours directly; not settings of the tree.
@@ -104,6 +104,21 @@ class TelemetrySettings(_Section):
     stages are told one by one as spans."""
 
 
+class MonitorSettings(_Section):
+    """What is watched in the requests, and how."""
+
+    enabled: bool = True
+    run_length: int = Field(default=1_000_000, ge=1000)
+    """Rows from one false alarm to the next, at least and on average, while live rows look like the reference's."""
+    learn_rows: int = Field(default=5_000, ge=0)
+    """A version that came without a reference learns one from so many of its first rows; 0: it is not watched."""
+    observe_share: float = Field(default=0.25, gt=0)
+    """The monitors' share of a request's own time (parse and predict) beyond which they look at a random sample of its
+    rows only, of 32 at least."""
+    novelty: bool = True
+    """Whether each row's novelty is told in its answer. Off, it is watched for drift only."""
+
+
 class ControlSettings(_Section):
     """Who may change what is served."""
 
@@ -124,6 +139,7 @@ class Settings(_Section):
     routing: RoutingSettings = RoutingSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    monitors: MonitorSettings = MonitorSettings()
     control: ControlSettings = ControlSettings()
 
     @classmethod
