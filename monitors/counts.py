@@ -54,6 +54,10 @@ class Counts:
         """How many rows were counted."""
         return int(self._rows[0])
 
+    @rows.setter
+    def rows(self, rows: int) -> None:
+        self._rows[0] = rows
+
     @property
     def features(self) -> int:
         """How many features are counted."""
