@@ -25,8 +25,8 @@ import orjson
 
 from serinus.serving.files import is_locked, write_atomically
 
-__all__ = ["BATCH_BOUNDS", "BOUNDS_NS", "QUEUE_BOUNDS_NS", "Board", "BoardError", "Exemplar", "Labels", "Reading",
-           "Series", "adopt", "boards_in", "merge", "read_all", "start_ticks"]
+__all__ = ["BATCH_BOUNDS", "BOUNDS_NS", "QUEUE_BOUNDS_NS", "VALUES", "VALUE_BOUNDS", "Board", "BoardError", "Exemplar",
+           "Labels", "Reading", "Series", "adopt", "boards_in", "merge", "read_all", "start_ticks"]
 
 FORMAT = 1
 SUFFIX = ".board"
@@ -58,6 +58,13 @@ QUEUE_BOUNDS_NS = tuple(int(s * 1e9) for s in (0.0001, 0.0005, 0.001, 0.0025, 0.
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 64, 256)
 """Upper bounds of the buckets of waiting times and of shared calls' rows."""
 _SHORT_BUCKETS = len(BATCH_BOUNDS) + 1
+
+_STEPS = tuple(step * 10.0**power for power in range(-2, 6) for step in (1, 2, 5)) + (1e6,)
+VALUE_BOUNDS = (*(-step for step in reversed(_STEPS)), 0.0, *_STEPS)
+"""Upper bounds of the buckets of numeric predictions, whatever their unit: 1, 2, 5, … on either side of 0."""
+VALUES = "values"
+"""Name of the counters of such a histogram; the last label of each is the number of its bucket. The values' sum is not
+kept: neither OpenMetrics nor OTLP takes one where values may be negative."""
 
 # Words of a series: total time, rows, predict time, predict calls, then two histograms.
 _S_DURATION_NS, _S_ROWS, _S_PREDICT_NS, _S_PREDICTS = range(4)
@@ -256,6 +263,15 @@ class Board:
         if base:
             self.words[base] += amount
 
+    def values_base(self, *labels: str) -> int:
+        """Where a histogram of numeric predictions lies, in words, for `observe`; 0 when the board has no room."""
+        return self.tally_base(VALUES, *labels)
+
+    def observe(self, base: int, numbers: Iterable[tuple[int, int]]) -> None:
+        """Add values to the histogram at `base`: a bucket's number, and how many are in it."""
+        for bucket, number in numbers if base else ():
+            self.words[base + bucket] += number
+
     def active(self, number: int) -> None:
         """How many requests are under way in this worker."""
         self.words[_W_ACTIVE] = number
@@ -431,7 +447,11 @@ def _read_series(data: bytes, number: int) -> Iterator[tuple[Labels, Series]]:
 def _read_tallies(data: bytes, number: int) -> Iterator[tuple[str, int]]:
     """Rare counters; their key, a JSON list of name and label values, is their name among the counters."""
     for key, words in _read_keys(data, number):
-        if len(orjson.loads(key)) < len(Labels._fields):
+        labels = orjson.loads(key)
+        if labels[0] == VALUES and len(labels) < len(Labels._fields):
+            yield from ((orjson.dumps([*labels, str(bucket)]).decode(), number)
+                        for bucket, number in enumerate(words) if number)
+        elif len(labels) < len(Labels._fields):
             yield key.decode(), words[0]
 
 

@@ -41,6 +41,7 @@ from serinus.serving.router import Arm, Choice, Router
 from serinus.serving.settings import LimitSettings
 from serinus.serving.telemetry import Marks, SpanContextIds, within
 from serinus.serving.telemetry.logs import of_request
+from serinus.serving.values import binned
 
 __all__ = ["Call", "Pipeline"]
 
@@ -148,6 +149,8 @@ class Pipeline:
         call.rendered_ns = time_ns()
         if arm.class_output is not None:
             self._count_classes(arm, outputs, request.rows)
+        elif arm.value_output is not None and (values := outputs.get(arm.value_output)) is not None:
+            self._count_values(arm, values)
         if self.log is not None:
             self._record(call, choice, request, outputs, uuid, sequence)
             call.recorded_ns = time_ns()
@@ -250,6 +253,12 @@ class Pipeline:
                 if shown != "other":
                     arm.class_counters[label] = counter
             self._board.add(counter, number)
+
+    def _count_values(self, arm: Arm, values: NDArray[Any]) -> None:
+        if arm.values < 0:
+            arm.values = self._board.values_base(arm.name, arm.version, arm.role)
+        if values.dtype.kind == "f":
+            self._board.observe(arm.values, binned(values))
 
     def _record(self, call: Call, choice: Choice, request: InferenceRequest, outputs: Outputs, uuid: bytes,
                 sequence: int) -> None:

@@ -65,7 +65,8 @@ class Arm:
     """One loaded version in one role, with what every request of it shares."""
 
     __slots__ = ("batches", "class_counters", "class_output", "expected_ns", "head", "mark", "model", "name", "pace",
-                 "platform", "queue", "role", "runs_user_code", "series", "signature", "tells_steps", "version")
+                 "platform", "queue", "role", "runs_user_code", "series", "signature", "tells_steps", "value_output",
+                 "values", "version")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -88,6 +89,10 @@ class Arm:
         """The output that holds one class label per row, if there is one."""
         self.class_counters: dict[object, int] = {}
         """Where on the board each of its labels is counted."""
+        self.value_output = None if self.class_output else _value_output(self.signature)
+        """Else the output that holds one number per row, if there is one."""
+        self.values = -1
+        """Where on the board its values are counted; -1 before the first."""
         self.pace = Pace()
         self.tells_steps = tells_steps(model)
         self.runs_user_code: bool = getattr(model, "runs_user_code", False)
@@ -101,6 +106,11 @@ class Arm:
 
 def _class_output(signature: Signature) -> str | None:
     return next((field.name for field in signature.outputs if field.labels and len(field.shape) == 1), None)
+
+
+def _value_output(signature: Signature) -> str | None:
+    return next((field.name for field in signature.outputs if field.dtype.kind == "f" and not field.labels
+                 and not field.sequence and field.shape in ((-1,), (-1, 1))), None)
 
 
 class Choice(NamedTuple):

@@ -17,6 +17,8 @@ from serinus.serving.board import (
     BATCH_BOUNDS,
     BOUNDS_NS,
     QUEUE_BOUNDS_NS,
+    VALUE_BOUNDS,
+    VALUES,
     Exemplar,
     Labels,
     Reading,
@@ -43,11 +45,12 @@ Attributes = Mapping[str, str | int]
 
 
 class Histogram(NamedTuple):
-    """Counts between bounds (one more than there are bounds, not cumulative), and the values' sum."""
+    """Counts between bounds (one more than there are bounds, not cumulative), and the values' sum, None where they may
+    be negative."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
-    total: float
+    total: float | None
     exemplar: Exemplar | None = None
 
 
@@ -136,6 +139,17 @@ def _predictions(counted: Counted) -> Iterator[Point]:
     return counted.tallies("predictions", names.MODEL_NAME, names.MODEL_VERSION, names.ROLE, names.CLASS)
 
 
+def _values(counted: Counted) -> Iterator[Point]:
+    by_version: dict[tuple[str, ...], list[int]] = {}
+    for key, value in counted.counters.items():
+        if key.startswith(f'["{VALUES}",'):
+            _, *version, bucket = orjson.loads(key)
+            by_version.setdefault(tuple(version), [0] * (len(VALUE_BOUNDS) + 1))[int(bucket)] = value
+    for version, counts in sorted(by_version.items()):
+        labels = dict(zip((names.MODEL_NAME, names.MODEL_VERSION, names.ROLE), version, strict=True))
+        yield Point(labels, Histogram(VALUE_BOUNDS, tuple(counts), None))
+
+
 def _weights(counted: Counted) -> Iterator[Point]:
     for record in counted.rollouts:
         if record.running and record.candidate is not None:
@@ -208,6 +222,7 @@ _POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
     "serinus.batch.rows": _batches,
     "serinus.rows": _rows,
     "serinus.predictions": _predictions,
+    "serinus.prediction.value": _values,
     "serinus.violations": _violations,
     "serinus.rollout.weight": _weights,
     "serinus.in_flight": _sum_of(lambda reading: reading.in_flight),
@@ -282,8 +297,10 @@ def _buckets(name: str, labels: str, histogram: Histogram, openmetrics: bool) ->
             line += (f' # {{trace_id="{example.trace_id:032x}",span_id="{example.span_id:016x}"}} '
                      f"{example.duration_ns / 1e9!r} {example.time_ns / 1e9:.3f}")
         yield line
-    yield f"{name}_sum{{{labels}}} {histogram.total!r}"
-    yield f"{name}_count{{{labels}}} {reached}"
+    if histogram.total is not None:
+        yield f"{name}_sum{{{labels}}} {histogram.total!r}"
+    if histogram.total is not None or not openmetrics:  # there, one does not come without the other
+        yield f"{name}_count{{{labels}}} {reached}"
 
 
 def _pairs(attributes: Attributes) -> str:

@@ -78,6 +78,8 @@ METRICS: Mapping[str, Instrument] = MappingProxyType({
     "serinus.batch.rows": Instrument("histogram", "{row}", "Rows of the call that a request shared."),
     "serinus.rows": Instrument("counter", "{row}", "Rows answered."),
     "serinus.predictions": Instrument("counter", "{row}", "Predictions of classifiers, by class."),
+    "serinus.prediction.value": Instrument("histogram", "1", "Predictions of models that answer one number per row, "
+                                                             "where they are finite."),
     "serinus.violations": Instrument("counter", "{violation}", "Values that broke an expectation, by kind."),
     "serinus.rollout.weight": Instrument("gauge", "1", "The candidate's share of the traffic, 0 to 1, of a rollout "
                                                        "that runs."),

@@ -111,7 +111,8 @@ def _histogram(point: Point, started_ns: int, now_ns: int) -> HistogramDataPoint
         Exemplar({}, example.duration_ns / 1e9, example.time_ns, example.span_id, example.trace_id)]
     return HistogramDataPoint(
         attributes=dict(point.attributes), start_time_unix_nano=started_ns, time_unix_nano=now_ns,
-        count=sum(found.counts), sum=found.total, bucket_counts=list(found.counts),
+        count=sum(found.counts), sum=found.total,  # type: ignore[arg-type]  # None where values may be negative, as OTLP wants it
+        bucket_counts=list(found.counts),
         explicit_bounds=list(found.bounds), min=None, max=None,  # type: ignore[arg-type]  # not kept; the encoder leaves them out
         exemplars=exemplars)
 

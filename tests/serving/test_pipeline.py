@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from serinus.models import Field, Signature, wrap
-from serinus.serving.board import Labels
+from serinus.serving.board import VALUE_BOUNDS, Labels
 from serinus.serving.prediction_log import find
 from tests.serving.asgi import PEOPLE, ROW, ROWS, TENSORS, Line, numbers_model, people_model
 
@@ -217,6 +217,20 @@ def test_classes_are_counted(tmp_path: Path) -> None:
     line.close()
     counters = {name: value for name, value in line.counts()[0].items() if name.startswith('["predictions"')}
     assert counters == {'["predictions","three","1","stable","yes"]': 3, '["predictions","three","1","stable","no"]': 2}
+
+
+def test_numbers_are_counted(tmp_path: Path) -> None:
+    """Of a model that answers one per row, by version, each row in the bucket of its value; of a classifier none."""
+    line = Line(tmp_path, {"three": {"1": numbers_model()}, "people": {"1": people_model()}})
+    for visits in ([0, 1, 6], [149], [-2_000_000, 149]):
+        rows = [ROW | {"visits": number} for number in visits]
+        assert line.call("POST", "/predict/people", orjson.dumps({"rows": rows})).status == 200
+    assert line.call("POST", "/predict/three", b'{"rows": [[9, 9, 9]]}').status == 200
+    line.close()
+    counters = {name: value for name, value in line.counts()[0].items() if name.startswith('["values"')}
+    expected = {1.0: 1, 2.0: 1, 10.0: 1, 200.0: 2}  # the model adds one
+    assert counters == {'["values","people","1","stable","0"]': 1} | {
+        f'["values","people","1","stable","{VALUE_BOUNDS.index(bound)}"]': count for bound, count in expected.items()}
 
 
 def test_of_many_classes_the_rest_is_one(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from serinus.serving.board import BOUNDS_NS, Board, Labels, adopt, read_all
+from serinus.serving.board import BOUNDS_NS, VALUE_BOUNDS, Board, Labels, adopt, read_all
 from serinus.serving.rollout import Phase, Plan, RolloutRecord
 from serinus.serving.snapshot import publish_snapshot
 from serinus.serving.telemetry.metrics import Point, collect, exposition, prometheus_name
@@ -47,6 +47,7 @@ def folder(tmp_path: Path) -> Path:
             board.count_shared(board.base(CANDIDATE), 700_000, 12)
             board.tally("violations", "wine", "unexpected_field", amount=2)
             board.tally("load_ns", "wine", "1", amount=1_500_000_000)
+        board.observe(board.values_base("price", "1", "stable"), [(0, times), (30, 1), (51, 1)])
         board.level("memory", "wine", "1", amount=5)
         board.level("memory", "wine", "1", amount=10 * times)
         board.level("memory", "wine", "0", amount=0)
@@ -165,6 +166,16 @@ def test_shared_calls_violations_and_loading_add_up(folder: Path) -> None:
                  serinus_violation_kind="unexpected_field") == 14
     assert value(found["serinus_load_duration_seconds"], "serinus_load_duration_seconds_total",
                  serinus_model_version="1") == pytest.approx(10.5)
+
+
+def test_values_of_predictions_add_up(folder: Path) -> None:
+    """Over all lives; without a sum, since OpenMetrics allows none beside negative bounds."""
+    values = scrape(folder)["serinus_prediction_value"]
+    of_price = {"serinus_model_name": "price", "serinus_model_version": "1", "serinus_role": "stable"}
+    for bound, number in (("-1000000.0", 7), (repr(VALUE_BOUNDS[29]), 7), (repr(VALUE_BOUNDS[30]), 10), ("+Inf", 13)):
+        assert value(values, "serinus_prediction_value_bucket", le=bound, **of_price) == number
+    assert value(values, "serinus_prediction_value_count", **of_price) == 13
+    assert not [sample for sample in values.samples if sample.name.endswith("_sum")]
 
 
 def test_memory_is_of_what_the_living_hold(folder: Path) -> None:

@@ -118,6 +118,7 @@ def filled(folder: Path) -> Path:
     board.tally("violations", "wine", "missing")
     board.tally("predictions", "wine", "1", "stable", "red")
     board.tally("load_ns", "wine", "1")
+    board.observe(board.values_base("wine", "1", "stable"), [(3, 1)])
     board.level("memory", "wine", "1", amount=1)
     running = RolloutRecord("wine", 5, "r1", Phase.CANARY, Plan((500, 5000)), step_id="s", weight=500, stable="1",
                             candidate="2", salt="5a17")
