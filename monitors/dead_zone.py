@@ -1,0 +1,162 @@
+"""The dead zone: how far a contrast's mean may lie from 0 before it counts as a change.
+
+A reference is a sample, so its shares are estimates; a detector that takes them for the truth alarms for ever on rows
+of the same population. And rows of one population wander: an hour, a day or a customer differs from the next. The dead
+zone ε of a contrast, for either sign, is the sum of both:
+
+    ε± = (limit of the reference's own estimate at z)  +  s · (what its time blocks show beyond sampling noise)
+
+- **Estimate.** Location and scale: z·sd(g)/√m of m reference rows. Bins: the distance to the binomial limits of the
+  bin's share at the same z (Clopper–Pearson up to 100 rows in the bin, Wilson's above, which is a little wider), so
+  that a bin with no reference row at all has one too. z = Φ⁻¹(1 − 0.05/(2·features·contrasts)): over the draw of a
+  reference, all contrasts are inside with probability 95 %.
+- **Wander.** The reference's time blocks, and sums of 2, 4, 8 … neighbours, are compared with the whole. Where the
+  sum of squares exceeds what sampling explains (a χ² test at 5 % over everything that is tested), the largest
+  deviation is kept, less its share of sampling noise. An i.i.d. reference has no wander and keeps the shortest delays.
+- A **tolerance** given by the user is the least that ε can be.
+
+The e-detector's promise is then a theorem for the composite null |E[g | past]| ≤ ε. That ε covers the future is exact
+(95 %) for rows drawn independently from one population; for rows that wander it is as good as the reference's blocks
+are typical of what comes, which `self_check` tries on blocks that were held out.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serinus.monitors.contrasts import CONTRASTS, contrasts, shares
+
+__all__ = ["binomial_limits", "critical_value", "dead_zone", "estimate_error", "wander"]
+
+Array = NDArray[Any]
+
+EXACT = 100
+"""Counts up to this many get Clopper–Pearson limits."""
+
+
+def critical_value(features: int, contrasts: int = CONTRASTS, share: float = 0.05) -> float:
+    """Return z such that all two-sided limits of so many contrasts hold together with probability 1 − share."""
+    return NormalDist().inv_cdf(1 - share / (2 * max(features, 1) * contrasts))
+
+
+def dead_zone(
+    blocks: Array, ordered: Array, *, z: float | None = None, spread: float = 1.5, tolerance: float = 0.0
+) -> Array:
+    """Return ε `[R, 20, 2]` (upwards, downwards) of reference blocks `[K, R, 18]` in time order.
+
+    Args:
+        blocks: counts per time block; one block says nothing about wander.
+        ordered: which features have a location and a scale `[R]`.
+        z: how many standard errors; by default from the number of features.
+        spread: s, the margin on what the blocks show.
+        tolerance: the least ε, as a difference of shares (bins) or of mean ranks (location).
+    """
+    counts = blocks.sum(0)
+    g = contrasts(counts, ordered)
+    z = critical_value(len(counts)) if z is None else z
+    moved = spread * wander(blocks, g)
+    return np.maximum(estimate_error(counts, g, z) + moved[:, :, None], tolerance)
+
+
+def estimate_error(counts: Array, g: Array, z: float) -> Array:
+    """Return how far the true mean of each contrast may lie above and below 0, `[R, 20, 2]`."""
+    rows = counts.sum(-1)
+    p = shares(counts)
+    error = np.empty((len(counts), CONTRASTS, 2))
+    spread = np.sqrt(np.maximum((p[:, None] * g[:, :2] ** 2).sum(-1), 0.0))
+    # A value that no reference row had may still be there: its share is below the limit for a count of 0.
+    unseen = np.abs(g[:, :2]).max(-1) * binomial_limits(np.zeros_like(rows), rows, z)[1][:, None]
+    error[:, :2] = np.maximum(z * spread / np.sqrt(np.maximum(rows, 1))[:, None], unseen)[:, :, None]
+    low, high = binomial_limits(counts, np.broadcast_to(rows[:, None], counts.shape), z)
+    error[:, 2:, 0], error[:, 2:, 1] = high - p, p - low
+    return error
+
+
+def binomial_limits(count: Array, rows: Array, z: float) -> tuple[Array, Array]:
+    """Return lower and upper limits of a share at z: Clopper–Pearson for few rows in or out, else Wilson's."""
+    k, n = np.asarray(count, float), np.asarray(rows, float)
+    low, high = _wilson(k, n, z)
+    tail = 0.5 * math.erfc(z / math.sqrt(2))
+    few, nearly_all = k <= EXACT, n - k <= EXACT
+    for total in np.unique(n[few | nearly_all]):
+        here = n == total
+        _fill(few & here, k, total, tail, low, high)
+        _fill(nearly_all & ~few & here, total - k, total, tail, high, low, mirrored=True)
+    return low, high
+
+
+def _wilson(k: Array, n: Array, z: float) -> tuple[Array, Array]:
+    n = np.maximum(n, 1.0)
+    middle = (k + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * np.sqrt(k * (n - k) / n + z * z / 4)
+    return middle - half, middle + half
+
+
+def _fill(where: Array, k: Array, n: float, tail: float, low: Array, high: Array, mirrored: bool = False) -> None:
+    for count in np.unique(k[where]):
+        lower, upper = _clopper_pearson(int(count), float(n), tail)
+        at = where & (k == count)
+        low[at], high[at] = (1 - lower, 1 - upper) if mirrored else (lower, upper)
+
+
+def _clopper_pearson(count: int, n: float, tail: float) -> tuple[float, float]:
+    lower = 0.0 if count == 0 else _solve(count - 1, n, 1 - tail)
+    upper = 1.0 if count >= n else _solve(count, n, tail)
+    return lower, upper
+
+
+def _solve(count: int, n: float, target: float) -> float:
+    """Return the p at which a binomial count of n rows is at most `count` with probability `target`."""
+    k = np.arange(count + 1)
+    steps = np.concatenate([[0.0], np.log((n - k[:-1]) / (k[:-1] + 1))])
+    chosen = np.cumsum(steps)
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        p = (low + high) / 2
+        logs = chosen + k * math.log(p) + (n - k) * math.log1p(-p)
+        low, high = (p, high) if np.exp(logs).sum() > target else (low, p)
+    return (low + high) / 2
+
+
+def wander(blocks: Array, g: Array) -> Array:
+    """Return the largest deviation of time blocks from the whole beyond sampling noise, `[R, 20]`; 0 where none."""
+    largest = np.zeros(g.shape[:2])
+    scales = _scales(blocks)
+    for table in scales:
+        largest = np.maximum(largest, _excess(table, blocks.sum(0), g, len(scales)))
+    return largest
+
+
+def _scales(blocks: Array) -> list[Array]:
+    tables = []
+    table = blocks
+    while len(table) >= 2:
+        tables.append(table)
+        table = np.stack([part.sum(0) for part in np.array_split(table, (len(table) + 1) // 2)])
+    return tables
+
+
+def _excess(table: Array, counts: Array, g: Array, scales: int) -> Array:
+    rows, total = table.sum(-1)[:, :, None].astype(float), np.maximum(counts.sum(-1), 1)[:, None]
+    deviation = np.einsum("krb,rcb->krc", shares(table), g)
+    # With few rows of a bin in a block, one row more is no wander: the variance is at least that of 4 such rows.
+    per_block = total / len(table)
+    variance = np.maximum(np.einsum("rb,rcb->rc", shares(counts), g**2), 4 / per_block)
+    noise = variance / np.maximum(rows, 1.0) * (rows > 0)
+    squares = (rows * deviation**2).sum(0) / variance
+    free = max(len(table) - 1, 1)
+    wanders = squares > _chi_squared_quantile(free, critical_value(len(counts) * scales, CONTRASTS, 0.1))
+    between = np.maximum(squares - free, 0.0) * variance / np.maximum(total - (rows**2).sum(0) / total, 1.0)
+    kept = np.abs(deviation) * np.sqrt(between / np.maximum(between + noise, np.finfo(float).tiny))
+    return np.where(wanders, kept.max(0), 0.0)
+
+
+def _chi_squared_quantile(free: int, z: float) -> float:
+    """Return the quantile of χ² by Wilson and Hilferty's cube, good to 1 % from 1 degree of freedom at these levels."""
+    third = 2 / (9 * free)
+    return float(free * (1 - third + z * math.sqrt(third)) ** 3)

@@ -1,0 +1,179 @@
+"""The e-detector: a sequential test of counts that says how often it errs.
+
+For each contrast g of a feature (`contrasts`), both signs and six stakes λ it bets against "the mean of ±g is at most
+ε" (`dead_zone`). A row with value x multiplies the bet by 1 + λ(±g(x) − ε), whose mean is at most 1 as long as nothing
+has changed. As g takes one value per bin, the product over many rows is the exponential of counts times a table of
+logarithms: rows themselves are never needed, and counts of many workers are added first.
+
+The bets start anew with every row (Shiryaev and Roberts): M ← (M + rows)·e, so that M less the number of rows so far is
+a supermartingale. The alarm is given when the weighted mean of all M reaches `run_length`; hence
+
+    E[rows until the first false alarm] ≥ run_length,   whenever |E[g | past]| ≤ ε for every contrast,
+
+for any number of features, however they depend on one another, and for any sizes of the steps that were not chosen by
+looking at the values in them. A single feature whose own share of the mean reaches the limit is *certain*: it alone would have given the alarm.
+
+Reference: Shin, Ramdas, Rinaldo: E-detectors: a nonparametric framework for sequential change detection, NEJSDS 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serinus.monitors.contrasts import CONTRASTS, LOCATION, SCALE, contrasts
+from serinus.monitors.features import MISSING, UNSEEN, WIDTH
+
+__all__ = ["STAKES", "EDetector", "Evidence"]
+
+Array = NDArray[Any]
+
+STAKES = (0.03, 0.08, 0.2, 0.4, 0.65, 0.9)
+"""λ as parts of the largest stake that cannot lose everything."""
+
+BETS = (CONTRASTS, 2, len(STAKES))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the detector has gathered: a value that `EDetector.step` takes and gives.
+
+    Attributes:
+        logs: log M of every bet, float32 `[R, 20, 2, 6]`; −∞ before the first row.
+        age: rows since each bet was last at its start, float32 of the same shape.
+    """
+
+    logs: Array
+    age: Array
+
+
+@dataclass(frozen=True)
+class EDetector:
+    """Bets on counts of R features against a reference, alarming at most once in `run_length` rows on average.
+
+    Args:
+        reference: counts `[R, 18]`.
+        ordered: which features are numeric `[R]`.
+        dead_zone: ε `[R, 20, 2]`.
+        weights: how much of the mean each feature has `[R]`, adding up to 1; equal by default.
+        run_length: mean number of rows until a false alarm, at least.
+
+    Example:
+        >>> import numpy as np
+        >>> from serinus.monitors.features import WIDTH
+        >>> from serinus.monitors.dead_zone import dead_zone
+        >>> reference = np.zeros((1, WIDTH), int)
+        >>> reference[0, :10] = 1_000
+        >>> detector = EDetector(reference, np.array([True]), dead_zone(reference[None], np.array([True])))
+        >>> changed = np.zeros((1, WIDTH), int)
+        >>> changed[0, 0] = 64
+        >>> detector.alarms(detector.step(detector.start(), changed))
+        True
+    """
+
+    reference: Array
+    ordered: Array
+    dead_zone: Array
+    weights: Array | None = None
+    run_length: float = 1_000_000.0
+    _tables: tuple[Array, Array, Array] = field(init=False, repr=False, compare=False)
+    _prior: Array = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        features = len(self.reference)
+        weights = np.full(features, 1 / max(features, 1)) if self.weights is None else self.weights
+        with np.errstate(divide="ignore"):
+            prior = np.log(_bet_weights(np.asarray(self.ordered, bool)))
+            object.__setattr__(self, "weights", np.asarray(weights, float))
+            object.__setattr__(self, "_prior", prior.astype(np.float32)[:, :, None, None])
+        object.__setattr__(self, "_tables", _log_tables(self.reference, self.ordered, self.dead_zone))
+
+    def start(self) -> Evidence:
+        """Return no evidence."""
+        shape = (len(self.reference), *BETS)
+        return Evidence(np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32))
+
+    def step(self, evidence: Evidence, counts: Array) -> Evidence:
+        """Return the evidence after rows with these counts `[R, 18]`; the evidence given is not touched."""
+        rows = float(counts.sum(-1).max(initial=0))
+        if rows == 0:
+            return evidence
+        log_rows = np.float32(math.log(rows))
+        fresh = evidence.logs < log_rows
+        logs = np.logaddexp(evidence.logs, log_rows) + self._gains(counts)
+        age = np.where(fresh, np.float32(rows), evidence.age + np.float32(rows))
+        return Evidence(logs, age)
+
+    def _gains(self, counts: Array) -> Array:
+        ordered, inside, outside = self._tables
+        table = counts.astype(np.float32)
+        rows = table.sum(-1)[:, None, None, None]
+        bins = table[:, :, None, None]
+        moved = np.matmul(table[:, None, None], ordered).reshape(len(table), 2, *BETS[1:])
+        return np.concatenate([moved, bins * inside + (rows - bins) * outside], 1)
+
+    def log_features(self, evidence: Evidence) -> Array:
+        """Return the log of each feature's mean M, `[R]`."""
+        return _log_sum(evidence.logs + self._prior)
+
+    def log_mean(self, evidence: Evidence) -> float:
+        """Return the log of the weighted mean of all M."""
+        with np.errstate(divide="ignore"):
+            return float(_log_sum((self.log_features(evidence) + np.log(self.weights))[None])[0])
+
+    def alarms(self, evidence: Evidence) -> bool:
+        """Tell whether the mean has reached the run length."""
+        return self.log_mean(evidence) >= math.log(self.run_length)
+
+    def certain(self, evidence: Evidence) -> Array:
+        """Tell which features would have given the alarm alone, `[R]`."""
+        with np.errstate(divide="ignore"):
+            mine: Array = self.log_features(evidence) + np.log(self.weights) >= math.log(self.run_length)
+        return mine
+
+    def best_bets(self, evidence: Evidence) -> tuple[Array, Array, Array]:
+        """Return each feature's strongest bet: its contrast, its sign (+1, −1) and its age in rows, all `[R]`."""
+        flat = (evidence.logs + self._prior).reshape(len(evidence.logs), -1)
+        best = flat.argmax(1)
+        contrast, sign, _ = np.unravel_index(best, BETS)
+        return contrast, 1 - 2 * sign, evidence.age.reshape(flat.shape)[np.arange(len(flat)), best]
+
+
+def _log_sum(logs: Array) -> Array:
+    flat = logs.reshape(len(logs), -1).astype(float)
+    top = flat.max(1, initial=-np.inf)
+    safe = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        total: Array = np.log(np.exp(flat - safe[:, None]).sum(1)) + safe
+    return total
+
+
+def _bet_weights(ordered: Array) -> Array:
+    """Weigh a feature's bets `[R, 20]`: half on location and scale, more on missing and unseen than on one bin more."""
+    weights = np.zeros((len(ordered), CONTRASTS))
+    weights[:, 2:] = 1.0
+    weights[:, 2 + MISSING] = weights[:, 2 + UNSEEN] = 2.0
+    weights[ordered, LOCATION], weights[ordered, SCALE] = 24.0, 8.0
+    weights /= weights.sum(1, keepdims=True) * BETS[1] * BETS[2]
+    return weights
+
+
+def _log_tables(reference: Array, ordered: Array, dead_zone: Array) -> tuple[Array, Array, Array]:
+    """Return log(1 + λ(±g − ε)): of location and scale `[R, 2, 18, 12]`, of bins inside and outside `[R, 18, 2, 6]`."""
+    g = contrasts(reference, ordered)
+    moved = np.stack([g[:, :2], -g[:, :2]], -1) - dead_zone[:, :2, None]
+    share = 1.0 - np.diagonal(g[:, 2:], axis1=1, axis2=2)
+    inside = np.stack([1 - share, share - 1], -1) - dead_zone[:, 2:]
+    outside = np.stack([-share, share], -1) - dead_zone[:, 2:]
+    worst = np.minimum(inside, outside)
+    ranks = _log_bets(moved, moved.min(2, keepdims=True)).reshape(len(g), 2, WIDTH, -1)
+    return ranks, _log_bets(inside, worst), _log_bets(outside, worst)
+
+
+def _log_bets(gain: Array, worst: Array) -> Array:
+    stakes = np.asarray(STAKES) / np.maximum(-worst, 1e-9)[..., None]
+    return np.log1p(stakes * gain[..., None]).astype(np.float32)
