@@ -1,9 +1,10 @@
 """What a model takes and gives: named fields with Open Inference Protocol datatypes."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -107,7 +108,7 @@ class Field:
     labels: tuple[Label, ...] | None = None
     frame_dtype: str | None = None
     sequence: bool = False
-    expect: Mapping[str, Any] | None = field(default=None, hash=False)
+    expect: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

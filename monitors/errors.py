@@ -3,12 +3,13 @@
 ```
 MonitorError
 ├── InvalidData        a frame, file or profile that cannot be watched, compared or read
+├── InvalidExpectation what is expected of values makes no sense, or cannot be read
 ├── UnknownDistance    no distance has this name
 └── UnknownMonitor     no monitor has this name, or an installed one cannot be loaded
 ```
 """
 
-__all__ = ["InvalidData", "MonitorError", "UnknownDistance", "UnknownMonitor"]
+__all__ = ["InvalidData", "InvalidExpectation", "MonitorError", "UnknownDistance", "UnknownMonitor"]
 
 
 class MonitorError(Exception):
@@ -17,6 +18,10 @@ class MonitorError(Exception):
 
 class InvalidData(MonitorError):
     """A frame, file or profile cannot be watched, compared or read."""
+
+
+class InvalidExpectation(MonitorError):
+    """What is expected of a model's values makes no sense, or cannot be read."""
 
 
 class UnknownDistance(MonitorError):
