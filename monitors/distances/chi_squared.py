@@ -16,7 +16,7 @@ __all__ = ["ChiSquared"]
 class ChiSquared(PearsonLike):
     """Pearson's statistic of the table that has the reference's counts as one row and the window's as the other.
 
-        X² = Σ (x·√(m/n) − r·√(n/m))² / (x + r)          r of m rows, x of n rows; missing and unseen are bins too
+        X² = n·m · Σ (x/n − r/m)² / (x + r)          r of m rows, x of n rows; missing and unseen are bins too
 
     Without drift it is χ² distributed with (bins − 1) degrees of freedom. It counts the reference's own noise, as a
     test against fixed shares would not. It grows with the number of rows: it says how sure a change is, not how large.
@@ -43,7 +43,7 @@ class ChiSquared(PearsonLike):
         """Give the statistics; see `Distance.values`."""
         m, n = (counts.sum(-1, keepdims=True).astype(np.float64) for counts in (reference, window))
         with np.errstate(invalid="ignore", divide="ignore"):
-            terms = (window * np.sqrt(m / n) - reference * np.sqrt(n / m)) ** 2 / (window + reference)
+            terms = n * m * (window / n - reference / m) ** 2 / (window + reference)
         return np.asarray(np.where(window + reference > 0, terms, 0.0).sum(-1))
 
     def to_pearson(self, values: Floats, size: Floats) -> Floats:

@@ -8,10 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["VALUE_BINS", "Distance", "Floats", "Measured", "effective_rows", "value_counts"]
+from serinus.monitors.features import VALUES
 
-VALUE_BINS = 16
-"""The codes below this one are values in order (a numeric feature's); above it stand missing and unseen."""
+__all__ = ["Distance", "Floats", "Measured", "effective_rows", "value_counts"]
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -89,7 +88,7 @@ class Distance(Protocol):
 
 def value_counts(counts: NDArray[Any]) -> NDArray[Any]:
     """Leave the missing and the unseen out."""
-    return counts[..., :VALUE_BINS]
+    return counts[..., :VALUES]
 
 
 def effective_rows(counts: NDArray[Any], dispersion: Floats | float, *, ordered: bool) -> Floats:

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from serinus.monitors.distances.boundaries import unit_boundaries
 from serinus.monitors.distances.distance import Distance, Floats, Measured, effective_rows
-from serinus.monitors.distances.simulation import simulated, unit_boundaries
+from serinus.monitors.distances.simulation import simulated
 
 __all__ = ["PearsonLike"]
 

@@ -1,11 +1,14 @@
 """Thresholds by simulation: what does a distance say when reference and window come from one population?
 
 Both are drawn anew from their pooled shares, a thousand times with a fixed seed, so the noise of a small reference
-counts as much as that of a small window. A gamma distribution with the mean and variance of the simulated values (of
-their squares, where a distance is no square itself) gives the tail beyond the thousandth: for a distance that is
-asymptotically a sum of squares of normal variables this is Satterthwaite's approximation.
+counts as much as that of a small window. What lies beyond a thousandth is extrapolated:
 
-F. E. Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2 (1946).
+- A quadratic distance is asymptotically a sum of squares of normal variables. A gamma distribution of the simulated
+  mean and variance fits it (F. E. Satterthwaite, An approximate distribution of estimates of variance components,
+  Biometrics Bulletin 2, 1946).
+- Other distances are norms of a Gaussian process, and the upper tail of their square is exponential (M. B. Marcus and
+  L. A. Shepp, Sample behavior of Gaussian processes, Sixth Berkeley Symposium, 1972). The mean excess over the 90 %
+  quantile gives its slope.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serinus.monitors.distances.distance import VALUE_BINS, Distance, Floats, Measured, effective_rows, value_counts
+from serinus.monitors.distances.boundaries import unit_boundaries
+from serinus.monitors.distances.distance import Distance, Floats, Measured, effective_rows, value_counts
 
 __all__ = ["DRAWS", "simulated"]
 
 DRAWS = 1_000
+_TAIL = 0.1
 _SEED = 0
 
 
@@ -43,8 +48,8 @@ def simulated(
     for feature in np.flatnonzero(comparable):
         drawn = [max(1, round(float(count[feature]))) for count in rows]
         null = _null(distance, reference[feature], window[feature], boundaries[feature], drawn) * stretch[feature]
-        thresholds[feature], p_values[feature] = _tail(
-            null, float(values[feature]), alpha, power=1 if distance.quadratic else 2)
+        judge = _by_gamma if distance.quadratic else _by_exponential_tail
+        thresholds[feature], p_values[feature] = judge(null, float(values[feature]), alpha)
     return Measured(values, thresholds, p_values)
 
 
@@ -57,11 +62,6 @@ def _stretch(
     fewer = distance.values(reference / spread[:, None], window / spread[:, None], boundaries)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where((spread > 1.0) & (fewer > 0), values / fewer, 1.0)
-
-
-def unit_boundaries(features: int) -> Floats:
-    """Give boundaries that make every bin one wide, for those who know none."""
-    return np.tile(np.arange(VALUE_BINS + 1, dtype=np.float64), (features, 1))
 
 
 def _null(
@@ -77,13 +77,29 @@ def _null(
     return distance.values(drawn[0], drawn[1], boundaries[None, :])[:, 0]
 
 
-def _tail(null: Floats, value: float, alpha: float, *, power: int) -> tuple[float, float]:
-    """Give the threshold at alpha and the p-value of a value, by the gamma distribution that fits the null."""
+def _by_gamma(null: Floats, value: float, alpha: float) -> tuple[float, float]:
+    """Give the threshold at alpha and the p-value of a value."""
     from scipy.special import gammaincc, gammainccinv
 
-    null = null**power
     mean, variance = float(null.mean()), float(null.var())
-    if not variance > 0.0:  # one bin, or a distance that is always the same
-        return mean ** (1 / power), 1.0 if value**power <= mean else 0.0
+    if not variance > 0.0:
+        return _by_constant(mean, value)
     shape, scale = mean**2 / variance, variance / mean
-    return float((scale * gammainccinv(shape, alpha)) ** (1 / power)), float(gammaincc(shape, value**power / scale))
+    return float(scale * gammainccinv(shape, alpha)), float(gammaincc(shape, value / scale))
+
+
+def _by_exponential_tail(null: Floats, value: float, alpha: float) -> tuple[float, float]:
+    """Give the threshold at alpha and the p-value of a value: counted up to the 90 % quantile, extrapolated above."""
+    start = float(np.quantile(null, 1 - _TAIL))
+    excess = float((null[null > start] ** 2 - start**2).sum() / max((null > start).sum(), 1))
+    if not excess > 0.0:
+        return _by_constant(float(null.max()), value)
+    threshold = start**2 + excess * np.log(_TAIL / alpha) if alpha < _TAIL else np.quantile(null, 1 - alpha) ** 2
+    if value > start:
+        return float(np.sqrt(threshold)), float(_TAIL * np.exp((start**2 - value**2) / excess))
+    return float(np.sqrt(threshold)), float((1 + (null >= value).sum()) / (1 + len(null)))
+
+
+def _by_constant(null: float, value: float) -> tuple[float, float]:
+    """One bin, or a distance that is always the same without drift."""
+    return null, 1.0 if value <= null else 0.0
