@@ -2,8 +2,8 @@
 
 An `Expectation` is of one feature: a column, or one column of a matrix. What a person declared of a field (`expect` in
 the signature) is a rule, and what breaks it is rejected unless told otherwise. What was only learnt is a remark: a
-value beyond all that the reference holds is *unusual*, not wrong. The kinds of violation, with the names that TensorFlow
-Data Validation has for such anomalies:
+value beyond all that the reference holds is *unusual*, not wrong. The kinds of violation, with the names that
+TensorFlow Data Validation has for such anomalies:
 
     missing_value    null or NaN where the model takes none; reject (FLOAT_TYPE_HAS_NAN)
     infinite_value   an infinite number, and the reference had none; reject (FLOAT_TYPE_HAS_INF)
