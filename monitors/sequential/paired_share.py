@@ -35,10 +35,11 @@ def log_evidence(candidate_only: int, stable_only: int, pairs: int, *, tolerance
         candidate_only: pairs in which only the candidate gave the answer.
         stable_only: pairs in which only stable did.
         pairs: all pairs.
-        tolerance: the difference of shares that is no harm, from 0 to below 1.
+        tolerance: the difference of shares that is no harm, between −1 and 1; a negative one makes it a
+            certificate that the candidate's share is lower.
     """
-    if not 0 <= tolerance < 1 or min(candidate_only, stable_only) < 0 or pairs < candidate_only + stable_only:
-        raise ValueError(f"Pairs: wanted counts that fit together and a tolerance from 0 to below 1, got "
+    if not -1 < tolerance < 1 or min(candidate_only, stable_only) < 0 or pairs < candidate_only + stable_only:
+        raise ValueError(f"Pairs: wanted counts that fit together and a tolerance between −1 and 1, got "
                          f"{candidate_only}, {stable_only} of {pairs} and {tolerance}.")
     stakes = _STAKES / (1 + tolerance)
     grown = (candidate_only * np.log1p(stakes * (1 - tolerance)) + stable_only * np.log1p(-stakes * (1 + tolerance))

@@ -5,18 +5,23 @@ the record from here.
 """
 
 from serinus.serving.rollout.errors import FormatUnknown, PlanInvalid, RolloutError, TransitionRefused
+from serinus.serving.rollout.judgement import Judgement
 from serinus.serving.rollout.routing import Bucketer, bucket, is_candidate
 from serinus.serving.rollout.state import Phase, Plan, RolloutRecord
 from serinus.serving.rollout.transitions import (
     Abort,
     Acknowledged,
+    Advance,
     Command,
     Event,
+    Freeze,
+    Hold,
     Journal,
     Notice,
     Pause,
     Promote,
     Publish,
+    Reject,
     Resume,
     RollBack,
     SetStable,
@@ -28,11 +33,15 @@ from serinus.serving.rollout.transitions import (
 __all__ = [
     "Abort",
     "Acknowledged",
+    "Advance",
     "Bucketer",
     "Command",
     "Event",
     "FormatUnknown",
+    "Freeze",
+    "Hold",
     "Journal",
+    "Judgement",
     "Notice",
     "Pause",
     "Phase",
@@ -40,6 +49,7 @@ __all__ = [
     "PlanInvalid",
     "Promote",
     "Publish",
+    "Reject",
     "Resume",
     "RollBack",
     "RolloutError",

@@ -12,9 +12,13 @@ from itertools import pairwise
 from typing import Any
 
 from serinus.serving.rollout.errors import FormatUnknown, PlanInvalid, RolloutError
+from serinus.serving.rollout.judgement import Judgement
 
-FORMAT = 1
-"""The format number written into stored plans and records."""
+FORMAT = 2
+"""The highest format number of stored records and plans. What judges itself, or is held for a cause, has it; what a
+person leads step by step has format 1, as before."""
+
+_READABLE = (1, 2)
 
 FULL_WEIGHT = 10_000
 """All of the traffic, in basis points."""
@@ -64,13 +68,14 @@ class Plan:
     """The steps a rollout takes; never changed once the rollout has started.
 
     `steps` are candidate weights in basis points, 1 to 10000, rising. `manual` means that a person takes each
-    step. `rollback_window_s` is how many seconds the old stable version stays ready after a promotion.
-    Raises PlanInvalid.
+    step, and that there is no `judgement`, which says how the rollout judges itself. `rollback_window_s` is how many
+    seconds the old stable version stays ready after a promotion. Raises PlanInvalid.
     """
 
     steps: tuple[int, ...]
     manual: bool = True
     rollback_window_s: float = DEFAULT_ROLLBACK_WINDOW_S
+    judgement: Judgement | None = None
 
     def __post_init__(self) -> None:
         _check_steps(self.steps)
@@ -78,6 +83,8 @@ class Plan:
             raise PlanInvalid(
                 f"A plan's rollback window must be a finite number of seconds, 0 or more, got {self.rollback_window_s}."
             )
+        if self.manual == (self.judgement is not None):
+            raise PlanInvalid("A plan is either manual or has a judgement. Leave one of them out.")
 
     @classmethod
     def from_percents(
@@ -94,12 +101,13 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values, with its format number."""
-        return {
-            "format": FORMAT,
+        document = {
+            "format": 1,
             "manual": self.manual,
             "rollback_window_s": float(self.rollback_window_s),
             "steps": list(self.steps),
         }
+        return document if self.judgement is None else document | {"format": 2, "judgement": self.judgement.to_dict()}
 
     def to_json(self) -> str:
         """The plan as canonical JSON text."""
@@ -111,10 +119,11 @@ class Plan:
         _check_format(data, "plan")
         values = _known_fields(cls, data, "plan")
         steps, manual = values.get("steps"), values.get("manual", True)
-        window = values.get("rollback_window_s", DEFAULT_ROLLBACK_WINDOW_S)
-        if not isinstance(steps, list) or not isinstance(manual, bool) or not _is_number(window):
+        window, judgement = values.get("rollback_window_s", DEFAULT_ROLLBACK_WINDOW_S), values.get("judgement")
+        sound = isinstance(steps, list) and isinstance(manual, bool) and _is_number(window)
+        if not sound or not isinstance(judgement, dict | None):
             raise FormatUnknown(f"A stored plan is damaged: {canonical_json(dict(data))[:200]}. Abort and start anew.")
-        return cls(tuple(steps), manual, float(window))
+        return cls(tuple(steps), manual, float(window), None if judgement is None else Judgement.from_dict(judgement))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Plan:
@@ -177,6 +186,10 @@ class RolloutRecord:
     """Who caused the latest event."""
     updated: float = 0.0
     """When the latest event was accepted."""
+    held: Phase | None = None
+    """The phase that a held or frozen rollout goes back to; None for any other."""
+    cause: str = ""
+    """Why a rollout is held, in one word; empty when a person holds it, and then only a person lets it go on."""
 
     def __post_init__(self) -> None:
         for problem in _contradictions(self):
@@ -203,7 +216,12 @@ class RolloutRecord:
         values = asdict(self)
         values["plan"] = self.plan.to_dict() if self.plan else None
         values["phase"] = str(self.phase)
+        values["held"] = str(self.held) if self.held else None
         values["quarantined"] = list(self.quarantined)
+        by_hand = self.plan is None or self.plan.judgement is None
+        if by_hand and not self.cause and self.held == (Phase.CANARY if self.phase is Phase.HOLD else None):
+            del values["held"], values["cause"]
+            return {"format": 1, **values}
         return {"format": FORMAT, **values}
 
     def to_json(self) -> str:
@@ -217,6 +235,9 @@ class RolloutRecord:
         values = _known_fields(cls, data, "rollout record")
         _check_types(values)
         values["phase"] = _phase(values.get("phase", Phase.IDLE))
+        if values["phase"] is Phase.HOLD and "held" not in values:
+            values["held"] = Phase.CANARY  # format 1 knew no other
+        values["held"] = None if values.get("held") is None else _phase(values["held"])
         values["quarantined"] = tuple(values.get("quarantined", ()))
         if values.get("plan") is not None:
             values["plan"] = Plan.from_dict(values["plan"])
@@ -280,9 +301,9 @@ def _parse_object(text: str | bytes, what: str) -> dict[str, Any]:
 
 
 def _check_format(data: Mapping[str, Any], what: str) -> None:
-    if data.get("format") != FORMAT:
+    if data.get("format") not in _READABLE:
         raise FormatUnknown(
-            f"A stored {what} has format {data.get('format')!r}, this release reads format {FORMAT}. "
+            f"A stored {what} has format {data.get('format')!r}, this release reads format {FORMAT} and before. "
             "Use the release that wrote it, or a newer one."
         )
 
@@ -307,11 +328,12 @@ def _phase(value: object) -> Phase:
 
 
 _KINDS: dict[str, tuple[str, type[Any] | tuple[type[Any], ...]]] = {
-    **dict.fromkeys(("model", "rollout_id", "phase", "plan_hash", "step_id", "salt", "reason", "actor"), ("text", str)),
+    **dict.fromkeys(("model", "rollout_id", "phase", "plan_hash", "step_id", "salt", "reason", "actor", "cause"),
+                    ("text", str)),
     **dict.fromkeys(("generation", "step", "weight", "shadow_weight"), ("a whole number", int)),
     **dict.fromkeys(("elapsed_in_step_s", "updated"), ("a number", (int, float))),
     **dict.fromkeys(
-        ("stable", "stable_digest", "candidate", "candidate_digest", "previous_stable", "previous_digest"),
+        ("stable", "stable_digest", "candidate", "candidate_digest", "previous_stable", "previous_digest", "held"),
         ("text or null", (str, type(None))),
     ),
     "previous_until": ("a number or null", (int, float, type(None))),

@@ -1,17 +1,18 @@
 """The rollout state machine: one pure function, no clock, no store, no randomness.
 
-    IDLE ──Start──▶ CANARY(0) ──Promote──▶ CANARY(1) … ──Promote──▶ PROMOTED
-                     │    ▲                                          │
-                 Pause    Resume                                     │
-                     ▼    │                                          │
-                      HOLD ──Abort, RollBack──▶ ROLLING_BACK ◀───RollBack
-                                                     │ Acknowledged
-                                                     ▼
-                                                ROLLED_BACK
+    IDLE ──Start──▶ PREFLIGHT ──▶ SHADOW ──▶ CANARY(0) ──▶ CANARY(1) … ──▶ SOAK ──▶ PROMOTED
+                     │ Reject       │            │                         │          │
+                     ▼              │   Hold, Pause, Freeze ▼ ▲ Resume     │          │
+                  REJECTED          │            HOLD, FROZEN              │          │
+                                    └──Abort, RollBack──▶ ROLLING_BACK ◀───┴──────────┘
+                                                               │ Acknowledged
+                                                               ▼
+                                                          ROLLED_BACK
 
-`advance` answers with the next record and the commands that make it true. An accepted event raises the generation by
-exactly one; a refused one raises TransitionRefused; one that has nothing to do returns the same record and a Notice.
-Only Start, Promote and Resume can raise the candidate's weight.
+Along the upper line goes `Advance` on evidence, or `Promote` by a person. A plan that is taken by hand has neither
+preflight, shadow nor soak. `advance` answers with the next record and the commands that make it true. An accepted
+event raises the generation by exactly one; a refused one raises TransitionRefused; one that has nothing to do returns
+the same record and a Notice. Only Start, Advance, Promote and Resume can raise the candidate's weight.
 """
 
 from __future__ import annotations
@@ -55,16 +56,55 @@ class Promote(_Caused):
 
     force: bool = False
     step_id: str = ""
+    certified: bool = False
+    """Whether the evidence that the plan asks for is there. A rollout that judges itself refuses a promotion without
+    it, unless `force` puts it down to the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advance(_Caused):
+    """Take the next step on evidence: the preflight passed, or the judgement allows it.
+
+    `step_id` is the step that was judged. `risk` says what is not known, if the step was not certified.
+    """
+
+    step_id: str
+    risk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject(_Caused):
+    """The preflight failed: the candidate never gets a request."""
+
+    step_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(_Caused):
+    """Nothing can be concluded at present, because of `cause` (one word): the weight stays, the step's clock stops."""
+
+    cause: str
+    step_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pause(_Caused):
-    """Hold the rollout where it is; the weight stays."""
+    """Hold the rollout where it is; the weight stays. Only a person lets it go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze(_Caused):
+    """Nothing automatic any more, not even a rollback on evidence, until a person acts; the weight stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resume(_Caused):
-    """Go on with a held rollout, in the same step."""
+    """Go on with a held or frozen rollout, in the same step.
+
+    With `cause`, only if that is still why it is held: the judgement may not undo what a person said.
+    """
+
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +146,8 @@ class SetStable(_Caused):
     force: bool = False
 
 
-Event = Start | Promote | Pause | Resume | Abort | RollBack | Acknowledged | SetStable
+Event = (Start | Promote | Advance | Reject | Hold | Pause | Freeze | Resume | Abort | RollBack | Acknowledged
+         | SetStable)
 """Everything that can happen to a rollout; each says who (`actor`) and why (`reason`)."""
 
 
@@ -154,18 +195,20 @@ Decision = tuple[RolloutRecord, tuple[Command, ...]]
 """The next record and the commands that make it true."""
 
 _BEFORE_START = ("start", "roll back", "set stable")
+_RUNNING = ("promote", "pause", "freeze", "abort", "roll back")
+_TAKING_STEPS = frozenset({Phase.SHADOW, Phase.CANARY, Phase.SOAK})
 POSSIBLE: dict[Phase, tuple[str, ...]] = {
     Phase.IDLE: _BEFORE_START,
     Phase.PROMOTED: _BEFORE_START,
     Phase.REJECTED: _BEFORE_START,
     Phase.ROLLED_BACK: ("start", "roll back --to VERSION", "set stable"),
     Phase.ROLLING_BACK: ("wait for the workers", "roll back --to VERSION"),
-    Phase.CANARY: ("promote", "pause", "abort", "roll back"),
-    Phase.HOLD: ("resume", "promote --force", "abort", "roll back"),
     Phase.PREFLIGHT: ("abort", "roll back"),
-    Phase.SHADOW: ("abort", "roll back"),
-    Phase.SOAK: ("abort", "roll back"),
-    Phase.FROZEN: ("abort", "roll back"),
+    Phase.SHADOW: _RUNNING,
+    Phase.CANARY: _RUNNING,
+    Phase.SOAK: _RUNNING,
+    Phase.HOLD: ("resume", "promote --force", "freeze", "abort", "roll back"),
+    Phase.FROZEN: ("resume", "promote --force", "abort", "roll back"),
 }
 """The verbs that are accepted in each phase."""
 
@@ -182,8 +225,16 @@ def advance(state: RolloutRecord, event: Event, now: float) -> Decision:
             return _start(state, event, now)
         case Promote():
             return _promote(state, event, now)
+        case Advance():
+            return _advance(state, event, now)
+        case Reject():
+            return _reject(state, event, now)
+        case Hold():
+            return _hold(state, event, now)
         case Pause():
             return _pause(state, event, now)
+        case Freeze():
+            return _freeze(state, event, now)
         case Resume():
             return _resume(state, event, now)
         case Abort():
@@ -202,15 +253,17 @@ def _start(state: RolloutRecord, event: Start, now: float) -> Decision:
     if event.rollout_id == state.rollout_id and event.rollout_id:
         return _nothing(state, f"Rollout {event.rollout_id} of model '{state.model}' has been started already.")
     _check_start(state, event)
+    begun = {"rollout_id": event.rollout_id, "plan": event.plan, "plan_hash": event.plan.digest,
+             "candidate": event.candidate, "candidate_digest": event.candidate_digest, "salt": event.salt,
+             "quarantined": _without(state.quarantined, event.candidate_digest)}
+    if event.plan.judgement is not None:
+        text = f"Started version {event.candidate} beside stable {state.stable} with its preflight."
+        return _accept(state, event, now, "start", text, **begun,
+                       **_stand(event.plan, Phase.PREFLIGHT, 0, event.rollout_id))
     weight = event.plan.steps[0]
-    return _accept(
-        state, event, now, "start",
-        f"Started version {event.candidate} beside stable {state.stable} at {_percent(weight)}.",
-        rollout_id=event.rollout_id, phase=Phase.CANARY, plan=event.plan, plan_hash=event.plan.digest,
-        step=0, step_id=_step_id(event.rollout_id, 0), weight=weight, shadow_weight=0, elapsed_in_step_s=0.0,
-        candidate=event.candidate, candidate_digest=event.candidate_digest, salt=event.salt,
-        quarantined=_without(state.quarantined, event.candidate_digest),
-    )  # fmt: skip
+    text = f"Started version {event.candidate} beside stable {state.stable} at {_percent(weight)}."
+    return _accept(state, event, now, "start", text, **begun,
+                   **_stand(event.plan, Phase.CANARY, 0, event.rollout_id))
 
 
 def _check_start(state: RolloutRecord, event: Start) -> None:
@@ -232,49 +285,132 @@ def _check_start(state: RolloutRecord, event: Start) -> None:
 def _promote(state: RolloutRecord, event: Promote, now: float) -> Decision:
     if event.step_id and event.step_id != state.step_id:
         _refuse(state, "promote", f"step {event.step_id} is over, look at the status and decide again")
-    if state.phase is not Phase.CANARY and not (event.force and state.phase is Phase.HOLD):
+    if state.phase not in _TAKING_STEPS and not (event.force and state.phase in (Phase.HOLD, Phase.FROZEN)):
         _refuse(state, "promote", "no rollout is taking steps")
-    if event.force or _plan(state).steps[state.step + 1 :] == ():
-        return _make_stable(state, event, now)
-    step = state.step + 1
-    weight = _plan(state).steps[step]
+    if _plan(state).judgement is not None and not (event.force or event.certified):
+        _refuse(state, "promote", "the evidence that its plan asks for is not there; see `serinus rollout explain`, or "
+                                  "use --force to answer for it yourself")
+    return _make_stable(state, event, now) if event.force else _next(state, event, now, "step")
+
+
+def _advance(state: RolloutRecord, event: Advance, now: float) -> Decision:
+    if event.step_id != state.step_id:
+        return _nothing(state, f"Step {event.step_id} of model '{state.model}' is over.")
+    if state.phase is not Phase.PREFLIGHT and state.phase not in _TAKING_STEPS:
+        _refuse(state, "advance", "no rollout is taking steps")
+    if _plan(state).judgement is None:
+        _refuse(state, "advance", "a person takes the steps of this plan")
+    return _next(state, event, now, "advance", f" Not known: {event.risk}." if event.risk else "")
+
+
+def _next(state: RolloutRecord, event: Promote | Advance, now: float, kind: str, more: str = "") -> Decision:
+    """The next phase or step; after the last one the candidate is stable."""
+    plan = _plan(state)
+    phase, step = _following(state, plan)
+    if phase is Phase.PROMOTED:
+        return _make_stable(state, event, now, more)
+    stand = _stand(plan, phase, step, state.rollout_id)
+    if phase is Phase.SHADOW:
+        text = f"Mirrored {_percent(stand['shadow_weight'])} of the requests to version {state.candidate}."
+    else:
+        text = f"Raised version {state.candidate} from {_percent(state.weight)} to {_percent(stand['weight'])}."
+    return _accept(state, event, now, kind, text + more, **stand)
+
+
+def _following(state: RolloutRecord, plan: Plan) -> tuple[Phase, int]:
+    judgement = plan.judgement
+    if state.phase is Phase.PREFLIGHT and judgement is not None and judgement.shadow:
+        return Phase.SHADOW, 0
+    if state.phase in (Phase.PREFLIGHT, Phase.SHADOW):
+        return Phase.CANARY, 0
+    if state.phase is Phase.CANARY and state.step + 1 < len(plan.steps):
+        return Phase.CANARY, state.step + 1
+    if state.phase is Phase.CANARY and judgement is not None and judgement.soak_s > 0:
+        return Phase.SOAK, state.step
+    return Phase.PROMOTED, state.step
+
+
+def _stand(plan: Plan, phase: Phase, step: int, rollout_id: str) -> dict[str, Any]:
+    """Where a rollout stands at the beginning of a step."""
+    weight, shadow = _weights(plan, phase, step)
+    name = str(step) if phase is Phase.CANARY else str(phase)
+    return {"phase": phase, "step": step, "step_id": f"{rollout_id}/{name}", "weight": weight, "shadow_weight": shadow,
+            "elapsed_in_step_s": 0.0, "held": None, "cause": ""}
+
+
+def _weights(plan: Plan, phase: Phase, step: int) -> tuple[int, int]:
+    """The candidate's share and the shadow's, in basis points."""
+    if phase is Phase.CANARY:
+        return plan.steps[step], 0
+    if phase is Phase.SOAK and plan.judgement is not None:
+        return FULL_WEIGHT - plan.judgement.holdback, 0
+    return 0, plan.judgement.shadow if plan.judgement is not None and phase is Phase.SHADOW else 0
+
+
+def _reject(state: RolloutRecord, event: Reject, now: float) -> Decision:
+    if state.phase is not Phase.PREFLIGHT or event.step_id != state.step_id:
+        return _nothing(state, f"Model '{state.model}' is in no such preflight any more.")
     return _accept(
-        state, event, now, "step",
-        f"Raised version {state.candidate} from {_percent(state.weight)} to {_percent(weight)}.",
-        step=step, step_id=_step_id(state.rollout_id, step), weight=weight, elapsed_in_step_s=0.0,
+        state, event, now, "reject", f"Rejected version {state.candidate} before it got a request.",
+        phase=Phase.REJECTED, step_id="", weight=0, shadow_weight=0, candidate=None, candidate_digest=None,
     )  # fmt: skip
 
 
-def _make_stable(state: RolloutRecord, event: Promote, now: float) -> Decision:
-    forced = " by force" if event.force else ""
+def _make_stable(state: RolloutRecord, event: Promote | Advance, now: float, more: str = "") -> Decision:
+    forced = " by force" if isinstance(event, Promote) and event.force else ""
     return _accept(
         state, event, now, "promote",
         f"Promoted version {state.candidate} to stable{forced}; version {state.stable} can come back for "
-        f"{_duration(_plan(state).rollback_window_s)}.",
-        phase=Phase.PROMOTED, step_id="", weight=0, shadow_weight=0, elapsed_in_step_s=0.0,
+        f"{_duration(_plan(state).rollback_window_s)}.{more}",
+        phase=Phase.PROMOTED, step_id="", weight=0, shadow_weight=0, elapsed_in_step_s=0.0, held=None, cause="",
         stable=state.candidate, stable_digest=state.candidate_digest, candidate=None, candidate_digest=None,
         previous_stable=state.stable, previous_digest=state.stable_digest,
         previous_until=now + _plan(state).rollback_window_s,
     )  # fmt: skip
 
 
+def _hold(state: RolloutRecord, event: Hold, now: float) -> Decision:
+    if state.phase not in _TAKING_STEPS or event.step_id != state.step_id:
+        return _nothing(state, f"Model '{state.model}' takes no such step.")
+    text = f"Held version {state.candidate} at {_percent(state.weight)}: {event.cause}."
+    return _stop_clock(state, event, now, "hold", text, Phase.HOLD, event.cause)
+
+
 def _pause(state: RolloutRecord, event: Pause, now: float) -> Decision:
-    if state.phase is Phase.HOLD:
+    if state.phase is Phase.HOLD and not state.cause:
         return _nothing(state, f"The rollout of model '{state.model}' is paused already.")
-    if state.phase is not Phase.CANARY:
+    if state.phase not in _TAKING_STEPS and state.phase is not Phase.HOLD:
         _refuse(state, "pause", "no rollout is taking steps")
-    text = f"Paused version {state.candidate} at {_percent(state.weight)}."
-    return _accept(state, event, now, "pause", text, phase=Phase.HOLD, elapsed_in_step_s=_elapsed(state, now))
+    return _stop_clock(state, event, now, "pause", f"Paused version {state.candidate} at {_percent(state.weight)}.",
+                       Phase.HOLD)
+
+
+def _freeze(state: RolloutRecord, event: Freeze, now: float) -> Decision:
+    if state.phase is Phase.FROZEN:
+        return _nothing(state, f"The rollout of model '{state.model}' is frozen already.")
+    if state.phase not in _TAKING_STEPS and state.phase is not Phase.HOLD:
+        _refuse(state, "freeze", "no rollout is taking steps")
+    text = f"Froze version {state.candidate} at {_percent(state.weight)}: nothing is decided until a person acts."
+    return _stop_clock(state, event, now, "freeze", text, Phase.FROZEN)
+
+
+def _stop_clock(state: RolloutRecord, event: Event, now: float, kind: str, text: str, phase: Phase,
+                cause: str = "") -> Decision:
+    """The weights stay, and the phase to go back to is remembered."""
+    return _accept(state, event, now, kind, text, phase=phase, held=state.held or state.phase, cause=cause,
+                   elapsed_in_step_s=_elapsed(state, now))
 
 
 def _resume(state: RolloutRecord, event: Resume, now: float) -> Decision:
-    if state.phase is Phase.CANARY:
+    if state.phase in _TAKING_STEPS:
         return _nothing(state, f"The rollout of model '{state.model}' is not paused.")
-    if state.phase is not Phase.HOLD:
+    if state.phase not in (Phase.HOLD, Phase.FROZEN) or state.held is None:
         _refuse(state, "resume", "no rollout is paused")
-    weight = _plan(state).steps[state.step]
-    text = f"Resumed version {state.candidate} at {_percent(weight)}."
-    return _accept(state, event, now, "resume", text, phase=Phase.CANARY, weight=weight)
+    if event.cause and event.cause != state.cause:
+        return _nothing(state, f"The rollout of model '{state.model}' is held by {state.cause or state.actor}.")
+    weight, shadow = _weights(_plan(state), state.held, state.step)
+    return _accept(state, event, now, "resume", f"Resumed version {state.candidate} at {_percent(weight)}.",
+                   phase=state.held, weight=weight, shadow_weight=shadow, held=None, cause="")
 
 
 def _abort(state: RolloutRecord, event: Abort, now: float) -> Decision:
@@ -325,7 +461,7 @@ def _take_off(
     elapsed = _elapsed(state, now)
     record, commands = _accept(
         state, event, now, kind, text,
-        phase=Phase.ROLLING_BACK, weight=0, shadow_weight=0, elapsed_in_step_s=elapsed, **changes,
+        phase=Phase.ROLLING_BACK, weight=0, shadow_weight=0, elapsed_in_step_s=elapsed, held=None, cause="", **changes,
     )  # fmt: skip
     veto = Veto(state.model, state.rollout_id, str(version), str(record.stable), record.generation)
     return record, (veto, *commands)
@@ -395,12 +531,8 @@ def _plan(state: RolloutRecord) -> Plan:
 
 def _elapsed(state: RolloutRecord, now: float) -> float:
     """A clock that was set back delays the step; it never shortens what was spent."""
-    ran = max(0.0, now - state.updated) if state.phase is Phase.CANARY else 0.0
+    ran = max(0.0, now - state.updated) if state.phase is Phase.PREFLIGHT or state.phase in _TAKING_STEPS else 0.0
     return state.elapsed_in_step_s + ran
-
-
-def _step_id(rollout_id: str, step: int) -> str:
-    return f"{rollout_id}/{step}"
 
 
 def _quarantine(state: RolloutRecord, *digests: str | None, spare: str | None) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text(json.dumps(newer | {"format": 2}))
     with pytest.raises(SerinusError, match=r"s\.json has format 2, this program reads 1: upgrade it"):
         read_snapshot(tmp_path / "s.json")
-    newer["records"]["wine"]["format"] = 2
+    newer["records"]["wine"]["format"] = 3
     (tmp_path / "s.json").write_text(json.dumps(newer))
-    with pytest.raises(FormatUnknown, match="format 2"):
+    with pytest.raises(FormatUnknown, match="format 3"):
         read_snapshot(tmp_path / "s.json")

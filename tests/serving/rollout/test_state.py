@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serinus.serving.rollout import FormatUnknown, Phase, Plan, PlanInvalid, RolloutError, RolloutRecord
+from serinus.serving.rollout import FormatUnknown, Judgement, Phase, Plan, PlanInvalid, RolloutError, RolloutRecord
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,10 @@ def test_equal_plans_have_equal_digests() -> None:
 plans = st.builds(
     Plan,
     st.sets(st.integers(1, 10000), min_size=1, max_size=6).map(lambda steps: tuple(sorted(steps))),
-    st.booleans(),
+    st.just(True),
     st.floats(0, 1e9),
-)
+) | st.builds(Plan, st.just((100, 5000)), st.just(False), judgement=st.builds(
+    Judgement, shadow=st.integers(0, 10_000), step_s=st.floats(0, 1e6), approve=st.booleans()))
 versions = st.none() | st.text(max_size=5)
 records = st.builds(
     RolloutRecord,
@@ -95,7 +96,8 @@ def test_a_plan_is_read_as_written(plan: Plan) -> None:
 def test_a_record_is_read_as_written(record: RolloutRecord) -> None:
     """A record survives its JSON."""
     assert RolloutRecord.from_json(record.to_json()) == record
-    assert json.loads(record.to_json())["format"] == 1
+    judged = record.plan is not None and record.plan.judgement is not None
+    assert json.loads(record.to_json())["format"] == (2 if judged else 1)
 
 
 @pytest.mark.parametrize("cls", [Plan, RolloutRecord])

@@ -200,7 +200,7 @@ def test_a_record_of_an_unknown_format_is_refused(path: Path) -> None:
     store = SqliteStore(path, create=True)
     put(store, record(1))
     with store._file.writing() as connection:
-        connection.execute("""UPDATE rollout SET body = replace(body, '"format":1', '"format":2')""")
+        connection.execute("""UPDATE rollout SET body = replace(body, '"format":1', '"format":3')""")
     with pytest.raises(FormatUnknown):
         store.record("m")
 

@@ -1,0 +1,290 @@
+"""The judgement of a rollout: a pure function of its counts.
+
+`judge` looks at everything that both arms counted so far and says what to do: wait, go on, hold or roll back, and why
+in words. It may be asked as often as one likes: each check's evidence is an e-process, and the checks share the
+plan's `alpha` (Bonferroni), so the chance that a candidate which is no worse is *ever* rolled back is at most alpha.
+It assumes that callers are assigned at random, that units are independent, and that events are seen alike in both arms.
+Missing data is never a pass: it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+from math import exp, inf, log
+from typing import NamedTuple
+
+from serinus.monitors.sequential import mcnemar, paired_share, rate_ratio
+from serinus.monitors.sequential.confidence_sequences import probability_bounds
+from serinus.monitors.sequential.rate_ratio import Interval
+from serinus.monitors.sequential.sample_ratio import log_bayes_factor
+from serinus.serving.rollout.evidence import Arms, Evidence, Pairs, Window
+from serinus.serving.rollout.judgement import Judgement
+from serinus.serving.rollout.state import Phase
+
+__all__ = ["Action", "Check", "Verdict", "judge"]
+
+_SILENT_S = 300.0
+_MISMATCH_ALPHA = 0.01
+_BROKEN_RATIO = 3.0
+_CERTIFIED = ("errors", "latency", "invalid", "ground_truth")
+"""What a certificate has to cover, as far as there is anything to count."""
+
+
+class Action(StrEnum):
+    """What a judgement asks for."""
+
+    WAIT = "wait"
+    """Nothing yet: more time or more units are needed."""
+    ADVANCE = "advance"
+    """Take the next step; after the last one, make the candidate stable."""
+    HOLD = "hold"
+    """Stop where it is: nothing may be concluded at present."""
+    ROLL_BACK = "roll_back"
+    """Take the candidate off at once."""
+
+
+class Check(NamedTuple):
+    """One thing compared between the arms.
+
+    `evidence` is the natural log of the evidence of harm, which rolls back when it reaches `limit`. `route` says how
+    the candidate was certified to be no worse: `ratio`, `absolute`, `paired`, or empty while it is not.
+    """
+
+    name: str
+    arms: Arms
+    interval: Interval
+    evidence: float
+    limit: float
+    route: str
+
+    @property
+    def harmful(self) -> bool:
+        """Whether the evidence of harm is enough."""
+        return self.evidence >= self.limit
+
+    @property
+    def meter(self) -> float:
+        """How much of the evidence that would roll back is there, from 0 to 1."""
+        return min(1.0, max(0.0, self.evidence / self.limit))
+
+    def text(self) -> str:
+        """The counts in words: `errors: 12 of 400 against 4 of 3,600 (ratio 8.1 to 41)`."""
+        arms = self.arms
+        low, high = self.interval
+        ratio = "any ratio" if low == 0 and high == inf else f"ratio {low:.2g} to {high:.2g}"
+        return (f"{self.name}: {arms.candidate:,} of {arms.candidate_units:,} against {arms.stable:,} of "
+                f"{arms.stable_units:,} ({ratio})")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do, why in one sentence, and each check on which it rests."""
+
+    action: Action
+    reason: str
+    checks: tuple[Check, ...] = ()
+    cause: str = ""
+    """Of a hold: its cause in one word, so that it can be seen to be gone."""
+    risk: str = ""
+    """Of an advance without a certificate: what is not known."""
+
+
+def judge(plan: Judgement, phase: Phase, weight: int, evidence: Evidence, *, step_id: str = "",
+          last: bool = False) -> Verdict:
+    """Say what is to be done.
+
+    Args:
+        plan: what the rollout asks for.
+        phase: where it stands; a held one is judged as what it was before.
+        weight: the candidate's share in basis points.
+        evidence: all counts so far.
+        step_id: the present step.
+        last: whether the candidate becomes stable after this step.
+    """
+    checks = (*_checks(plan, evidence.windows), *_paired_checks(plan, evidence.pairs))
+    for obstacle in (_silence(evidence), _mismatch(evidence.windows)):
+        if obstacle is not None and not any(check.harmful and check.name == "failures" for check in checks):
+            return Verdict(Action.HOLD, obstacle[1], checks, cause=obstacle[0])
+    harmful = [check for check in checks if check.harmful]
+    if harmful:
+        return _blame(harmful, evidence, checks)
+    for cause, why in (("stable", _stable_broken(evidence)), *evidence.signals.items()):
+        if why:
+            return Verdict(Action.HOLD, why, checks, cause=cause)
+    missing = _missing(plan, phase, evidence, step_id)
+    if missing:
+        return Verdict(Action.WAIT, missing, checks)
+    verdict = _certificate(plan, phase, weight, evidence, checks)
+    if last and plan.approve and verdict.action is Action.ADVANCE:
+        return Verdict(Action.WAIT, f"A person has to promote it. {verdict.reason}", checks)
+    return verdict
+
+
+def _blame(harmful: Sequence[Check], evidence: Evidence, checks: tuple[Check, ...]) -> Verdict:
+    """Roll back, unless the arms cannot be compared: then nobody is to blame yet."""
+    worst = max(harmful, key=lambda check: check.evidence - check.limit)
+    if evidence.inputs_differ and ":pairs" not in worst.name:
+        return Verdict(Action.HOLD, f"{worst.text()}, but the arms did not get the same inputs: "
+                                    f"{evidence.inputs_differ}", checks, cause="inputs")
+    odds = exp(min(worst.evidence, 50.0))
+    return Verdict(Action.ROLL_BACK, f"The candidate is worse by {worst.text()}; evidence {odds:,.0f} to one, "
+                                     f"needed {exp(worst.limit):,.0f}.", checks)
+
+
+def _silence(evidence: Evidence) -> tuple[str, str] | None:
+    if evidence.silent_s < _SILENT_S:
+        return None
+    return "silence", f"Nothing was counted for {evidence.silent_s / 60:.0f} minutes."
+
+
+def _mismatch(windows: Sequence[Window]) -> tuple[str, str] | None:
+    """A broken assignment: by step, multiplied."""
+    total, said = 0.0, ""
+    for weight, group in groupby(windows, key=lambda window: window.weight):
+        if not 0 < weight < 1:
+            continue
+        units = [(window.candidate, window.stable) for window in group]
+        theirs, others = (sum(column) for column in zip(*units, strict=True))
+        found = log_bayes_factor((theirs, others), (weight, 1 - weight))
+        total += found
+        if found > 0:
+            said = (f"the candidate got {theirs:,} of {theirs + others:,} units, "
+                    f"{100 * theirs / (theirs + others):.2f} instead of {100 * weight:g} %")
+    if total < log(1 / _MISMATCH_ALPHA):
+        return None
+    return "mismatch", f"The assignment is broken: {said}. Nothing can be concluded from such arms."
+
+
+def _stable_broken(evidence: Evidence) -> str:
+    """Whether stable itself fails much more often than before: then neither arm tells anything of the other."""
+    events, units = evidence.baseline_errors
+    if not units or not evidence.windows:
+        return ""
+    before = max(probability_bounds(events, units).high, 1e-3)
+    latest = [window.events["errors"] for window in evidence.windows[-3:] if "errors" in window.events]
+    failed, seen = sum(arms.stable for arms in latest), sum(arms.stable_units for arms in latest)
+    now = probability_bounds(failed, seen).low
+    if now <= _BROKEN_RATIO * before:
+        return ""
+    return f"Stable itself fails: {failed:,} of {seen:,} of late, at most {100 * before:.2g} % before."
+
+
+def _missing(plan: Judgement, phase: Phase, evidence: Evidence, step_id: str) -> str:
+    """What the step still needs before it can end; empty when it has all."""
+    if phase is Phase.SHADOW:
+        left = plan.shadow_s - evidence.elapsed_s
+        if evidence.pairs.pairs < plan.shadow_pairs:
+            return f"The shadow has {evidence.pairs.pairs:,} pairs of {plan.shadow_pairs:,}."
+    elif phase is Phase.SOAK:
+        left = plan.soak_s - evidence.elapsed_s
+    else:
+        left = plan.step_s - evidence.elapsed_s
+        units = sum(window.candidate for window in evidence.windows if window.step_id == step_id)
+        if units < plan.step_units:
+            return f"The candidate answered {units:,} units of {plan.step_units:,} in this step."
+    return f"The step has {left:.0f} s to go." if left > 0 else ""
+
+
+def _certificate(plan: Judgement, phase: Phase, weight: int, evidence: Evidence,
+                 checks: tuple[Check, ...]) -> Verdict:
+    wanted = [check for check in checks if check.name.split(":")[0] in _CERTIFIED]
+    missing = [check for check in wanted if not check.route]
+    if phase is not Phase.SHADOW and weight < plan.certify_from:
+        return Verdict(Action.ADVANCE, "Nothing is wrong so far; a step of this size can only detect.", checks)
+    if phase is Phase.SHADOW:
+        return _end_of_shadow(plan, evidence, checks, missing)
+    judged_by_truth = any(check.name.startswith("ground_truth") for check in wanted)
+    unknown = [] if judged_by_truth else ["accuracy not judged: no ground truth"]
+    if not missing:
+        return Verdict(Action.ADVANCE, f"Certified to be no worse: {_routes(wanted)}.", checks,
+                       risk="; ".join(unknown))
+    open_checks = ", ".join(check.name for check in missing)
+    if evidence.elapsed_s < plan.patience_s or plan.unproven == "stay":
+        return Verdict(Action.WAIT, f"Nothing is wrong, but not yet certified: {open_checks}.", checks)
+    bounds = [f"{check.name} below {100 * _upper(check.arms, plan.beta):.2g} %" for check in missing]
+    return Verdict(Action.ADVANCE, f"Nothing was wrong for {evidence.elapsed_s / 3600:.1f} h; promoted with the risk "
+                                   f"stated.", checks, risk="; ".join((*bounds, *unknown)))
+
+
+def _end_of_shadow(plan: Judgement, evidence: Evidence, checks: tuple[Check, ...],
+                   missing: Sequence[Check]) -> Verdict:
+    paired = [check for check in missing if check.name == "ground_truth:pairs"]
+    if paired and evidence.elapsed_s < plan.patience_s:
+        return Verdict(Action.WAIT, "Nothing is wrong, but the pairs with ground truth do not certify it yet.", checks)
+    risk = "" if evidence.pairs.labelled else "no ground truth in the shadow"
+    return Verdict(Action.ADVANCE, f"{evidence.pairs.pairs:,} pairs in the shadow without harm.", checks, risk=risk)
+
+
+def _routes(checks: Iterable[Check]) -> str:
+    return ", ".join(f"{check.name} ({check.route})" for check in checks)
+
+
+def _checks(plan: Judgement, windows: Sequence[Window]) -> list[Check]:
+    """Every rate that is counted in both arms."""
+    compared = [window for window in windows if 0 < window.weight < 1]
+    names = sorted({name for window in compared for name in window.events})
+    parts = {check: sum(name.split(":")[0] == check for name in names) for check in {n.split(":")[0] for n in names}}
+    return [_check(plan, name, compared, parts[name.split(":")[0]]) for name in names]
+
+
+_NONE = Arms(0, 0, 0, 0)
+
+
+def _check(plan: Judgement, name: str, windows: Sequence[Window], parts: int) -> Check:
+    kind = name.split(":")[0]
+    limit = _limit(plan, kind, parts)
+    weights = [window.weight for window in windows]
+    counts = [window.events.get(name, _NONE) for window in windows]
+    candidate, stable = [arms.candidate for arms in counts], [arms.stable for arms in counts]
+    evidence = float(rate_ratio.harm_since(weights, candidate, stable, ratio=plan.ratio))
+    if kind == "mix":
+        rarer = float(rate_ratio.harm_since([1 - weight for weight in weights], stable, candidate, ratio=plan.ratio))
+        evidence = max(evidence, rarer) - log(2)
+    total = Arms(*(sum(column) for column in zip(*counts, strict=True)))
+    interval = rate_ratio.interval(weights, candidate, stable, alpha=plan.alpha)
+    return Check(name, total, interval, evidence, limit, _route(plan, weights, candidate, stable, total))
+
+
+def _limit(plan: Judgement, kind: str, parts: int = 1) -> float:
+    """How much evidence rolls back: the budget of a kind is shared by its parts, and by pairs and arms."""
+    both = 2 if plan.shadow and kind in ("failures", "mix", "ground_truth") else 1
+    return log(both * max(1, parts) / plan.alpha_of(kind))
+
+
+def _route(plan: Judgement, weights: Sequence[float], candidate: Sequence[int], stable: Sequence[int],
+           total: Arms) -> str:
+    """How the candidate is certified on one check: by the ratio of the rates, or by its own rate alone."""
+    if float(rate_ratio.non_inferiority(weights, candidate, stable, margin=plan.margin)) >= log(1 / plan.beta):
+        return "ratio"
+    others = probability_bounds(total.stable, total.stable_units, plan.beta).high
+    return "absolute" if _upper(total, plan.beta) < max(plan.tolerance, min(0.5, plan.margin * others)) else ""
+
+
+def _upper(arms: Arms, beta: float) -> float:
+    return probability_bounds(min(arms.candidate, arms.candidate_units), arms.candidate_units, beta).high
+
+
+def _paired_checks(plan: Judgement, pairs: Pairs) -> list[Check]:
+    """What the shadow saw: the same inputs, answered by both."""
+    if not pairs.pairs:
+        return []
+    anything = Interval(0.0, inf)
+    failed = Arms(pairs.candidate_failed, pairs.pairs, pairs.stable_failed, pairs.pairs)
+    found = [Check("failures:pairs", failed, anything,
+                   mcnemar.log_evidence(pairs.candidate_failed, pairs.stable_failed), _limit(plan, "failures"), "")]
+    if pairs.labelled:
+        arms = Arms(pairs.candidate_wrong, pairs.labelled, pairs.stable_wrong, pairs.labelled)
+        worse = mcnemar.log_evidence(pairs.candidate_wrong, pairs.stable_wrong)
+        fine = paired_share.log_evidence(pairs.stable_wrong, pairs.candidate_wrong, pairs.labelled,
+                                         tolerance=-plan.accuracy_margin)
+        found.append(Check("ground_truth:pairs", arms, anything, worse, _limit(plan, "ground_truth"),
+                           "paired" if fine >= log(1 / plan.beta) else ""))
+    limit = _limit(plan, "mix", len(pairs.flips))
+    for label, (more, less) in sorted(pairs.flips.items()):
+        evidence = paired_share.log_evidence_both_ways(more, less, pairs.pairs, tolerance=plan.mix_tolerance)
+        found.append(Check(f"mix:pairs:{label}", Arms(more, pairs.pairs, less, pairs.pairs), anything, evidence, limit,
+                           ""))
+    return found

@@ -1,0 +1,118 @@
+"""What a rollout that judges itself asks for: how long, on how much, and how sure. Part of its plan, so never changed.
+
+    alpha       the chance that a version which is no worse is ever rolled back by the statistics, over all checks
+    beta        the chance that a version which is worse by more than `margin` passes a check
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from math import isfinite
+from typing import Any, Literal
+
+from serinus.serving.rollout.errors import PlanInvalid
+
+__all__ = ["BUDGET", "CHECKS", "Judgement"]
+
+CHECKS = {
+    "failures": "Hard failures: the version raised an exception, or its process died.",
+    "errors": "Answers that were errors, for whatever reason.",
+    "latency": "Requests slower than stable's median, 95th and 99th percentile were when the rollout began.",
+    "invalid": "Answers that are no numbers, or not what the signature says.",
+    "mix": "Each class's share of the predictions, more or less often than stable gives it.",
+    "ground_truth": "Predictions that turned out wrong.",
+    "slices": "Errors and wrong predictions within each declared slice.",
+}
+"""What is compared between the arms, and what it means."""
+
+BUDGET: Mapping[str, float] = {"failures": 0.1, "errors": 0.2, "latency": 0.2, "invalid": 0.1, "mix": 0.1,
+                               "ground_truth": 0.2, "slices": 0.1}
+"""The share of `alpha` that each check may spend."""
+
+_HOUR_S = 3600.0
+_DAY_S = 24 * _HOUR_S
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a rollout judges itself. Shares are in basis points, durations in seconds. Raises PlanInvalid."""
+
+    shadow: int = 1000
+    """Share of the requests that the candidate gets copies of, before it answers any; 0 leaves the shadow out."""
+    shadow_pairs: int = 500
+    """Pairs that the shadow needs at least."""
+    shadow_s: float = 600.0
+    """How long the shadow lasts at least."""
+    step_s: float = 600.0
+    """How long each step lasts at least."""
+    step_units: int = 200
+    """Callers (or, without routing keys, requests) that the candidate must have answered in each step."""
+    certify_from: int = 2500
+    """From this weight on a step ends only when the candidate is certified to be no worse; smaller ones only detect."""
+    patience_s: float = 2 * _HOUR_S
+    """How long a step waits for its certificate before `unproven` decides."""
+    unproven: Literal["promote", "stay"] = "promote"
+    """What follows when the certificate does not come although nothing is wrong: go on with the risk stated in the
+    journal, or wait for a person."""
+    approve: bool = False
+    """Whether a person has to make the candidate stable, besides the evidence."""
+    holdback: int = 1000
+    """Share that stays on stable in the soak, so that there is something to compare with."""
+    soak_s: float = 0.0
+    """How long the soak lasts: at least as long as ground truth takes. 0 leaves the soak out."""
+    hold_s: float = _DAY_S
+    """How long a rollout may be held for want of data before `after_hold` decides."""
+    after_hold: Literal["roll_back", "stay"] = "roll_back"
+    """What follows a hold that lasts too long."""
+    alpha: float = 0.05
+    beta: float = 0.05
+    ratio: float = 1.1
+    """A rate at most this many times stable's is no harm."""
+    margin: float = 1.5
+    """A rate this many times stable's is what a certificate excludes."""
+    tolerance: float = 0.005
+    """Or the certificate says that the candidate's own rate is below this, or below `margin` times stable's bound."""
+    accuracy_margin: float = 0.01
+    """In a shadow: the loss of accuracy that the certificate by pairs with ground truth excludes."""
+    mix_tolerance: float = 0.02
+    """In a shadow: how much a class's share may differ, as a difference of shares."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("shadow", 0, 10_000), ("certify_from", 1, 10_000), ("holdback", 1, 5_000),
+                                ("shadow_pairs", 1, 10**9), ("step_units", 1, 10**9)):
+            _check(name, getattr(self, name), low, high, whole=True)
+        for name in ("shadow_s", "step_s", "patience_s", "soak_s", "hold_s"):
+            _check(name, getattr(self, name), 0, 10**9)
+        for name in ("alpha", "beta", "tolerance", "accuracy_margin", "mix_tolerance"):
+            _check(name, getattr(self, name), 1e-6, 0.5)
+        _check("ratio", self.ratio, 1, 10)
+        _check("margin", self.margin, 1.01, 10)
+        if self.margin <= self.ratio:
+            raise PlanInvalid(f"A plan's margin must be larger than its ratio, got {self.margin:g} and {self.ratio:g}.")
+        if self.unproven not in ("promote", "stay") or self.after_hold not in ("roll_back", "stay"):
+            raise PlanInvalid(f"A plan's unproven is promote or stay, its after_hold roll_back or stay, got "
+                              f"{self.unproven!r} and {self.after_hold!r}.")
+
+    def alpha_of(self, check: str) -> float:
+        """The share of `alpha` that a check may spend in all."""
+        return self.alpha * BUDGET[check]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
+        """What `to_dict` gave, or what a person wrote. Raises PlanInvalid."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise PlanInvalid(f"A plan has no {', '.join(map(repr, unknown))}. It knows: {', '.join(sorted(known))}.")
+        return cls(**data)
+
+
+def _check(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not isfinite(value) or not low <= value <= high:
+        what = "a whole number" if whole else "a number"
+        raise PlanInvalid(f"A plan's {name} must be {what} from {low:g} to {high:g}, got {value!r}.")
