@@ -45,6 +45,7 @@ from serinus.serving.settings import LimitSettings, Settings
 from serinus.serving.telemetry import SpanContextIds, Trace, Tracing
 from serinus.serving.telemetry.logs import flag_evaluated
 from serinus.serving.telemetry.metrics import CONTENT_TYPE, OPENMETRICS, collect, exposition
+from serinus.serving.telemetry.sdk_metrics import SdkHistograms, users_meters
 from serinus.serving.transport import send_whole
 
 __all__ = ["App"]
@@ -113,6 +114,8 @@ class App:
         self.under_way = 0
         """Requests that wait for their answer."""
         self._next_exemplar_ns = 0
+        meters = users_meters()
+        self._histograms = None if meters is None else SdkHistograms(meters)
         self._concurrency = settings.limits.concurrency
         self._body_bytes = settings.limits.body_bytes
         self._key_header = settings.routing.key_header.lower().encode()
@@ -201,10 +204,23 @@ class App:
             head += b"retry-after: 1\r\n"
         self._count(call, endpoint, status, error_type)  # before the answer: whoever got one was counted
         await send_whole(send, status, head, body)
+        if self._histograms is not None:
+            self._measure(self._histograms, call, endpoint, status, error_type)
         if self._flag_events and choice is not None and choice.reason == "split":
             flag_evaluated(choice.arm.name, choice.arm.version, choice.reason, choice.key_hash, ids)
         if ids is not None and ids.sampled and self._tracing.exporting:
             self._tell(call, ids, endpoint, scope, status, error_type)
+
+    def _measure(self, histograms: SdkHistograms, call: Call, endpoint: Endpoint, status: int, error_type: str) -> None:
+        """Record the request under the user's own MeterProvider."""
+        arm = call.choice.arm if call.choice is not None else None
+        of_version = (arm.name, arm.version, arm.role) if arm is not None else ("", "", "")
+        labels = Labels(*of_version, endpoint.route, "POST", status, error_type)
+        predicted = call.predict_ended_ns - call.predict_started_ns if call.predict_ended_ns else -1
+        histograms.record(labels, call.ids, time_ns() - call.started_ns, predicted)
+        if call.batch_rows:
+            histograms.record_shared(labels, call.ids, max(0, call.predict_started_ns - call.routed_ns),
+                                     call.batch_rows)
 
     def _tell(self, call: Call, ids: SpanContextIds, endpoint: Endpoint, scope: Scope, status: int,
               error_type: str) -> None:

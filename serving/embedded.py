@@ -24,6 +24,8 @@ from serinus.serving.router import Loaded, Router, Target
 from serinus.serving.served_models import open_registry
 from serinus.serving.settings import LogSettings, Settings
 from serinus.serving.telemetry import Tracing
+from serinus.serving.telemetry.metrics import collect
+from serinus.serving.telemetry.sdk_metrics import SdkMetrics, users_meters
 from serinus.serving.worker import prepared
 
 __all__ = ["EmbeddedApp", "create_app"]
@@ -68,7 +70,11 @@ class EmbeddedApp:
             self._router.flip(name, Target(version, None, 0, "", ()))
         self._app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards)
         self._app.ready = True
-        self._end = weakref.finalize(self, _close, self._pipeline, self._tracing, self._router, self._board, folder)
+        meters = users_meters()
+        told = None if meters is None else SdkMetrics(
+            meters, lambda: collect(run.boards, None, settings.telemetry.cost_per_cpu_hour))
+        self._end = weakref.finalize(self, _close, told, self._pipeline, self._tracing, self._router, self._board,
+                                     folder)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry."""
@@ -92,9 +98,11 @@ class EmbeddedApp:
                 return
 
 
-def _close(pipeline: Pipeline, tracing: Tracing, router: Router, board: Board,
+def _close(told: SdkMetrics | None, pipeline: Pipeline, tracing: Tracing, router: Router, board: Board,
            folder: tempfile.TemporaryDirectory[str]) -> None:
     pipeline.close()
+    if told is not None:
+        told.freeze()
     tracing.close()
     router.close()
     board.close()

@@ -23,6 +23,8 @@ from serinus.serving.control import Control
 from serinus.serving.errors import SerinusError
 from serinus.serving.home import Home, RunFolder, current_run_folder
 from serinus.serving.memory import Admissions, give_back, resident_bytes
+from serinus.serving.monitoring import MonitorFiles
+from serinus.serving.observer import Observer
 from serinus.serving.pipeline import Pipeline
 from serinus.serving.prediction_log import SegmentWriter
 from serinus.serving.processes import die_with_parent, ensure_steward
@@ -36,6 +38,7 @@ from serinus.serving.snapshot import Snapshot, boot_id, read_snapshot
 from serinus.serving.telemetry import Tracing
 from serinus.serving.telemetry.logs import end_logging, set_up_logging
 from serinus.serving.telemetry.resource import resource_of
+from serinus.serving.telemetry.sdk_metrics import flush_metrics
 from serinus.serving.telemetry.variables import adopt
 from serinus.serving.veto import Vetoes, read_vetoes
 from serinus.serving.wishes import Wish, Wishes, read_wishes
@@ -74,6 +77,8 @@ class Worker:
                                 on_counts=self._board.span_counts)
         self._router = Router(self._load, self._board.load_failed)
         self._pipeline = self._make_pipeline()
+        self._observer = Observer(settings.monitors, MonitorFiles(self._home.monitors), run.sheets,
+                                  self._board.incarnation) if settings.monitors.enabled else None
         self.app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards,
                        Control(settings, run, self._registry, self._obey, self._router), inner)
         self.app.repository = Repository(settings, run, self._registry, self._router, self._admissions)
@@ -114,7 +119,9 @@ class Worker:
         self.app.ready = False
         self._beat()
         self._pipeline.close()
-        await asyncio.gather(asyncio.to_thread(self._tracing.close), asyncio.to_thread(end_logging))
+        if self._observer is not None:
+            self._observer.close()
+        await asyncio.gather(*map(asyncio.to_thread, (self._tracing.close, flush_metrics, end_logging)))
         self._router.close()
         self._board.close()
 
@@ -124,6 +131,8 @@ class Worker:
             await asyncio.sleep(_LOOK_S)
             try:
                 self._obey()
+                if self._observer is not None:
+                    self._observer.turn(self._router)
                 now = time.monotonic()
                 if now - beaten >= _BEAT_S:
                     self._beat()
@@ -153,6 +162,8 @@ class Worker:
         obeyed = [self._router.flip(name, target) or name not in vetoes.by_model
                   for name, target in self._targets.items()]
         self.app.rebuild()
+        if self._observer is not None:
+            self._observer.attach(self._router)
         if all(obeyed):
             self._board.acknowledge_veto(vetoes.sequence)
         self._seen, self._asked_generation = stamps, snapshot.generation

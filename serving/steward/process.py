@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import time
+from collections.abc import Callable, Mapping
 
 from serinus.serving.home import Home, RunFolder, current_run_folder
 from serinus.serving.settings import Settings
@@ -24,9 +25,10 @@ from serinus.serving.steward.steward import Steward
 from serinus.serving.steward.tell_events import TellEvents
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
 from serinus.serving.telemetry.logs import end_logging, set_up_logging
-from serinus.serving.telemetry.metrics import collect
+from serinus.serving.telemetry.metrics import Family, collect
 from serinus.serving.telemetry.push import MetricsPush
 from serinus.serving.telemetry.resource import resource_of
+from serinus.serving.telemetry.sdk_metrics import SdkMetrics, users_meters
 from serinus.serving.telemetry.variables import adopt
 
 _NICENESS = 10
@@ -53,14 +55,20 @@ def work() -> int:
     steward = Steward(settings, run, all_jobs())
     signal.signal(signal.SIGTERM, steward.stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to stop
-    push = MetricsPush(resource, lambda: collect(
+    push = _metrics(resource, lambda: collect(
         run.boards, Home(settings.home).snapshot, settings.telemetry.cost_per_cpu_hour))
     steward.serve_for_ever()
     _say_farewell(push)
     return 0
 
 
-def _say_farewell(push: MetricsPush) -> None:
+def _metrics(resource: Mapping[str, str], gather: Callable[[], list[Family]]) -> MetricsPush | SdkMetrics:
+    """By the user's own MeterProvider where there is one, else by our exporter."""
+    meters = users_meters()
+    return MetricsPush(resource, gather) if meters is None else SdkMetrics(meters, gather)
+
+
+def _say_farewell(push: MetricsPush | SdkMetrics) -> None:
     """The last counts and log lines, in the time that the parent has for this process."""
     deadline = time.monotonic() + _FAREWELL_S
     push.close(_FAREWELL_S)

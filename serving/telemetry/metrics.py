@@ -31,13 +31,19 @@ from serinus.serving.snapshot import read_snapshot
 from serinus.serving.telemetry import names
 from serinus.serving.telemetry.names import METRICS, Instrument
 
-__all__ = ["CONTENT_TYPE", "OPENMETRICS", "Family", "Histogram", "Point", "collect", "exposition", "prometheus_name"]
+__all__ = ["BOUNDS", "CONTENT_TYPE", "OPENMETRICS", "Family", "Histogram", "Point", "collect", "exposition",
+           "prometheus_name", "request_attributes", "version_attributes"]
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _SECONDS = tuple(ns / 1e9 for ns in BOUNDS_NS)
 _QUEUE_SECONDS = tuple(ns / 1e9 for ns in QUEUE_BOUNDS_NS)
+_BATCH_ROWS = tuple(map(float, BATCH_BOUNDS))
+BOUNDS: Mapping[str, tuple[float, ...]] = {
+    "http.server.request.duration": _SECONDS, "serinus.predict.duration": _SECONDS,
+    "serinus.queue.duration": _QUEUE_SECONDS, "serinus.batch.rows": _BATCH_ROWS}
+"""The buckets of the histograms that a request adds one value to."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -107,7 +113,8 @@ def collect(boards: Path, snapshot: Path | None = None, cost_per_cpu_hour: float
 def _requests(counted: Counted) -> Iterator[Point]:
     for labels, counts in counted.series.items():
         exemplar = counts.exemplar if counts.exemplar.time_ns else None
-        yield Point(_http(labels), Histogram(_SECONDS, counts.duration_buckets, counts.duration_ns / 1e9, exemplar))
+        yield Point(request_attributes(labels), Histogram(_SECONDS, counts.duration_buckets, counts.duration_ns / 1e9,
+                                                          exemplar))
 
 
 def _predicts(counted: Counted) -> Iterator[Point]:
@@ -125,14 +132,13 @@ def _queue(counted: Counted) -> Iterator[Point]:
 def _batches(counted: Counted) -> Iterator[Point]:
     for version, counts in _by_version(counted):
         if any(counts.batch_buckets):
-            yield Point(version, Histogram(tuple(map(float, BATCH_BOUNDS)), counts.batch_buckets,
-                                           float(counts.batch_rows)))
+            yield Point(version, Histogram(_BATCH_ROWS, counts.batch_buckets, float(counts.batch_rows)))
 
 
 def _rows(counted: Counted) -> Iterator[Point]:
     for labels, counts in counted.series.items():
         if labels.model and labels.status == 200:
-            yield Point(_http(labels), counts.rows)
+            yield Point(request_attributes(labels), counts.rows)
 
 
 def _predictions(counted: Counted) -> Iterator[Point]:
@@ -247,13 +253,19 @@ def _by_version(counted: Counted) -> Iterator[tuple[Attributes, Series]]:
     labels = {key: Labels(key.model, key.version, key.role, "", "", 0, "") for key in counted.series if key.model}
     (_, found) = merge([({}, {short: counted.series[key]}) for key, short in labels.items()])
     for short, counts in found.items():
-        yield {names.MODEL_NAME: short.model, names.MODEL_VERSION: short.version, names.ROLE: short.role}, counts
+        yield version_attributes(short), counts
 
 
-def _http(labels: Labels) -> Attributes:
+def version_attributes(labels: Labels) -> Attributes:
+    """Which version answered, in which role."""
+    return {names.MODEL_NAME: labels.model, names.MODEL_VERSION: labels.version, names.ROLE: labels.role}
+
+
+def request_attributes(labels: Labels) -> Attributes:
+    """All that a series of requests is about; what is empty is left out."""
     found = {names.HTTP_METHOD: labels.method, names.HTTP_ROUTE: labels.route,
              names.HTTP_STATUS: str(labels.status), names.ERROR_TYPE: labels.error_type,
-             names.MODEL_NAME: labels.model, names.MODEL_VERSION: labels.version, names.ROLE: labels.role}
+             **version_attributes(labels)}
     return {name: value for name, value in found.items() if value}
 
 
