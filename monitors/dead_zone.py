@@ -2,18 +2,19 @@
 
 A reference is a sample, so its shares are estimates; a detector that takes them for the truth alarms for ever on rows
 of the same population. And rows of one population wander: an hour, a day or a customer differs from the next. The dead
-zone ε of a contrast, for either sign, is the sum of both:
+zone ε of a contrast is, for either sign, the largest of
 
-    ε± = (limit of the reference's own estimate at z)  +  s · (what its time blocks show beyond sampling noise)
-
-- **Estimate.** Location and scale: z·sd(g)/√m of m reference rows. Bins: the distance to the binomial limits of the
-  bin's share at the same z (Clopper–Pearson up to 100 rows in the bin, Wilson's above, which is a little wider), so
-  that a bin with no reference row at all has one too. z = Φ⁻¹(1 − 0.05/(2·features·contrasts)): over the draw of a
-  reference, all contrasts are inside with probability 95 %.
-- **Wander.** The reference's time blocks, and sums of 2, 4, 8 … neighbours, are compared with the whole. Where the
-  sum of squares exceeds what sampling explains (a χ² test at 5 % over everything that is tested), the largest
-  deviation is kept, less its share of sampling noise. An i.i.d. reference has no wander and keeps the shortest delays.
-- A **tolerance** given by the user is the least that ε can be.
+- the **estimate's error**. Location and scale: z·sd(g)/√m of m reference rows. Bins: the distance to the binomial
+  limits of the bin's share at the same z (Clopper–Pearson up to 100 rows in the bin, Wilson's above, which is a little
+  wider), so that a bin with no reference row at all has one too. z = Φ⁻¹(1 − 0.05/(2·features·contrasts)): over the
+  draw of a reference, all contrasts are inside with probability 95 %.
+- s = 1.5 times the **wander**: the largest deviation of a time block, or of the sum of 2, 4, 8 … neighbours, from the
+  whole; but only for contrasts or features whose blocks differ by more than sampling explains (two χ² tests, each at
+  5 % over everything that is tested). An i.i.d. reference has no wander and keeps the shortest delays; where there is
+  wander, its deviation is not cleaned of noise. Of the forms tried on the census of Massachusetts (half of 2015 against
+  the other half, 34,393 rows) this one made no alarm; the estimate's error alone made 5, deviations cleaned of noise 1,
+  and contrasts tested one by one 2.
+- a **tolerance** given by the user.
 
 The e-detector's promise is then a theorem for the composite null |E[g | past]| ≤ ε. That ε covers the future is exact
 (95 %) for rows drawn independently from one population; for rows that wander it is as good as the reference's blocks
@@ -31,7 +32,15 @@ from numpy.typing import NDArray
 
 from serinus.monitors.contrasts import CONTRASTS, contrasts, shares
 
-__all__ = ["binomial_limits", "critical_value", "dead_zone", "estimate_error", "wander"]
+__all__ = [
+    "binomial_limits",
+    "chi_squared_quantile",
+    "critical_value",
+    "dead_zone",
+    "dispersion",
+    "estimate_error",
+    "wander",
+]
 
 Array = NDArray[Any]
 
@@ -60,7 +69,7 @@ def dead_zone(
     g = contrasts(counts, ordered)
     z = critical_value(len(counts)) if z is None else z
     moved = spread * wander(blocks, g)
-    return np.maximum(estimate_error(counts, g, z) + moved[:, :, None], tolerance)
+    return np.maximum(np.maximum(estimate_error(counts, g, z), moved[:, :, None]), tolerance)
 
 
 def estimate_error(counts: Array, g: Array, z: float) -> Array:
@@ -124,39 +133,55 @@ def _solve(count: int, n: float, target: float) -> float:
 
 
 def wander(blocks: Array, g: Array) -> Array:
-    """Return the largest deviation of time blocks from the whole beyond sampling noise, `[R, 20]`; 0 where none."""
-    largest = np.zeros(g.shape[:2])
+    """Return the largest deviation of time blocks from the whole, `[R, 20]`; 0 for features that do not wander."""
     scales = _scales(blocks)
+    largest = np.zeros(g.shape[:2])
     for table in scales:
-        largest = np.maximum(largest, _excess(table, blocks.sum(0), g, len(scales)))
+        largest = np.maximum(largest, _deviation(table, blocks.sum(0), g, len(scales)))
     return largest
 
 
 def _scales(blocks: Array) -> list[Array]:
-    tables = []
-    table = blocks
+    tables, table = [], blocks
     while len(table) >= 2:
         tables.append(table)
-        table = np.stack([part.sum(0) for part in np.array_split(table, (len(table) + 1) // 2)])
+        table = np.add.reduceat(table, np.arange(0, len(table), 2), axis=0)
     return tables
 
 
-def _excess(table: Array, counts: Array, g: Array, scales: int) -> Array:
+def _deviation(table: Array, counts: Array, g: Array, scales: int) -> Array:
     rows, total = table.sum(-1)[:, :, None].astype(float), np.maximum(counts.sum(-1), 1)[:, None]
     deviation = np.einsum("krb,rcb->krc", shares(table), g)
     # With few rows of a bin in a block, one row more is no wander: the variance is at least that of 4 such rows.
-    per_block = total / len(table)
-    variance = np.maximum(np.einsum("rb,rcb->rc", shares(counts), g**2), 4 / per_block)
-    noise = variance / np.maximum(rows, 1.0) * (rows > 0)
+    variance = np.maximum(np.einsum("rb,rcb->rc", shares(counts), g**2), 4 * len(table) / total)
     squares = (rows * deviation**2).sum(0) / variance
-    free = max(len(table) - 1, 1)
-    wanders = squares > _chi_squared_quantile(free, critical_value(len(counts) * scales, CONTRASTS, 0.1))
-    between = np.maximum(squares - free, 0.0) * variance / np.maximum(total - (rows**2).sum(0) / total, 1.0)
-    kept = np.abs(deviation) * np.sqrt(between / np.maximum(between + noise, np.finfo(float).tiny))
-    return np.where(wanders, kept.max(0), 0.0)
+    limit = chi_squared_quantile(len(table) - 1, critical_value(len(counts) * scales, CONTRASTS, 0.1))
+    wanders = (squares > limit) | _disperses(table, counts, scales)[:, None]
+    return np.where(wanders, np.abs(deviation).max(0), 0.0)
 
 
-def _chi_squared_quantile(free: int, z: float) -> float:
-    """Return the quantile of χ² by Wilson and Hilferty's cube, good to 1 % from 1 degree of freedom at these levels."""
-    third = 2 / (9 * free)
-    return float(free * (1 - third + z * math.sqrt(third)) ** 3)
+def _disperses(table: Array, counts: Array, scales: int) -> Array:
+    """Tell which features' blocks differ in all their bins together by more than chance, `[R]`."""
+    squares, free = dispersion(table, counts)
+    z = NormalDist().inv_cdf(1 - 0.05 / (max(len(counts), 1) * scales))
+    return squares > chi_squared_quantile(free, z)
+
+
+def dispersion(table: Array, counts: Array) -> tuple[Array, Array]:
+    """Return Pearson's χ² of blocks `[K, R, 18]` against the whole, and its degrees of freedom, both `[R]`.
+
+    Bins with less than 5 expected rows in a block are left out; without two bins there is no degree of freedom.
+    """
+    rows, p = table.sum(-1, keepdims=True), shares(counts)
+    expected = rows * p
+    used = expected.min(0, initial=np.inf, where=rows > 0) >= 5
+    terms = np.where(used, (table - expected) ** 2 / np.where(expected > 0, expected, 1.0), 0.0)
+    free = np.maximum((rows > 0).sum((0, 2)) - 1, 0) * np.maximum(used.sum(1) - 1, 0)
+    return terms.sum((0, 2)), free
+
+
+def chi_squared_quantile(free: Array | int, z: float) -> Array:
+    """Return the quantile of χ² at the normal quantile z, by Wilson and Hilferty's cube."""
+    third = 2 / (9 * np.maximum(free, 1))
+    quantile: Array = np.maximum(free, 1) * (1 - third + z * np.sqrt(third)) ** 3
+    return quantile

@@ -11,7 +11,8 @@ a supermartingale. The alarm is given when the weighted mean of all M reaches `r
     E[rows until the first false alarm] ≥ run_length,   whenever |E[g | past]| ≤ ε for every contrast,
 
 for any number of features, however they depend on one another, and for any sizes of the steps that were not chosen by
-looking at the values in them. A single feature whose own share of the mean reaches the limit is *certain*: it alone would have given the alarm.
+looking at the values in them. A single feature whose own share of the mean reaches the limit is *certain*: it alone
+would have given the alarm.
 
 Reference: Shin, Ramdas, Rinaldo: E-detectors: a nonparametric framework for sequential change detection, NEJSDS 2023.
 """
