@@ -34,6 +34,7 @@ SEVERITIES: tuple[Severity, ...] = ("warn", "alarm", "act")
 Event = Literal["pending", "withdrawn", "firing", "escalated", "repeated", "resolved", "acknowledged"]
 Fact = str | int | float | bool
 _LONGEST = 300
+_HEARD_TO_S = 60.0
 
 
 class UnknownAlert(LookupError):
@@ -115,7 +116,7 @@ class Alert:
     """All that were part of it since it began."""
     pending_since: float
     heard: float
-    """When a watcher last said anything about it."""
+    """When a watcher last said anything about it, to the minute: a book need not be kept anew for every word."""
     firing_since: float | None = None
     quiet_since: float | None = None
     resolved_since: float | None = None
@@ -320,7 +321,7 @@ def _active(alert: Alert, condition: Condition, features: tuple[str, ...], now: 
             silences: Sequence[Silence], is_new: bool) -> _Step:
     alert = replace(alert, severity=condition.severity, summary=str(_short(condition.summary)),
                     facts={key: _short(value) for key, value in condition.facts.items()}, features=features,
-                    heard=now, quiet_since=None)
+                    heard=_heard(alert, now), quiet_since=None)
     changes: list[Change] = []
     if is_new:
         alert = _note("pending", alert, changes, now)
@@ -338,10 +339,14 @@ def _quiet(alert: Alert, heard: bool, now: float, policy: AlertPolicy, silences:
         return _end(alert, now, "Nothing was heard of it any more.") if forgotten else (
             _told(alert, changes, now, policy, silences), changes)
     since = now if alert.quiet_since is None else alert.quiet_since
-    alert = replace(alert, heard=now, quiet_since=since)
+    alert = replace(alert, heard=_heard(alert, now), quiet_since=since)
     if alert.state is AlertState.PENDING or now - since >= policy.keep_firing_seconds:
         return _end(alert, now, "")
     return alert, []
+
+
+def _heard(alert: Alert, now: float) -> float:
+    return now if abs(now - alert.heard) >= _HEARD_TO_S else alert.heard
 
 
 def _end(alert: Alert, now: float, reason: str) -> _Step:

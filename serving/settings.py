@@ -6,7 +6,9 @@ The parent process resolves the tree once and hands it to supervisor, workers an
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -18,13 +20,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from serinus.models.home import default_home
 from serinus.serving.errors import SettingsError
 
-__all__ = ["ControlSettings", "LimitSettings", "LogSettings", "MonitorSettings", "RoutingSettings", "ServerSettings",
-           "Settings", "TelemetrySettings"]
+__all__ = ["AlertSettings", "ControlSettings", "LimitSettings", "LogSettings", "MonitorSettings", "RetrainingSettings",
+           "RoutingSettings", "ServerSettings", "Settings", "TelemetrySettings"]
 
 _PREFIX = "SERINUS_"
 # Read by a process of ours directly; not settings of the tree.
 _OTHER_VARIABLES = {"SERINUS_SETTINGS", "SERINUS_RUN", "SERINUS_PARENT", "SERINUS_ONNX_THREADS", "SERINUS_WORKERS",
-                    "SERINUS_SPAWNER", "SERINUS_URL", "SERINUS_TELEMETRY_SOURCE"}
+                    "SERINUS_SPAWNER", "SERINUS_URL", "SERINUS_TELEMETRY_SOURCE", "SERINUS_RETRAINING"}
+# Tables whose keys are the user's own words.
+_TABLES = {"alerts.notifiers"}
 
 
 class _Section(BaseModel):
@@ -119,6 +123,46 @@ class MonitorSettings(_Section):
     """Whether each row's novelty is told in its answer. Off, it is watched for drift only."""
 
 
+class AlertSettings(_Section):
+    """When what the monitors find is told to people, and by whom."""
+
+    severity: Literal["warn", "alarm", "act"] = "alarm"
+    """The least severity that makes an alert."""
+    for_seconds: float = Field(default=60.0, ge=0)
+    """How long something must be wrong before anybody is told."""
+    keep_firing_seconds: float = Field(default=900.0, ge=0)
+    """How long all must be well again before the alert is over."""
+    repeat_seconds: float = Field(default=4 * 3600.0, gt=0)
+    """From one message to the next while it lasts and nobody has acknowledged it."""
+    deadline_seconds: float = Field(default=24 * 3600.0, gt=0)
+    """A message that did not arrive by then is given up."""
+    notifiers: Mapping[str, Mapping[str, Any]] = {}
+    """By name: `kind`, and the options of that kind. The server's log is always told."""
+
+
+class RetrainingSettings(_Section):
+    """What is started when a model should be trained again. Off by default."""
+
+    enabled: bool = False
+    models: tuple[str, ...] = ()
+    """Names; empty means every model."""
+    command: tuple[str, ...] = ()
+    """A program and its arguments, run without a shell, in a folder of its own."""
+    notifier: str | None = None
+    """One of `alerts.notifiers`, told instead of a command, or besides it."""
+    actions: tuple[Literal["retrain", "recalibrate"], ...] = ("retrain", "recalibrate")
+    """The recommendations that start it."""
+    cooldown_seconds: float = Field(default=24 * 3600.0, ge=0)
+    """From one start for a model to the next."""
+    timeout_seconds: float = Field(default=6 * 3600.0, gt=0)
+    window_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
+    """How far back the data goes that the command is told to look at."""
+    every_days: int = Field(default=0, ge=0)
+    """By the calendar: every so many days, whatever the monitors say; 0: never."""
+    at: str = Field(default="03:00", pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")
+    """The time of day for that, in UTC."""
+
+
 class ControlSettings(_Section):
     """Who may change what is served."""
 
@@ -140,6 +184,8 @@ class Settings(_Section):
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     monitors: MonitorSettings = MonitorSettings()
+    alerts: AlertSettings = AlertSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
     control: ControlSettings = ControlSettings()
 
     @classmethod
@@ -198,7 +244,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     pairs: list[tuple[str, Any]] = []
     for key, value in tree.items():
-        pairs += _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+        nested = isinstance(value, dict) and prefix + key not in _TABLES
+        pairs += _flatten(value, f"{prefix}{key}.") if nested else [(prefix + key, value)]
     return pairs
 
 
@@ -232,6 +279,9 @@ def _key_of_variable(name: str) -> str:
 
 
 def _split_if_many(key: str, value: str) -> Any:
+    if key in _TABLES:
+        with contextlib.suppress(ValueError):  # what is no JSON is no table either, and is told as that
+            return json.loads(value)
     many = "tuple" in str(_known().get(key))
     return [part.strip() for part in value.split(",") if part.strip()] if many else value
 

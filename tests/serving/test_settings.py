@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,23 @@ def test_settings_are_handed_over_whole(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("SERINUS_SETTINGS", str(tmp_path / "settings.json"))
     monkeypatch.setenv("SERINUS_SERVER_PORT", "1")
     assert Settings.handed_over() == settings
+
+
+NOTIFIERS = {"ops": {"kind": "slack", "url_env": "HOOK"}, "am": {"kind": "alertmanager", "labels": {"team": "ml"}}}
+
+
+def test_notifiers_have_names_of_the_users_own(tmp_path: Path) -> None:
+    """As tables in the file, or as JSON in the environment."""
+    path = tmp_path / "serinus.toml"
+    path.write_text('[alerts.notifiers.ops]\nkind = "slack"\nurl_env = "HOOK"\n'
+                    '[alerts.notifiers.am]\nkind = "alertmanager"\nlabels = {team = "ml"}\n')
+    assert Settings.resolve(config=path, environ={}).alerts.notifiers == NOTIFIERS
+    environ = {"SERINUS_ALERTS_NOTIFIERS": json.dumps(NOTIFIERS)}
+    assert Settings.resolve(environ=environ).alerts.notifiers == NOTIFIERS
+    assert "'alerts.notifiers' (from SERINUS_ALERTS_NOTIFIERS)" in refused(environ={"SERINUS_ALERTS_NOTIFIERS": "ops"})
+
+
+def test_a_time_of_day_is_one() -> None:
+    """From 00:00 to 23:59."""
+    assert Settings.resolve(environ={"SERINUS_RETRAINING_AT": "23:59"}).retraining.at == "23:59"
+    assert "'retraining.at'" in refused(environ={"SERINUS_RETRAINING_AT": "24:00"})
