@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serinus.monitors.features import WIDTH
 from serinus.monitors.packing import pack, unpack
 
 __all__ = ["Novelty", "Scaling", "Whitening", "shrunk_covariance"]
@@ -30,7 +31,6 @@ __all__ = ["Novelty", "Scaling", "Whitening", "shrunk_covariance"]
 Floats = NDArray[np.float64]
 Codes = NDArray[np.uint8]
 
-_WIDTH = 18
 _FAR = 32.0
 """Robust standard deviations beyond which a value counts no more: 1e300 is as novel as 32."""
 _BULK = 5.0
@@ -151,7 +151,7 @@ class Novelty:
     _tail: list[float] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_offsets", np.arange(len(self.surprise)) * _WIDTH)
+        object.__setattr__(self, "_offsets", np.arange(len(self.surprise)) * WIDTH)
         object.__setattr__(self, "_levels", self.levels.tolist())
         object.__setattr__(self, "_tail", self.tail.tolist())
 
@@ -244,8 +244,8 @@ def _evened(scaling: Scaling, numbers: Floats) -> Floats:
 
 def _surprise(codes: Codes) -> Floats:
     """−2·ln(share / largest share) of each code, shares smoothed by half a row: [Rc, 18]."""
-    counts = np.array([np.bincount(column, minlength=_WIDTH)[:_WIDTH] for column in codes.T])
-    shares = counts.reshape(-1, _WIDTH) + 0.5
+    counts = np.array([np.bincount(column, minlength=WIDTH)[:WIDTH] for column in codes.T])
+    shares = counts.reshape(-1, WIDTH) + 0.5
     return np.asarray(-2 * np.log(shares / shares.max(axis=1, keepdims=True)))
 
 
