@@ -25,6 +25,7 @@ from serinus.serving.board import (
     Series,
     merge,
     read_all,
+    start_ticks,
 )
 from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
 from serinus.serving.snapshot import read_snapshot
@@ -80,7 +81,7 @@ class Counted(NamedTuple):
 
     counters: Mapping[str, int]
     series: Mapping[Labels, Series]
-    readings: list[Reading]
+    living: list[Reading]
     rollouts: Iterable[RolloutRecord]
     cost_per_cpu_hour: float
 
@@ -90,7 +91,7 @@ class Counted(NamedTuple):
 
     def levels(self, name: str, *labels: str) -> Iterator[Point]:
         """The same of living workers only: what a dead one held is free."""
-        living, _ = merge((reading.counters, {}) for reading in self.readings)
+        living, _ = merge((reading.counters, {}) for reading in self.living)
         return _tallies(living, name, labels)
 
 
@@ -106,7 +107,8 @@ def collect(boards: Path, snapshot: Path | None = None, cost_per_cpu_hour: float
     """All metrics of the server whose boards lie in this folder and whose workers follow this snapshot."""
     (counters, series), readings = read_all(boards)
     rollouts = read_snapshot(snapshot).records.values() if snapshot is not None else ()
-    counted = Counted(counters, dict(sorted(series.items())), readings, rollouts, cost_per_cpu_hour)
+    living = [reading for reading in readings if start_ticks(reading.pid) == reading.start_ticks]
+    counted = Counted(counters, dict(sorted(series.items())), living, rollouts, cost_per_cpu_hour)
     return [Family(name, instrument, list(_POINTS[name](counted))) for name, instrument in METRICS.items()]
 
 
@@ -179,7 +181,7 @@ def _memory(counted: Counted) -> Iterator[Point]:
 
 def _cpu_by_version(counted: Counted) -> Iterator[Point]:
     whole = sum(counts.duration_ns for counts in counted.series.values())
-    seconds = sum(_cpu_seconds(reading.pid) for reading in counted.readings)
+    seconds = sum(_cpu_seconds(reading.pid) for reading in counted.living)
     for version, counts in _by_version(counted):
         yield Point(version, seconds * counts.duration_ns / whole if whole else 0.0)
 
@@ -197,12 +199,12 @@ def _counter(name: str) -> Callable[[Counted], Iterator[Point]]:
 
 
 def _sum_of(number: Callable[[Reading], int]) -> Callable[[Counted], Iterator[Point]]:
-    return lambda counted: iter([Point({}, sum(map(number, counted.readings)))])
+    return lambda counted: iter([Point({}, sum(map(number, counted.living)))])
 
 
 def _of_process(number: Callable[[int], float]) -> Callable[[Counted], Iterator[Point]]:
     return lambda counted: (Point({names.PROCESS_PID: reading.pid}, number(reading.pid))
-                            for reading in counted.readings)
+                            for reading in counted.living)
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -205,6 +207,20 @@ def test_an_exemplar_is_kept_once_a_second(tmp_path: Path) -> None:
         board.exemplify(base, TRACE + number, number, 1, now)
     (_, series), _ = read_all(tmp_path)
     assert (series[OK].exemplar.trace_id, series[OK].exemplar.span_id) == (TRACE + 2, 2)
+
+
+def test_of_a_killed_worker_only_the_counters_stay(tmp_path: Path) -> None:
+    """Before its board is adopted, too: it holds no memory, is not busy and has no process."""
+    board = Board(tmp_path)
+    board.log_counts(3, 300)
+    board.level("memory", "wine", "1", amount=5)
+    board.begin(1, 1)
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    board.words[2] = int(done.stdout)  # the word of the owner's pid
+    found = {family.name: [point.value for point in family.points] for family in collect(tmp_path)}
+    assert found["serinus.log.frames"] == [3]
+    assert found["serinus.in_flight"] == found["serinus.workers"] == [0]
+    assert found["serinus.model.memory"] == found["process.memory.usage"] == found["process.cpu.time"] == []
 
 
 def test_processes_and_costs_are_told_of_the_living(folder: Path) -> None:
