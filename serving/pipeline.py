@@ -85,6 +85,11 @@ class Call:
         self.steps: Steps = ()
 
     @property
+    def own_ns(self) -> int:
+        """The time that parsing and the model took."""
+        return self.parsed_ns - self.started_ns + self.predict_ended_ns - self.predict_started_ns
+
+    @property
     def marks(self) -> Marks:
         """When the stages were passed."""
         return Marks(self.started_ns, self.parsed_ns, self.validated_ns, self.routed_ns, self.predict_started_ns,
@@ -144,6 +149,8 @@ class Pipeline:
         call.rows = request.rows
         if not call.request_id:
             call.request_id = _foreign_id(call.headers) or call.prediction
+        watch = arm.watch
+        look = None if watch is None else watch.look(request, uuid, call.own_ns)
         rendered = call.protocol.render(
             Answer(request, outputs, arm.name, arm.version, arm.role, call.request_id, call.prediction))
         call.rendered_ns = time_ns()
@@ -154,6 +161,9 @@ class Pipeline:
         if self.log is not None:
             self._record(call, choice, request, outputs, uuid, sequence)
             call.recorded_ns = time_ns()
+        if watch is not None:
+            watch.keep(look, request, outputs, uuid, call.started_ns)
+            return rendered._replace(head=rendered.head + watch.head(look, bool(call.violations)))
         return rendered
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from random import randrange
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from serinus.models.model import Model
 from serinus.models.signature import Signature
@@ -16,6 +16,9 @@ from serinus.serving.errors import ModelUnavailable, NotServed
 from serinus.serving.rollout.routing import Bucketer
 from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
 from serinus.serving.veto import Veto
+
+if TYPE_CHECKING:
+    from serinus.serving.observer import Waiting, Watch
 
 __all__ = ["Arm", "Choice", "Loaded", "Route", "Router", "decide", "key_hash"]
 
@@ -66,7 +69,7 @@ class Arm:
 
     __slots__ = ("batches", "class_counters", "class_output", "expected_ns", "head", "mark", "model", "name", "pace",
                  "platform", "queue", "role", "runs_user_code", "series", "signature", "tells_steps", "value_output",
-                 "values", "version")
+                 "values", "version", "watch")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -94,6 +97,8 @@ class Arm:
         self.values = -1
         """Where on the board its values are counted; -1 before the first."""
         self.pace = Pace()
+        self.watch: Watch | Waiting | None = None
+        """What its monitors look at; None where they are off, or have not begun."""
         self.tells_steps = tells_steps(model)
         self.runs_user_code: bool = getattr(model, "runs_user_code", False)
 
