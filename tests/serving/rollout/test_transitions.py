@@ -14,14 +14,19 @@ from hypothesis import strategies as st
 from serinus.serving.rollout import (
     Abort,
     Acknowledged,
+    Advance,
     Event,
+    Freeze,
+    Hold,
     Journal,
+    Judgement,
     Notice,
     Pause,
     Phase,
     Plan,
     Promote,
     Publish,
+    Reject,
     Resume,
     RollBack,
     RolloutRecord,
@@ -233,22 +238,106 @@ def test_a_refusal_says_where_and_what_is_possible(state: RolloutRecord, event: 
     assert raised.value.possible == POSSIBLE[state.phase]
 
 
+JUDGED = Plan((500, 5000), False, 100.0, Judgement(soak_s=60.0))
+
+
+def judged(*events: Event, now: float = 10.0) -> RolloutRecord:
+    return after(replace(start(), plan=JUDGED), *events, now=now)
+
+
+def on(step: str, risk: str = "") -> Advance:
+    return Advance(f"r1/{step}", risk, actor="steward", reason="evidence")
+
+
+WAY = tuple(map(on, ("preflight", "shadow", "0", "1", "soak")))
+
+
+def test_a_rollout_that_judges_itself_goes_from_preflight_to_stable() -> None:
+    """Nobody meets the candidate before the canary, and a holdback stays on stable in the soak."""
+    states = [judged(*WAY[:number]) for number in range(len(WAY) + 1)]
+    assert [(state.phase, state.weight, state.shadow_weight) for state in states] == [
+        (Phase.PREFLIGHT, 0, 0), (Phase.SHADOW, 0, 1000), (Phase.CANARY, 500, 0), (Phase.CANARY, 5000, 0),
+        (Phase.SOAK, 9000, 0), (Phase.PROMOTED, 0, 0)]
+    assert states[-1].stable == "2"
+
+
+def test_evidence_of_another_step_moves_nothing() -> None:
+    """A judgement that comes late, or twice, was of a step that is over."""
+    state = judged(*WAY[:2])
+    for late in (on("shadow"), on("1"), Hold("silence", "r1/shadow", actor="steward")):
+        assert advance(state, late, 20.0)[0] is state
+
+
+def test_what_is_not_known_stands_in_the_journal() -> None:
+    """An advance without a certificate says its risk."""
+    _, commands = advance(judged(*WAY[:4]), on("soak", "accuracy not judged"), 20.0)
+    assert commands[0].text.endswith("Not known: accuracy not judged.")
+
+
+def test_a_preflight_that_fails_ends_the_rollout() -> None:
+    """The candidate never got a request, so there is nothing to roll back."""
+    state = judged(Reject("r1/preflight", actor="steward", reason="its signature differs"))
+    assert (state.phase, state.candidate, state.stable) == (Phase.REJECTED, None, "1")
+    assert after(start("3", "r2"), state=state).phase is Phase.CANARY
+
+
+def test_a_promotion_needs_evidence_or_a_person_who_answers_for_it() -> None:
+    """Without either it is refused, in every step."""
+    for number in (1, 2, 3, 4):
+        with pytest.raises(TransitionRefused, match="use --force to answer for it yourself"):
+            judged(*WAY[:number], PROMOTE)
+        assert judged(*WAY[:number], Promote(force=True, actor="ana")).stable == "2"
+    assert judged(*WAY[:4], Promote(certified=True, actor="ana")).stable == "2"
+
+
+def test_a_hold_for_a_cause_ends_with_the_cause_and_a_persons_only_by_a_person() -> None:
+    """The weights stay meanwhile, in the shadow and in the soak too."""
+    hold = Hold("silence", "r1/shadow", actor="steward")
+    held = judged(*WAY[:1], hold)
+    assert (held.phase, held.held, held.shadow_weight, held.cause) == (Phase.HOLD, Phase.SHADOW, 1000, "silence")
+    assert advance(held, Resume("mismatch", actor="steward"), 20.0)[0] is held
+    assert after(Resume("silence", actor="steward"), state=held).phase is Phase.SHADOW
+    paused = after(PAUSE, state=held)
+    assert advance(paused, Resume("silence", actor="steward"), 20.0)[0] is paused
+    assert after(RESUME, state=paused).phase is Phase.SHADOW
+
+
+def test_nothing_automatic_happens_to_a_frozen_rollout() -> None:
+    """It keeps its weight; a person resumes it, or takes the candidate off."""
+    frozen = judged(*WAY[:4], Freeze(actor="ana"))
+    assert (frozen.phase, frozen.weight) == (Phase.FROZEN, 9000)
+    with pytest.raises(TransitionRefused, match="no rollout is taking steps"):
+        after(on("soak"), state=frozen)
+    assert after(RESUME, state=frozen).phase is Phase.SOAK
+    assert after(ROLL_BACK, state=frozen).weight == 0
+
+
 VERSIONS = ("1", "2", "3", "4")
+STEP_NAMES = ("preflight", "shadow", "0", "1", "2", "soak")
 
 
 def random_event(chance: random.Random, number: int) -> Event:
     """Any event, sensible or not; ids and salts are new, as a controller makes them."""
     version, force = chance.choice(VERSIONS), chance.random() < 0.2
     steps = tuple(sorted(chance.sample(range(1, 10001), chance.randint(1, 3))))
-    plan = Plan(steps, rollback_window_s=chance.choice([0.0, 10.0, 1e6]))
+    judgement = Judgement(shadow=chance.choice([0, 1000]), soak_s=chance.choice([0.0, 9.0])) if force else None
+    plan = Plan(steps, judgement is None, chance.choice([0.0, 10.0, 1e6]), judgement)
+    force = chance.random() < 0.2
+    step_id = f"r{chance.randint(max(0, number - 9), number)}/{chance.choice(STEP_NAMES)}"
     named = chance.choice([None, None, version])
     return chance.choice(
         [
             Start(f"r{number}", version, f"d{version}", plan, f"salt{number}", force=force, actor="a"),
             Promote(force, actor="a"),
             Promote(actor="a"),
+            Promote(certified=True, actor="a"),
+            *[Advance(step_id, chance.choice(["", "no ground truth"]), actor="steward")] * 3,
+            Reject(step_id, actor="steward"),
+            Hold(chance.choice(["silence", "mismatch"]), step_id, actor="steward"),
+            Freeze(actor="a"),
             Pause(actor="a"),
             Resume(actor="a"),
+            Resume(chance.choice(["silence", "mismatch"]), actor="steward"),
             Abort(actor="a"),
             RollBack(named, f"d{named}" if named else None, force, actor="a"),
             Acknowledged(chance.randint(0, 60), actor="a"),
@@ -257,7 +346,7 @@ def random_event(chance: random.Random, number: int) -> Event:
     )
 
 
-RAISES_WEIGHT = (Start, Promote, Resume)
+RAISES_WEIGHT = (Start, Advance, Promote, Resume)
 
 
 def check_invariants(old: RolloutRecord, event: Event, new: RolloutRecord, salts: set[str]) -> None:
@@ -282,7 +371,12 @@ def check_invariants(old: RolloutRecord, event: Event, new: RolloutRecord, salts
     else:
         assert new.salt == old.salt
     if new.stable != old.stable:
-        assert isinstance(event, Promote | RollBack | SetStable)
+        assert isinstance(event, Advance | Promote | RollBack | SetStable)
+    if isinstance(event, Advance | Promote) and old.plan is not None and old.plan.judgement is not None:
+        assert isinstance(event, Advance) or event.certified or event.force
+    assert (new.held is None) == (new.phase not in (Phase.HOLD, Phase.FROZEN))
+    assert new.shadow_weight == 0 or Phase.SHADOW in (new.phase, new.held)
+    assert not (new.shadow_weight and new.weight)
     assert RolloutRecord.from_json(new.to_json()) == new
 
 
