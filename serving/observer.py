@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +38,8 @@ _LEAST = 32
 _LOOK_S = 0.5
 _UNUSUAL = 0.01
 """A row with a smaller novelty p-value is kept as an example."""
+_PER_REQUEST = 4
+"""Examples of one request, at most."""
 _LOOK_NS, _COUNT_NS = 1000.0, 3000.0
 """What a row is thought to cost before it was measured."""
 _STEP = 0.1
@@ -53,8 +55,10 @@ class Look(NamedTuple):
     """How many of its rows are observed."""
     chosen: NDArray[np.intp] | None
     """Which ones; None: all of them."""
-    p: NDArray[np.float64] | None
+    p: Sequence[float] | NDArray[np.float64] | None
     """Their novelty p-values; None where novelty is off."""
+    least: float = 1.0
+    """The smallest of them."""
 
 
 class Waiting:
@@ -98,7 +102,7 @@ class Watch:
         self._pending_rows = 0
         self._since_ns = 0
         self._silent = False
-        self._inputs = _positions(profile, "input")
+        self._parts = _contributors(profile)
         self._outputs = {name: [index for index, one in enumerate(profile.features)
                                 if one.side == "output" and one.field == name]
                          for name in {one.field for one in profile.features if one.side == "output"}}
@@ -132,19 +136,19 @@ class Watch:
         numbers = self._encoder.numbers(inputs)
         codes = self._encoder.categories(inputs) if self._has_categories else None
         if rows == 1:
-            score = self._novelty.score(numbers[0], None if codes is None else codes[0])
-            return Look(inputs, rows, chosen, np.array([self._novelty.p_value(score)]))
+            alone = self._novelty.p_value(self._novelty.score(numbers[0], None if codes is None else codes[0]))
+            return Look(inputs, rows, chosen, (alone,), alone)
         p = self._novelty.p_values(self._novelty.scores(numbers, codes))
         if rows > _LEAST:  # few rows cost more each, and are always observed
             self._look_ns += _STEP * ((time.perf_counter_ns() - started) / rows - self._look_ns)
-        return Look(inputs, rows, chosen, p)
+        return Look(inputs, rows, chosen, p, float(p.min(initial=1.0)))
 
     def head(self, look: Look | None, violations: bool = False) -> bytes:
         """The header line: the smallest p-value of the answer's rows, and where the stream stands."""
         schema = b"warn" if violations else b"ok"
-        if look is None or look.p is None or not look.p.size:
+        if look is None or look.p is None:
             return self._plain_head % schema
-        return self._head % (schema, b"%.3g" % (look.p[0] if look.rows == 1 else look.p.min()))
+        return self._head % (schema, b"%.3g" % look.least)
 
     def keep(self, look: Look | None, request: InferenceRequest, outputs: Arrays, uuid: bytes,
              received_ns: int) -> None:
@@ -154,8 +158,10 @@ class Watch:
         self.sheet.see(request.rows)
         if look is None or not look.rows:
             return
-        inputs, outputs = _rows_of(look.inputs, None, look.rows), _rows_of(outputs, look.chosen, request.rows)
-        self._pending.setdefault((*inputs, "", *outputs), []).append(_Rows(inputs, outputs, look, uuid, received_ns))
+        if look.chosen is not None:
+            outputs = _rows_of(outputs, look.chosen, request.rows)
+        self._pending.setdefault((*look.inputs, "", *outputs), []).append(
+            _Rows(look.inputs, outputs, look, uuid, received_ns))
         if not self._pending_rows:
             self._since_ns = time.monotonic_ns()
         self._pending_rows += look.rows
@@ -194,11 +200,12 @@ class Watch:
                     counts.table[positions, MISSING] -= rows
 
     def _unusual(self, pending: Mapping[tuple[str, ...], list[_Rows]]) -> Iterator[Unusual]:
-        for rows in (rows for together in pending.values() for rows in together if rows.look.p is not None):
-            assert rows.look.p is not None
-            for index in np.flatnonzero(rows.look.p <= _UNUSUAL)[:4].tolist():
-                row = index if rows.look.chosen is None else int(rows.look.chosen[index])
-                yield Unusual(rows.uuid, row, rows.received_ns, float(rows.look.p[index]), self._reason(rows, index))
+        for rows in (rows for together in pending.values() for rows in together if rows.look.least <= _UNUSUAL):
+            look = rows.look
+            assert look.p is not None
+            for index in np.flatnonzero(np.asarray(look.p) <= _UNUSUAL)[:_PER_REQUEST].tolist():
+                row = index if look.chosen is None else int(look.chosen[index])
+                yield Unusual(rows.uuid, row, rows.received_ns, float(look.p[index]), self._reason(rows, index))
 
     def _reason(self, rows: _Rows, index: int) -> int:
         """The feature that adds most to a row's novelty."""
@@ -206,7 +213,7 @@ class Watch:
         one = _rows_of(rows.inputs, np.array([index]), rows.look.rows)
         codes = self._encoder.categories(one)[0] if self._has_categories else None
         adds = self._novelty.contributions(self._encoder.numbers(one)[0], codes)
-        return self._inputs[int(adds.argmax())] if adds.size else -1
+        return self._parts[int(adds.argmax())] if adds.size else -1
 
     def _fail(self) -> None:
         """A monitor must never fail an answer: it falls silent, and the log says why."""
@@ -312,28 +319,34 @@ def _arms(router: Router) -> Iterator[Arm]:
         yield from route.arms
 
 
-def _positions(profile: Profile, side: str) -> list[int]:
-    """Positions of the features of a side, numeric ones first: the order of novelty's contributions."""
-    found = [(one.kind == "categorical", index) for index, one in enumerate(profile.features) if one.side == side]
-    return [index for _, index in sorted(found)]
+def _contributors(profile: Profile) -> list[int]:
+    """The features behind novelty's contributions, in their order."""
+    encoder = profile.encoder
+    return [*encoder.number_features.tolist(), *encoder.category_features.tolist()]
 
 
-def _rows_of(arrays: Arrays, chosen: NDArray[np.intp] | None, rows: int) -> Arrays:
+def _rows_of(arrays: Arrays, chosen: NDArray[np.intp], rows: int) -> Arrays:
     """The chosen rows of what has one element for each row; nothing of what has not."""
-    kept = {name: array for name, array in arrays.items() if array.shape[:1] == (rows,)}
-    return kept if chosen is None else {name: array[chosen] for name, array in kept.items()}
+    return {name: array[chosen] for name, array in arrays.items() if array.shape[:1] == (rows,)}
 
 
 def _joined(together: list[_Rows]) -> Iterator[tuple[Arrays, Arrays, int]]:
     """The rows of requests that have the same fields, as one; apart where their tensors have different sizes."""
-    if len(together) == 1:
-        yield together[0].inputs, together[0].outputs, together[0].look.rows
-        return
-    try:
-        inputs = {name: np.concatenate([rows.inputs[name] for rows in together]) for name in together[0].inputs}
-        outputs = {name: np.concatenate([rows.outputs[name] for rows in together]) for name in together[0].outputs}
-    except ValueError:
-        for rows in together:
-            yield rows.inputs, rows.outputs, rows.look.rows
-        return
-    yield inputs, outputs, sum(rows.look.rows for rows in together)
+    total = sum(rows.look.rows for rows in together)
+    if len(together) > 1:
+        try:
+            yield _stacked([rows.inputs for rows in together], total), _stacked(
+                [rows.outputs for rows in together], total), total
+            return
+        except ValueError:
+            pass
+    for rows in together:
+        yield _stacked([rows.inputs], rows.look.rows), _stacked([rows.outputs], rows.look.rows), rows.look.rows
+
+
+def _stacked(parts: list[Arrays], total: int) -> Arrays:
+    """Fields that have one element for each row, one request's rows after the other's."""
+    if len(parts) == 1:
+        return {name: array for name, array in parts[0].items() if array.shape[:1] == (total,)}
+    stacked = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: array for name, array in stacked.items() if len(array) == total}
