@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from random import random
@@ -186,7 +187,7 @@ class App:
         await self._respond(call, endpoint, scope, send, answer)
 
     def _refusal(self, call: Call, error: RequestError) -> Reply:
-        call.violations = error.violations
+        call.violations, call.counts = error.violations, error.counts
         call.request_id = call.request_id or call.prediction or self._pipeline.fresh_id()
         status, content_type, body = call.protocol.error(error, call.request_id)
         return Reply(status, content_type, body, error.kind)
@@ -198,6 +199,8 @@ class App:
             content_type, len(body), call.request_id.encode())
         if choice is not None:
             head += choice.arm.head
+        if call.violations:
+            head += b"x-violations: %d\r\n" % call.violation_count
         if ids is not None:
             head += b"traceparent: %b\r\n" % ids.traceparent.encode()
         if status in _TRY_AGAIN:
@@ -232,7 +235,7 @@ class App:
             ids, "POST", scope["path"], endpoint.route, scope["http_version"], status, error_type,
             arm.name if arm else model, arm.version if arm else "", arm.role if arm else "",
             choice.reason if choice else "", call.request_id, call.prediction, call.rows, call.batch_rows,
-            len(call.violations), self._detail(call, arm, ended, error_type), call.marks, ended, call.steps))
+            call.violation_count, self._detail(call, arm, ended, error_type), call.marks, ended, call.steps))
 
     def _detail(self, call: Call, arm: Arm | None, ended_ns: int, error_type: str) -> str:
         """Why a request is interesting enough to tell its stages one by one; empty when it is not."""
@@ -264,8 +267,9 @@ class App:
         board.count(base or 0, now - call.started_ns, call.rows, predicted)
         if call.batch_rows:
             board.count_shared(base or 0, max(0, call.predict_started_ns - call.routed_ns), call.batch_rows)
-        for violation in call.violations:
-            board.tally("violations", call.model if call.model in self._router.routes else "", violation.kind)
+        for kind, number in _by_kind(call).items() if call.violations else ():
+            model = call.model if call.model in self._router.routes else ""
+            board.tally("violations", model, kind, amount=number)
         if call.ids is not None and call.ids.sampled and (error_type or now >= self._next_exemplar_ns):
             self._next_exemplar_ns = now + _EXEMPLAR_EVERY_NS
             board.exemplify(base or 0, call.ids.trace_id, call.ids.span_id, now - call.started_ns, now)
@@ -368,6 +372,11 @@ def _below_mount(scope: Scope) -> Scope:
     """The scope with the path as seen from where this application is mounted."""
     path, root = scope["path"], scope["root_path"].rstrip("/")
     return {**scope, "path": path.removeprefix(root) or "/"} if path.startswith(f"{root}/") or path == root else scope
+
+
+def _by_kind(call: Call) -> Mapping[str, int]:
+    """How many violations a call has of each kind, listed or not."""
+    return call.counts or Counter(violation.kind for violation in call.violations)
 
 
 def _valid_id(header: bytes) -> str:

@@ -17,6 +17,7 @@ from serinus.models.version import check_name
 from serinus.serving.app import App, Receive, Scope, Send
 from serinus.serving.board import Board
 from serinus.serving.errors import SerinusError
+from serinus.serving.expectations import declared, guard_for, guard_of
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.pipeline import Pipeline
 from serinus.serving.prediction_log import SegmentWriter
@@ -115,21 +116,29 @@ def _loaded(model: object, settings: Settings) -> tuple[str, Loaded]:
         return _from_home(model, settings)
     if isinstance(getattr(model, "signature", None), Signature):
         ready: Any = model
-        return UNREGISTERED, prepared(ready, "function")
+        return UNREGISTERED, _guarded(prepared(ready, "function"), settings)
     adapter = adapter_of(model)
-    return UNREGISTERED, prepared(adapter.wrap(model), adapter.name)
+    return UNREGISTERED, _guarded(prepared(adapter.wrap(model), adapter.name), settings)
+
+
+def _guarded(loaded: Loaded, settings: Settings) -> Loaded:
+    """With what the signature itself declares of the values."""
+    signature = loaded.model.signature
+    guard = guard_for(declared(signature), signature, settings.home, settings.validation.mode)
+    return loaded._replace(guard=guard)
 
 
 def _from_home(source: str | Path, settings: Settings) -> tuple[str, Loaded]:
     trust = Trust(settings.home)
     if Path(source).exists():
-        return UNREGISTERED, prepared(load(source, trust=trust), _kind(Path(source)))
+        return UNREGISTERED, _guarded(prepared(load(source, trust=trust), _kind(Path(source))), settings)
     if isinstance(source, Path):
         raise SerinusError(f"{source} does not exist; give the path of a model's artifact, or a tag NAME:VERSION.")
     registry = open_registry(settings)
     found = registry.get(*registry.resolve(source))
     model: Model = registry.load(found, trust=trust)
-    return found.version, prepared(model, found.adapter)
+    guard = guard_of(found, registry, settings.validation.mode)
+    return found.version, prepared(model, found.adapter)._replace(guard=guard)
 
 
 def _kind(path: Path) -> str:

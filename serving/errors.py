@@ -5,6 +5,7 @@ Errors know no HTTP: `kind` is a word, and each protocol translates it into its 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 __all__ = ["Cancelled", "CommandError", "ControlRefused", "InvalidInput", "InvalidRequest", "ModelUnavailable",
@@ -13,12 +14,18 @@ __all__ = ["Cancelled", "CommandError", "ControlRefused", "InvalidInput", "Inval
 
 
 class Violation(NamedTuple):
-    """One value that breaks one expectation: where, what was wanted, what came."""
+    """One value that breaks one expectation: where, what was wanted, what came, and what was done about it."""
 
     path: str
     kind: str
     wanted: str
     got: str
+    done: str = ""
+    """Kept, imputed 41, clipped to 0 … 120; empty where the request was refused."""
+
+    def as_json(self) -> dict[str, str]:
+        """As answers list it."""
+        return {name: value for name, value in self._asdict().items() if value or name != "done"}
 
 
 class SerinusError(Exception):
@@ -50,9 +57,12 @@ class RequestError(SerinusError):
 
     kind = "internal"
 
-    def __init__(self, message: str, violations: tuple[Violation, ...] = ()) -> None:
+    def __init__(self, message: str, violations: tuple[Violation, ...] = (),
+                 counts: Mapping[str, int] | None = None) -> None:
         super().__init__(message)
         self.violations = violations
+        self.counts = counts
+        """How many violations there are of each kind, where not all of them are listed."""
 
 
 class InvalidRequest(RequestError):

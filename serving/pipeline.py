@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +60,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 class Call:
     """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
 
-    __slots__ = ("batch_rows", "body", "choice", "headers", "ids", "model", "parsed_ns", "predict_ended_ns",
+    __slots__ = ("batch_rows", "body", "choice", "counts", "headers", "ids", "model", "parsed_ns", "predict_ended_ns",
                  "predict_started_ns", "prediction", "protocol", "receive", "recorded_ns", "rendered_ns", "request_id",
                  "routed_ns", "routing_key", "rows", "started_ns", "steps", "validated_ns", "version", "violations")
 
@@ -82,12 +83,18 @@ class Call:
         self.rows = 0
         self.batch_rows = 0
         self.violations: tuple[Violation, ...] = ()
+        self.counts: Mapping[str, int] | None = None
         self.steps: Steps = ()
 
     @property
     def own_ns(self) -> int:
         """The time that parsing and the model took."""
         return self.parsed_ns - self.started_ns + self.predict_ended_ns - self.predict_started_ns
+
+    @property
+    def violation_count(self) -> int:
+        """How many values broke an expectation, listed or not."""
+        return sum(self.counts.values()) if self.counts else len(self.violations)
 
     @property
     def marks(self) -> Marks:
@@ -125,12 +132,14 @@ class Pipeline:
 
     async def answer(self, call: Call) -> Rendered:
         """What to answer. Raises `RequestError`; an answer that was returned is in the prediction log."""
-        contract = self._router.arm(call.model, call.version).signature
-        request = call.protocol.parse(call.body, call.headers, contract)
+        addressed = self._router.arm(call.model, call.version)
+        sent = call.protocol.parse(call.body, call.headers, addressed.contract)
         call.parsed_ns = time_ns()
-        request = validate(request, contract, self._max_rows)
+        request = validate(sent, addressed.contract, self._max_rows)
+        if addressed.guard is not None:
+            request = addressed.guard.check(request, sent.inputs)
         call.validated_ns = time_ns()
-        call.violations = request.violations
+        call.violations, call.counts = request.violations, request.counts
         own_id = request.request_id
         if own_id is not None and not call.request_id and is_request_id(own_id):
             call.request_id = own_id
@@ -274,9 +283,12 @@ class Pipeline:
                 sequence: int) -> None:
         arm, ids, log = choice.arm, call.ids, self.log
         assert log is not None
+        inputs = request.inputs
+        if arm.guard is not None and arm.guard.personal:
+            inputs, outputs = arm.guard.loggable_inputs(inputs), arm.guard.loggable_outputs(outputs)
         record = PredictionRecord(
             uuid, call.request_id, call.started_ns, time_ns() - call.started_ns, arm.name,
-            arm.version, arm.role, request.rows, request.inputs, outputs, choice.key_hash,
+            arm.version, arm.role, request.rows, inputs, outputs, choice.key_hash,
             ids.trace_id if ids is not None else 0, ids.span_id if ids is not None else 0)
         try:
             log.append(record, sequence)
@@ -290,11 +302,24 @@ class Pipeline:
 
 
 def _translated(error: Exception, arm: Arm, ids: SpanContextIds | None) -> RequestError:
+    personal = arm.guard is not None and arm.guard.personal
+    if isinstance(error, UnfitInput) and personal:
+        return InvalidInput("The model refused the inputs; why is not told, since some of them are personal.")
     if isinstance(error, UnknownOutput | UnfitInput):  # a date that is none, say: only the model can tell
         return InvalidInput(str(error))
-    _log.error("%s:%s raised during predict", arm.name, arm.version, exc_info=error, extra=of_request(ids))
+    if personal:  # an exception's text may hold a value
+        _log.error("%s:%s raised %s during predict, in %s", arm.name, arm.version, type(error).__name__,
+                   _place_of(error), extra=of_request(ids))
+    else:
+        _log.error("%s:%s raised during predict", arm.name, arm.version, exc_info=error, extra=of_request(ids))
     return PredictionFailed(f"Model {arm.name}:{arm.version} raised {type(error).__name__} on these inputs; "
                             "the server's log has the details.")
+
+
+def _place_of(error: BaseException) -> str:
+    """Where an exception was raised, the innermost call first."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    return ", ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames)
 
 
 def _bound(arm: Arm, ids: SpanContextIds | None) -> Callable[..., Outputs]:

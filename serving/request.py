@@ -38,6 +38,12 @@ class InferenceRequest(NamedTuple):
     """What was remarked without being refused."""
     reply: Any = None
     """What the protocol noted for its own answer: the form that the caller wants."""
+    where: str = "$.{name}[{row}]"
+    """The path of a value in the body, with `name`, `index` (of the input among those sent) and `row` to fill in."""
+    block: NDArray[Any] | None = None
+    """All inputs as one array `[inputs, rows]` in the signature's order, where the protocol has read them so."""
+    counts: Mapping[str, int] | None = None
+    """How many violations there are of each kind, where not all of them need be listed."""
 
 
 class Answer(NamedTuple):

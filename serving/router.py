@@ -13,6 +13,7 @@ from serinus.models.signature import Signature
 from serinus.models.steps import tells_steps
 from serinus.serving.batching import BatchQueue
 from serinus.serving.errors import ModelUnavailable, NotServed
+from serinus.serving.expectations import Guard
 from serinus.serving.rollout.routing import Bucketer
 from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
 from serinus.serving.veto import Veto
@@ -31,13 +32,14 @@ STABLE, CANDIDATE = "stable", "candidate"
 
 class Loaded(NamedTuple):
     """A model in memory, its platform's name in the Open Inference Protocol, how long it took when warmed up, whether
-    requests may share one call of it, and by how many bytes the process grew for it."""
+    requests may share one call of it, by how many bytes the process grew for it, and what checks its requests."""
 
     model: Model
     platform: str
     expected_ns: Mapping[int, float]
     batches: bool = False
     grew: int = 0
+    guard: Guard | None = None
 
 
 class Pace:
@@ -67,8 +69,9 @@ class Pace:
 class Arm:
     """One loaded version in one role, with what every request of it shares."""
 
-    __slots__ = ("batches", "class_counters", "class_output", "expected_ns", "head", "mark", "model", "name", "pace",
-                 "platform", "queue", "role", "runs_user_code", "series", "signature", "tells_steps", "value_output",
+    __slots__ = ("batches", "class_counters", "class_output", "contract", "expected_ns", "guard", "head", "mark",
+                 "model", "name", "pace", "platform", "queue", "role", "runs_user_code", "series", "signature",
+                 "tells_steps", "value_output",
                  "values", "version", "watch")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
@@ -79,6 +82,9 @@ class Arm:
         self.model = model
         self.platform = loaded.platform
         self.signature: Signature = model.signature
+        self.guard = loaded.guard
+        self.contract = self.signature if self.guard is None else self.guard.contract
+        """The signature that requests are read with."""
         self.mark = 2 if role == CANDIDATE else 1
         self.head = b"x-model-version: %b\r\nx-model-role: %b\r\n" % (version.encode(), role.encode())
         self.series: dict[str, int] = {}

@@ -21,7 +21,7 @@ from serinus.models.home import default_home
 from serinus.serving.errors import SettingsError
 
 __all__ = ["AlertSettings", "ControlSettings", "LimitSettings", "LogSettings", "MonitorSettings", "RetrainingSettings",
-           "RoutingSettings", "ServerSettings", "Settings", "TelemetrySettings"]
+           "RoutingSettings", "ServerSettings", "Settings", "TelemetrySettings", "ValidationSettings"]
 
 _PREFIX = "SERINUS_"
 # Read by a process of ours directly; not settings of the tree.
@@ -163,6 +163,14 @@ class RetrainingSettings(_Section):
     """The time of day for that, in UTC."""
 
 
+class ValidationSettings(_Section):
+    """How the values of requests are held to what is expected of them."""
+
+    mode: Literal["enforce", "warn", "off"] = "enforce"
+    """Do what each field's policy says; or remark upon everything, and change and refuse nothing; or look at nothing.
+    Types, shapes and presence are held to the signature always, and personal values are never written."""
+
+
 class ControlSettings(_Section):
     """Who may change what is served."""
 
@@ -184,6 +192,7 @@ class Settings(_Section):
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     monitors: MonitorSettings = MonitorSettings()
+    validation: ValidationSettings = ValidationSettings()
     alerts: AlertSettings = AlertSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     control: ControlSettings = ControlSettings()

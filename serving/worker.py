@@ -21,6 +21,7 @@ from serinus.serving.batching import batches_safely
 from serinus.serving.board import Board
 from serinus.serving.control import Control
 from serinus.serving.errors import SerinusError
+from serinus.serving.expectations import guard_of
 from serinus.serving.home import Home, RunFolder, current_run_folder
 from serinus.serving.memory import Admissions, give_back, resident_bytes
 from serinus.serving.monitoring import MonitorFiles
@@ -251,7 +252,7 @@ class Worker:
         loaded = prepared(model, found.adapter)
         grew = max(0, resident_bytes() - before)
         self._admissions.learn(found, grew)
-        return loaded._replace(grew=grew)
+        return loaded._replace(grew=grew, guard=guard_of(found, self._registry, self._settings.validation.mode))
 
     def _make_pipeline(self) -> Pipeline:
         settings = self._settings

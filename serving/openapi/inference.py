@@ -103,7 +103,9 @@ def _open_inference(version: Described) -> _Form:
                  "model_name": {"const": version.model}, "model_version": text, "id": text,
                  "outputs": version.ref("OutputTensors"),
                  "parameters": {"type": "object", "required": ["role", "prediction_id"],
-                                "properties": {"role": text, "prediction_id": text}}}}
+                                "properties": {"role": text, "prediction_id": text,
+                                               "violations": {"type": "string", "description": "JSON text."},
+                                               "violation_count": _INTEGER}}}}
     body = json_body(request, _example_tensors(version))
     body["content"][_BYTES] = {"schema": _opaque("The JSON, and behind it the bytes of the tensors; the header "
                                                  "Inference-Header-Content-Length is the size of the JSON.")}
@@ -124,7 +126,8 @@ def _rows_protocol(version: Described) -> _Form:
                  "predictions": {"type": "array", "items": version.ref("Prediction"), "minItems": 1,
                                  **({} if row_wise else {"maxItems": 1})},
                  "model": {"const": version.model}, "version": text, "role": text, "request_id": text,
-                 "prediction_ids": names, "violations": {"type": "array", "items": ref("Violation")}}}
+                 "prediction_ids": names, "violations": {"type": "array", "items": ref("Violation")},
+                 "violation_count": _INTEGER}}
     body = _with_files(json_body(request, _example(version, "rows")))
     good = answer("One prediction for each row.", reply, *_HEAD)
     good["content"][_CSV] = {"schema": _opaque("One line for each row, where CSV was sent and asked for.")}

@@ -37,7 +37,8 @@ _VIOLATIONS: Schema = {"type": "array", "items": {"$ref": "#/components/schemas/
 COMPONENTS: Mapping[str, Schema] = {
     "Violation": {"type": "object", "required": ["path", "kind", "wanted", "got"],
                   "description": "One value that breaks one expectation.",
-                  "properties": {"path": _STRING, "kind": _STRING, "wanted": _STRING, "got": _STRING}},
+                  "properties": {"path": _STRING, "kind": _STRING, "wanted": _STRING, "got": _STRING,
+                                 "done": _STRING}},
     "Error": {"type": "object", "required": ["error"],
               "properties": {"error": _STRING, "violations": _VIOLATIONS}},
     "Problem": {"type": "object", "required": ["type", "title", "status", "detail"],

@@ -18,7 +18,14 @@ from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
 from serinus.serving.protocols.csv_tables import write_csv
 from serinus.serving.protocols.documents import dumps
 from serinus.serving.protocols.media_types import CSV, FILES, JSON, media_type, wants_csv
-from serinus.serving.protocols.predictions import chosen, csv_columns, is_row_wise, prediction_head, unnamed
+from serinus.serving.protocols.predictions import (
+    chosen,
+    csv_columns,
+    is_row_wise,
+    prediction_head,
+    remarked,
+    unnamed,
+)
 from serinus.serving.protocols.tables import (
     Table,
     from_instances,
@@ -86,7 +93,8 @@ class Invocations:
         if form.csv and not form.whole and is_row_wise(outputs := chosen(answer), answer.request.rows):
             columns = [cells for _, cells in csv_columns(outputs)]
             return Rendered(write_csv(None, columns), b"text/csv; charset=utf-8", head)
-        return Rendered(dumps({"predictions": unnamed(answer, whole=form.whole)}), head=head)
+        document = {"predictions": unnamed(answer, whole=form.whole), **remarked(answer.request)}
+        return Rendered(dumps(document), head=head)
 
     def error(self, error: RequestError, request_id: str) -> ErrorAnswer:
         """See `Protocol.error`."""

@@ -15,7 +15,7 @@ from serinus.serving.errors import InvalidRequest, RequestError
 from serinus.serving.inputs import routing_key, say
 from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
 from serinus.serving.protocols.documents import dumps
-from serinus.serving.protocols.predictions import prediction_head, unnamed
+from serinus.serving.protocols.predictions import prediction_head, remarked, unnamed
 from serinus.serving.protocols.tables import from_instances, json_object, output_names, to_request, whole_answer
 from serinus.serving.request import Answer, InferenceRequest
 from serinus.serving.settings import LimitSettings
@@ -57,12 +57,12 @@ class KServeV1:
 
     def render(self, answer: Answer) -> Rendered:
         """See `Protocol.render`."""
-        document = {"predictions": unnamed(answer, whole=answer.request.reply)}
+        document = {"predictions": unnamed(answer, whole=answer.request.reply), **remarked(answer.request)}
         return Rendered(dumps(document), head=prediction_head(answer))
 
     def error(self, error: RequestError, request_id: str) -> ErrorAnswer:
         """See `Protocol.error`."""
         body: dict[str, Any] = {"error": str(error)}
         if error.violations:
-            body["violations"] = [violation._asdict() for violation in error.violations]
+            body["violations"] = [violation.as_json() for violation in error.violations]
         return ErrorAnswer(STATUS[error.kind], b"application/json", orjson.dumps(body))

@@ -35,11 +35,13 @@ from serinus.serving.protocols.binary_tensors import (
     lone_tensor,
 )
 from serinus.serving.protocols.documents import SHORT, dumps, holds
+from serinus.serving.protocols.predictions import remarked
 from serinus.serving.request import Answer, InferenceRequest
 
 __all__ = ["OpenInference"]
 
 _MATRIX = "input"
+_WHERE = "$.inputs[{index}].data[{row}]"
 _MAX_DIMENSIONS = 64
 _DATATYPES: dict[str, str] = {}
 
@@ -85,7 +87,7 @@ class OpenInference:
             names, reply, key = _wishes(_parameters(document, "$"), wanted)
         if client_id is not None and not isinstance(client_id, str):
             raise InvalidRequest(f"$.id: expected a string, got {say(client_id)}.")
-        return InferenceRequest(inputs, 1 if rows is None else rows, names, client_id or None, key, (), reply)
+        return InferenceRequest(inputs, 1 if rows is None else rows, names, client_id or None, key, (), reply, _WHERE)
 
     def render(self, answer: Answer) -> Rendered:
         """See `Protocol.render`."""
@@ -100,14 +102,21 @@ class OpenInference:
         """See `Protocol.error`."""
         body: dict[str, Any] = {"error": str(error)}
         if error.violations:
-            body["violations"] = [violation._asdict() for violation in error.violations]
+            body["violations"] = [violation.as_json() for violation in error.violations]
         return ErrorAnswer(STATUS[error.kind], b"application/json", orjson.dumps(body))
 
 
 def _document(answer: Answer, outputs: list[dict[str, Any]]) -> dict[str, Any]:
     return {"model_name": answer.model, "model_version": answer.version,
             "id": answer.request.request_id or answer.request_id,
-            "parameters": {"role": answer.role, "prediction_id": answer.prediction}, "outputs": outputs}
+            "parameters": {"role": answer.role, "prediction_id": answer.prediction, **_remarked(answer)},
+            "outputs": outputs}
+
+
+def _remarked(answer: Answer) -> dict[str, Any]:
+    """What was remarked upon, as parameters, which hold plain values only: the list is JSON text."""
+    return {name: value if isinstance(value, int) else orjson.dumps(value).decode()
+            for name, value in remarked(answer.request).items()}
 
 
 def _render_binary(answer: Answer, reply: BinaryReply) -> Rendered:
@@ -134,7 +143,7 @@ def _datatype(array: Any) -> str:
 def _lone(body: bytes, signature: Signature) -> InferenceRequest:
     field, array = lone_tensor(body, signature)
     rows = array.shape[0] if field.shape and field.shape[0] == -1 else 1
-    return InferenceRequest({field.name: array}, rows, reply=BinaryReply({}, True))
+    return InferenceRequest({field.name: array}, rows, reply=BinaryReply({}, True), where=_WHERE)
 
 
 def _not_json(error: orjson.JSONDecodeError, body: bytes) -> InvalidRequest:

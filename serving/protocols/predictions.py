@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serinus.models.signature import element_of
-from serinus.serving.request import Answer
+from serinus.serving.request import Answer, InferenceRequest
 
-__all__ = ["by_row", "chosen", "csv_columns", "is_row_wise", "prediction_head", "unnamed", "values", "wholes"]
+__all__ = ["by_row", "chosen", "csv_columns", "is_row_wise", "prediction_head", "remarked", "unnamed", "values",
+           "wholes"]
 
 
 def values(array: NDArray[Any]) -> Any:
@@ -63,6 +64,15 @@ def unnamed(answer: Answer, *, whole: bool) -> Any:
 def prediction_head(answer: Answer) -> bytes:
     """The header line of an answer that has no place for prediction ids: row 3 has this id, `-` and 3."""
     return b"x-prediction-id: %b\r\n" % answer.prediction.encode()
+
+
+def remarked(request: InferenceRequest) -> dict[str, Any]:
+    """The members of an answer that tell what was remarked upon; none where nothing was."""
+    if not request.violations:
+        return {}
+    told: dict[str, Any] = {"violations": [violation.as_json() for violation in request.violations]}
+    count = sum(request.counts.values()) if request.counts else 0
+    return told | ({"violation_count": count} if count > len(request.violations) else {})
 
 
 def csv_columns(outputs: Mapping[str, NDArray[Any]]) -> Iterable[tuple[str, list[Any]]]:

@@ -16,7 +16,7 @@ from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
 from serinus.serving.protocols.csv_tables import write_csv
 from serinus.serving.protocols.documents import dumps
 from serinus.serving.protocols.media_types import FILES, media_type, wants_csv
-from serinus.serving.protocols.predictions import by_row, csv_columns, is_row_wise, wholes
+from serinus.serving.protocols.predictions import by_row, csv_columns, is_row_wise, remarked, wholes
 from serinus.serving.protocols.tables import (
     Table,
     from_columns,
@@ -61,7 +61,7 @@ class Rows:
         client_id = document.get("id")
         return InferenceRequest(
             table.inputs, table.rows, None, client_id if isinstance(client_id, str) else None,
-            routing_key(key, "$.routing_key"), remarks(table, signature, self._limits), reply)
+            routing_key(key, "$.routing_key"), remarks(table, signature, self._limits), reply, table.where, table.block)
 
     def render(self, answer: Answer) -> Rendered:
         """See `Protocol.render`."""
@@ -75,14 +75,14 @@ class Rows:
             {"predictions": by_row(outputs) if row_wise else [wholes(outputs)],
              "model": answer.model, "version": answer.version, "role": answer.role,
              "request_id": answer.request_id, "prediction_ids": ids,
-             "violations": [violation._asdict() for violation in request.violations]}))
+             "violations": [], **remarked(request)}))
 
     def error(self, error: RequestError, request_id: str) -> ErrorAnswer:
         """See `Protocol.error`."""
         status = _STATUS[error.kind]
         body: dict[str, Any] = {"type": "about:blank", "title": _TITLES.get(error.kind, "Request failed"),
                                 "status": status, "detail": str(error), "request_id": request_id,
-                                "violations": [violation._asdict() for violation in error.violations]}
+                                "violations": [violation.as_json() for violation in error.violations]}
         return ErrorAnswer(status, b"application/problem+json", orjson.dumps(body))
 
 

@@ -38,6 +38,10 @@ class Table(NamedTuple):
     rows: int
     extra: tuple[str, ...] = ()
     path: str = "$"
+    where: str = "$.{name}[{row}]"
+    """The path of one value, with `name` and `row` to fill in."""
+    block: NDArray[Any] | None = None
+    """All inputs as one array `[inputs, rows]`, where they were read so."""
 
 
 class _Plan:
@@ -105,9 +109,11 @@ def same_form(rows: list[Any], path: str) -> type:
 def from_objects(rows: list[dict[str, Any]], signature: Signature, path: str, *, plain: bool = False) -> Table:
     """One object per row. `plain`: the body holds neither `true` nor `false`."""
     plan = _plan(signature)
-    inputs = _plain_block(rows, plan) if plain and plan.limit else None
-    if inputs is not None:
-        known = len(rows) * len(inputs)
+    where = f"{path}[{{row}}].{{name}}"
+    block = _plain_block(rows, plan) if plain and plan.limit else None
+    inputs: dict[str, NDArray[Any]]
+    if block is not None:
+        inputs, known = dict(zip(plan.names, block, strict=True)), block.size
     else:
         inputs, known = {}, 0
         for field, in_rows in plan.fields:
@@ -115,9 +121,9 @@ def from_objects(rows: list[dict[str, Any]], signature: Signature, path: str, *,
             known += read(rows, field, path, inputs)
     count = _row_count(len(rows), plan, path)
     if sum(map(len, rows)) == known:
-        return Table(inputs, count)
+        return Table(inputs, count, where=where, block=block)
     names = (name for row in rows for name in row)
-    return Table(inputs, count, _unknown(names, signature), f"{path}[*]")
+    return Table(inputs, count, _unknown(names, signature), f"{path}[*]", where, block)
 
 
 def from_columns(columns: dict[str, Any], signature: Signature, path: str) -> Table:
@@ -127,7 +133,7 @@ def from_columns(columns: dict[str, Any], signature: Signature, path: str) -> Ta
         for name in _names_of(field, columns):
             _put(columns[name], name, field, f"{path}.{name}", inputs)
     rows = next((len(inputs[field.name]) for field in signature.inputs if _is_rows(field) and field.name in inputs), 1)
-    return Table(inputs, rows, _unknown(columns, signature), path)
+    return Table(inputs, rows, _unknown(columns, signature), path, f"{path}.{{name}}[{{row}}]")
 
 
 def from_instances(instances: Any, signature: Signature, path: str, *, plain: bool = False) -> Table:
@@ -157,18 +163,20 @@ def from_named(names: Sequence[str], column: Callable[[int], Any], rows: int, si
     `rows` of them. A model of one matrix takes them in that order where none has its name."""
     read = read or column_array
     if (field := _matrix(names, signature)) is not None:
-        return Table({field.name: _stacked(names, column, field, path, read)}, rows)
+        return Table({field.name: _stacked(names, column, field, path, read)}, rows, where=f"{path}[{{row}}]")
     places = {name: place for place, name in enumerate(names)}
     inputs: dict[str, NDArray[Any]] = {}
     for field in signature.inputs:
         for name in _names_of(field, places):
             if names.count(name) > 1:
-                raise InvalidInput(f"Column {quote(name)} stands twice in {path}. Send each column once.")
+                raise InvalidInput(f"Column {quote(name)} stands twice in {path}. Send each column once.",
+                                   (Violation(f"{path}[*].{name}", "duplicate_column", "once", "twice"),))
             where = f"{path}[*].{name}"
             array = read(column(places[name]), field, where)
             if array is not None:
                 inputs[name] = fit(array if _is_rows(field) else _only(array, field, where), field, where)
-    return Table(inputs, _row_count(rows, _plan(signature), path), _unknown(names, signature), f"{path}[*]")
+    return Table(inputs, _row_count(rows, _plan(signature), path), _unknown(names, signature), f"{path}[*]",
+                 f"{path}[{{row}}].{{name}}")
 
 
 def names_read(names: Sequence[str], signature: Signature) -> list[str]:
@@ -202,7 +210,7 @@ def to_request(table: Table, signature: Signature, limits: LimitSettings, *, out
                request_id: str | None = None, routing_key: str | None = None, reply: Any = None) -> InferenceRequest:
     """The inference request that a table stands for."""
     return InferenceRequest(table.inputs, table.rows, outputs, request_id, routing_key,
-                            remarks(table, signature, limits) if table.extra else (), reply)
+                            remarks(table, signature, limits) if table.extra else (), reply, table.where, table.block)
 
 
 def output_names(wanted: Any, path: str) -> tuple[str, ...] | None:
@@ -214,17 +222,16 @@ def output_names(wanted: Any, path: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(wanted))
 
 
-def _plain_block(rows: list[dict[str, Any]], plan: _Plan) -> dict[str, NDArray[Any]] | None:
-    """All columns at once where all are doubles; None when anything is unusual about them."""
+def _plain_block(rows: list[dict[str, Any]], plan: _Plan) -> NDArray[Any] | None:
+    """All columns at once where all are doubles, a row for each; None when anything is unusual about them."""
     try:
         values = [row[name] for name in plan.names for row in rows]
         # hypot takes numbers only and is no smaller than the largest of them
         if not hypot(*values) < plan.limit:
             return None
-        block = np.array(values, np.float64).reshape(-1, len(rows))
+        return np.array(values, np.float64).reshape(-1, len(rows))
     except (KeyError, TypeError, OverflowError):
         return None
-    return dict(zip(plan.names, block, strict=True))
 
 
 def _read_cells(rows: list[dict[str, Any]], field: Field, path: str, inputs: dict[str, NDArray[Any]]) -> int:
@@ -284,7 +291,7 @@ def _put(value: Any, name: str, field: Field, path: str, inputs: dict[str, NDArr
 def _from_tensor(instances: list[Any], field: Field, path: str) -> Table:
     if _is_rows(field):
         array = fit(to_array(instances, field, path), field, path)
-        return Table({field.name: array}, len(array))
+        return Table({field.name: array}, len(array), where=f"{path}[{{row}}]")
     inputs: dict[str, NDArray[Any]] = {}
     if len(instances) == 1:  # in its one row, or, where that does not fit, as it is
         try:

@@ -362,7 +362,7 @@ def test_an_answer_in_full() -> None:
         "role": "candidate",
         "request_id": "r1",
         "prediction_ids": ["0190-uuid-0", "0190-uuid-1"],
-        "violations": [remark._asdict()],
+        "violations": [remark.as_json()],
     }
 
 
