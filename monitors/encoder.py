@@ -90,21 +90,32 @@ class Encoder:
         self._bins = _Bins([features[i] for i in self.numeric])
         self._parts = _parts([features[i] for i in self.numeric], vocabularies or {}, seed)
         self._categories = [_Categories(i, one, salt) for i, one in enumerate(features) if one.kind == "categorical"]
-        self._surprising = np.array([part.position for part in self._categories if part.side == "input"], np.intp)
+        watched = [one.side == "input" and one.monitorable for one in features]
+        self.number_features = np.array([i for i in self.numeric if watched[i]], np.intp)
+        """Which features `numbers` gives: the numeric inputs that are monitorable."""
+        surprising = [part.position for part in self._categories if watched[part.position]]
+        self.category_features = np.array(surprising, np.intp)
+        """Which features `categories` gives: the categorical inputs that are monitorable."""
+        told = np.array([column for column, i in enumerate(self.numeric) if watched[i]], np.intp)
+        self._told = None if len(told) == self._from_inputs else told
         self._columns = () if _MATRIX in columns else tuple(columns)
         self._novelty, self._projections = novelty, projections
 
     def numbers(self, inputs: Arrays) -> Floats:
-        """Give the values [n, Rn] of the numeric input features, NaN where missing: what `Novelty` takes."""
+        """Give the values [n, Rn] of `number_features`, NaN where missing: what `Novelty` takes."""
         inputs = self._by_column(inputs)
-        return self._extracted("input", inputs, _rows(inputs), self._from_inputs)
+        return self._of_numbers(self._extracted("input", inputs, _rows(inputs), self._from_inputs))
+
+    def _of_numbers(self, values: Floats) -> Floats:
+        return values if self._told is None else values[:, self._told]
 
     def categories(self, inputs: Arrays) -> Codes:
-        """Give the codes [n, Rc] of the categorical input features: what `Novelty` takes beside the numbers."""
+        """Give the codes [n, Rc] of `category_features`: what `Novelty` takes beside the numbers."""
         inputs = self._by_column(inputs)
         rows = _rows(inputs)
-        codes = np.empty((rows, len(self._surprising)), np.uint8)
-        for column, part in enumerate(part for part in self._categories if part.side == "input"):
+        codes = np.empty((rows, len(self.category_features)), np.uint8)
+        chosen = (part for part in self._categories if part.position in self.category_features)
+        for column, part in enumerate(chosen):
             codes[:, column] = part.codes(inputs, rows)
         return codes
 
@@ -139,10 +150,11 @@ class Encoder:
         deviations[:, self.numeric] = spread
         return Observation(codes, deviations, values)
 
-    def _further(self, numbers: Floats, codes: Codes, outputs: Arrays, rows: int) -> Iterable[Floats]:
+    def _further(self, values: Floats, codes: Codes, outputs: Arrays, rows: int) -> Iterable[Floats]:
+        numbers = self._of_numbers(values)
         yield self._extracted("output", outputs, rows, self._from_outputs)
         if self._novelty is not None:
-            yield self._novelty.scores(numbers, codes[:, self._surprising])[:, None]
+            yield self._novelty.scores(numbers, codes[:, self.category_features])[:, None]
         if self._projections is not None:
             yield self._projections.values(numbers)
 

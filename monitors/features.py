@@ -88,7 +88,7 @@ class Feature:
 
     def _intervals(self) -> list[str]:
         if not self.edges:
-            return [f"{self.low:.6g}" if self.low == self.high else "any"]
+            return [f"{self.centre:.6g}" if self.low <= self.high else ""]
         inner = [f"{low:.4g} to {high:.4g}" for low, high in zip(self.edges, self.edges[1:], strict=False)]
         return [f"below {self.edges[0]:.4g}", *inner, f"from {self.edges[-1]:.4g}"]
 
