@@ -6,11 +6,12 @@ import shutil
 
 from serinus.serving.board import boards_in, is_owned
 from serinus.serving.home import RunFolder
+from serinus.serving.sheet import sheets_in
 from serinus.serving.steward.job import Shared
 
 
 class ClearRunFolders:
-    """A folder goes when its owner is dead and no worker of it lives on."""
+    """A folder goes when its owner is dead, no worker of it lives on, and what they counted is shipped."""
 
     name = "clear_run_folders"
     period_s = 60.0
@@ -20,5 +21,6 @@ class ClearRunFolders:
         for path in shared.home.run.glob("server-*"):
             folder = RunFolder(path)
             dead = folder.owner.exists() and not folder.is_alive()
-            if path != shared.run.path and dead and not any(map(is_owned, boards_in(folder.boards))):
+            needed = any(map(is_owned, boards_in(folder.boards))) or sheets_in(folder.sheets)
+            if path != shared.run.path and dead and not needed:
                 shutil.rmtree(path, ignore_errors=True)

@@ -8,8 +8,10 @@ import sys
 
 from serinus.serving.board import Board
 from serinus.serving.home import RunFolder
+from serinus.serving.sheet import Sheet
 from serinus.serving.steward.clear_run_folders import ClearRunFolders
 from serinus.serving.steward.job import Shared
+from serinus.serving.steward.ship_ticks import ShipTicks
 from tests.serving.steward.hosts import host
 
 __all__ = ["host"]
@@ -48,3 +50,15 @@ def test_a_reused_pid_is_somebody_else(host: Shared) -> None:
     folder.owner.write_text(f"{os.getpid()} 1")
     assert not folder.is_alive()
     assert folder.path not in [server.path for server in host.home.servers()]
+
+
+def test_a_folder_with_counts_stays_until_they_are_shipped(host: Shared) -> None:
+    """What its workers observed is not thrown away with it."""
+    dead = dead_folder(host, "server-dead")
+    sheet = Sheet(dead.sheets, "00aa", "wine", "1", "sha256:d", 1)
+    sheet.close()
+    ClearRunFolders().run(host)
+    assert sheet.path.exists()
+    ShipTicks().run(host)
+    ClearRunFolders().run(host)
+    assert not dead.path.exists()
