@@ -1,0 +1,296 @@
+"""Windows: the test of a number of rows at once, for charts, reports and verdicts on a batch.
+
+A window is a sum of counts: of 64·4ᵏ rows (`SIZES`), of an hour, a day or a week. Each feature is asked at most five
+questions, and its p-value is the smallest of theirs, each divided by its share of the error (`_SHARES`):
+
+- shape: Pearson's two-sample χ² over the bins, Σ (x·√(m/n) − r·√(n/m))² / (x + r), of n window and m reference rows;
+  bins with less than 5 expected window rows are one bin;
+- location and scale (numbers): the contrast's difference over its standard error, squared;
+- missing and unseen: the exact conditional binomial test of two counts.
+
+All of them count the reference's own error. Holm's step-down over the features makes the p-values those of a family: at
+level 0.01 at most 1 in 100 windows of the same population names any feature, however features depend on one another.
+
+**Rows that wander.** Where the reference's time blocks differ among themselves by more than chance, a statistic's mean
+over blocks is φ > 1 and its tail is heavier. It is then compared with the gamma distribution that has the blocks' own
+mean and variance. φ − 1 grows with the size of a window as it does between the blocks' sizes, or like the number of rows
+where that is unknown. An i.i.d. reference keeps χ².
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serinus.monitors.contrasts import LOCATION, SCALE, contrasts, shares
+from serinus.monitors.dead_zone import chi_squared_quantile
+from serinus.monitors.features import MISSING, UNSEEN, WIDTH
+from serinus.monitors.packing import pack, unpack
+
+__all__ = ["LEVEL", "SIZES", "WindowResult", "WindowTest", "holm", "level_of", "smallest_shift", "wilson"]
+
+Array = NDArray[Any]
+
+SIZES = (64, 256, 1_024, 4_096, 16_384)
+"""Rows of the tumbling windows."""
+
+LEVEL = 0.01
+"""Of 100 windows of the same population, at most one names any feature."""
+
+_QUESTIONS = 5
+_SHAPE, _LOCATION, _SCALE, _MISSING, _UNSEEN = range(_QUESTIONS)
+_SHARES = np.array([[0.70, 0.00, 0.00, 0.15, 0.15], [0.30, 0.40, 0.10, 0.10, 0.10]])
+"""How the error of a feature is shared between the questions: of a categorical one, of a numeric one."""
+
+_LEAST = 5.0
+
+
+def level_of(rows: int, run_length: float) -> float:
+    """Return the level for one tumbling window, so that all sizes together alarm falsely once per `run_length` rows."""
+    return rows / (len(SIZES) * run_length)
+
+
+def smallest_shift(rows: int, reference: int, features: int, level: float = 0.001) -> float:
+    """Return the mean shift, in standard deviations, that so many rows show with 80 % power; infinite for none."""
+    if not rows or not reference:
+        return math.inf
+    z = NormalDist().inv_cdf(1 - level / (2 * max(features, 1)))
+    return (z + NormalDist().inv_cdf(0.8)) * math.sqrt(1 / rows + 1 / reference)
+
+
+def wilson(count: float, rows: float, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share; (0, 1) without rows."""
+    if rows <= 0:
+        return 0.0, 1.0
+    middle, half = count + z * z / 2, z * math.sqrt(count * (rows - count) / rows + z * z / 4)
+    return max((middle - half) / (rows + z * z), 0.0), min((middle + half) / (rows + z * z), 1.0)
+
+
+def holm(p: Array) -> Array:
+    """Return Holm's adjusted p-values."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted
+
+
+@dataclass(frozen=True, slots=True)
+class WindowResult:
+    """What a window says of each of R features.
+
+    Attributes:
+        rows: how many rows the window has.
+        p: adjusted p-values: at most `level` means that the feature has changed.
+        drifted: whether it has.
+        psi: population stability index, less what chance adds.
+        location: how far the feature moved up or down, as the mean normal score, about in standard deviations.
+        missing, unseen: difference of the shares of missing and unseen values.
+        level: of the family.
+    """
+
+    rows: int
+    p: Array
+    drifted: Array
+    psi: Array
+    location: Array
+    missing: Array
+    unseen: Array
+    level: float
+
+    @property
+    def alarm(self) -> bool:
+        """Whether any feature has changed."""
+        return bool(self.drifted.any())
+
+
+@dataclass(frozen=True)
+class WindowTest:
+    """Compares windows with a reference.
+
+    Attributes:
+        counts: of the reference `[R, 18]`.
+        ordered: which features are numeric `[R]`.
+        sizes: rows of the time blocks that were compared, rising.
+        inflation: φ per size and question, `[S, 5, R]`, 1 where blocks differ by chance only.
+        freedom: what the blocks' variance leaves of each statistic's degrees of freedom; infinite where all.
+    """
+
+    counts: Array
+    ordered: Array
+    sizes: Array
+    inflation: Array
+    freedom: Array
+
+    @classmethod
+    def of(cls, blocks: Array, ordered: Array) -> WindowTest:
+        """Learn from a reference's counts `[K, R, 18]` in time order how far windows of one population differ."""
+        counts, ordered = blocks.sum(0), np.asarray(ordered, bool)
+        tables = [table for table in _sums_of_neighbours(blocks) if len(table) >= 8]
+        learnt = [_spread(table, counts, ordered, len(tables)) for table in tables]
+        sizes = np.array([table.sum(-1).mean() for table in tables])
+        inflation = np.array([each[0] for each in learnt]).reshape(-1, _QUESTIONS, len(counts))
+        freedom = np.array([each[1] for each in learnt]).reshape(-1, _QUESTIONS, len(counts))
+        return cls(counts, ordered, sizes, inflation, freedom)
+
+    @cached_property
+    def _contrasts(self) -> Array:
+        return contrasts(self.counts, self.ordered)
+
+    def test(self, window: Array, level: float = LEVEL) -> WindowResult:
+        """Compare counts `[R, 18]` with the reference; features without rows on either side say nothing."""
+        statistics, free = _statistics(window, self.counts, self._contrasts)
+        rows = int(window.sum(-1).max(initial=0))
+        inflation, freedom = self._null(rows)
+        p = self._p_values(window, statistics, np.minimum(free, freedom), inflation * free, inflation)
+        adjusted = holm(p)
+        q, p0 = shares(window), shares(self.counts)
+        change = q - p0
+        return WindowResult(
+            rows,
+            adjusted,
+            adjusted <= level,
+            _stability(window, self.counts),
+            _in_sd(change, p0, self._contrasts),
+            change[:, MISSING],
+            change[:, UNSEEN],
+            level,
+        )
+
+    def _p_values(self, window: Array, statistics: Array, freedom: Array, mean: Array, inflation: Array) -> Array:
+        from scipy.special import chdtri, gammaincc  # not at the top: a worker never tests
+
+        p = gammaincc(freedom / 2, statistics / mean * freedom / 2)
+        for question, code in ((_MISSING, MISSING), (_UNSEEN, UNSEEN)):
+            exact = _exact(window, self.counts, code)
+            wanders = inflation[question] > 1
+            squares = chdtri(1, np.maximum(exact, 1e-300))
+            inflated = gammaincc(freedom[question] / 2, squares / mean[question] * freedom[question] / 2)
+            p[question] = np.where(wanders, inflated, exact)
+        weights = _SHARES[self.ordered.astype(int)].T
+        asked = np.where(weights > 0, p / np.where(weights > 0, weights, 1.0), 1.0)
+        smallest: Array = np.minimum(asked.min(0), 1.0)
+        return smallest
+
+    def _null(self, rows: int) -> tuple[Array, Array]:
+        """Return φ and the degrees of freedom for windows of so many rows, each `[5, R]`."""
+        shape = (_QUESTIONS, len(self.counts))
+        if not len(self.sizes) or not rows:
+            return np.ones(shape), np.full(shape, np.inf)
+        at = int(np.abs(np.log(self.sizes / rows)).argmin())
+        excess = self.inflation[at] - 1
+        if self.sizes[0] <= rows <= self.sizes[-1]:
+            return 1 + excess, self.freedom[at]
+        return 1 + excess * (rows / self.sizes[at]) ** self._growth(at), self.freedom[at]
+
+    def _growth(self, at: int) -> Array | float:
+        """Return the power of the window's size with which φ − 1 grows beyond the blocks' sizes: 0 to 1."""
+        if at or len(self.sizes) < 2:
+            return 1.0
+        first, second = np.maximum(self.inflation[:2] - 1, 1e-12)
+        grown: Array = np.log(second / first) / np.log(self.sizes[1] / self.sizes[0])
+        return np.clip(grown, 0.0, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what was learnt from blocks as JSON values; counts are the profile's."""
+        return {name: pack(getattr(self, name)) for name in ("sizes", "inflation", "freedom")}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], counts: Array, ordered: Array) -> WindowTest:
+        """Read what `to_json` wrote, for the profile it was learnt from."""
+        return cls(counts, ordered, *(unpack(document[name]) for name in ("sizes", "inflation", "freedom")))
+
+
+def _sums_of_neighbours(blocks: Array) -> list[Array]:
+    tables, table = [], blocks
+    while len(table) >= 2:
+        tables.append(table)
+        table = np.add.reduceat(table, np.arange(0, len(table), 2), axis=0)[: len(table) // 2]
+    return tables
+
+
+def _spread(table: Array, counts: Array, ordered: Array, sizes: int) -> tuple[Array, Array]:
+    """Return φ and degrees of freedom `[5, R]` of blocks of one size, each against all the others."""
+    g = contrasts(counts, ordered)
+    each = [_statistics(block, counts - block, g) for block in table]
+    statistics, free = (np.array(part) for part in zip(*each, strict=True))
+    total = free.sum(0)
+    z = NormalDist().inv_cdf(1 - 0.05 / max(len(counts) * sizes * _QUESTIONS, 1))
+    wanders = (statistics.sum(0) > chi_squared_quantile(total, z)) & (total > 0)
+    ratios = statistics / np.maximum(free, 1)
+    mean = np.maximum(ratios.mean(0), 1.0)
+    variance = np.maximum(ratios.var(0, ddof=1), 1e-12)
+    return np.where(wanders, mean, 1.0), np.where(wanders, np.maximum(2 * mean**2 / variance, 0.05), np.inf)
+
+
+def _statistics(window: Array, reference: Array, g: Array) -> tuple[Array, Array]:
+    """Return the five squared statistics of each feature and their degrees of freedom, both `[5, R]`."""
+    squares, free = np.zeros((_QUESTIONS, len(window))), np.ones((_QUESTIONS, len(window)))
+    squares[_SHAPE], free[_SHAPE] = _chi_squared(window, reference)
+    rows, others = np.maximum(window.sum(-1), 1), np.maximum(reference.sum(-1), 1)
+    q, p = shares(window), shares(reference)
+    both = (window + reference) / (rows + others)[:, None]
+    lone = 1 / rows + 1 / others
+    for question, contrast in ((_LOCATION, LOCATION), (_SCALE, SCALE)):
+        scores = g[:, contrast]
+        middle = (both * scores).sum(1)
+        variance = (both * scores**2).sum(1) - middle**2
+        moved = ((q - p) * scores).sum(1) ** 2
+        squares[question] = np.where(variance > 1e-12, moved / np.where(variance > 1e-12, variance, 1.0) / lone, 0.0)
+    for question, code in ((_MISSING, MISSING), (_UNSEEN, UNSEEN)):
+        variance = np.maximum(both[:, code] * (1 - both[:, code]), 4 / rows)
+        squares[question] = (q[:, code] - p[:, code]) ** 2 / variance / lone
+    silent = (window.sum(-1) == 0) | (reference.sum(-1) == 0)
+    squares[:, silent] = 0.0
+    return squares, free
+
+
+def _chi_squared(window: Array, reference: Array) -> tuple[Array, Array]:
+    """Return the two-sample χ² `[R]` and its degrees of freedom, bins of few expected window rows put together."""
+    n, m = (np.maximum(each.sum(-1, keepdims=True), 1) for each in (window, reference))
+    expected = (window + reference) * n / (n + m)
+    order = np.argsort(expected, axis=1, kind="stable")
+    expected, x, r = (np.take_along_axis(each, order, 1) for each in (expected, window, reference))
+    few = np.maximum((expected < _LEAST).sum(1) - 1, (expected.cumsum(1) < _LEAST).sum(1))
+    together = np.arange(WIDTH) <= few[:, None]
+    x, r = (np.column_stack([each, (each * together).sum(1)]) for each in (x, r))
+    alone = np.column_stack([~together, np.ones(len(x), bool)])
+    terms = (x * np.sqrt(m / n) - r * np.sqrt(n / m)) ** 2 / np.maximum(x + r, 1)
+    return (terms * alone).sum(1), np.maximum(alone.sum(1) - 1, 1)
+
+
+def _exact(window: Array, reference: Array, code: int) -> Array:
+    """Return the two-sided p of a code's two counts: of their sum, the window's is binomial."""
+    from scipy.special import betainc
+
+    x, both = window[:, code], window[:, code] + reference[:, code]
+    rows = window.sum(-1)
+    share = rows / np.maximum(rows + reference.sum(-1), 1)
+    up = np.where(x > 0, betainc(np.maximum(x, 1), both - x + 1, share), 1.0)
+    down = np.where(x < both, 1 - betainc(x + 1, np.maximum(both - x, 1), share), 1.0)
+    two_sided: Array = np.minimum(2 * np.minimum(up, down), 1.0)
+    return two_sided
+
+
+def _stability(window: Array, reference: Array) -> Array:
+    """Return the PSI `[R]`, one pseudo-row spread like both together on each side, less its mean under no change."""
+    n, m = window.sum(-1, keepdims=True), reference.sum(-1, keepdims=True)
+    prior = (window + reference) / np.maximum(n + m, 1)
+    q, p = (window + prior) / (n + 1), (reference + prior) / (m + 1)
+    used = prior > 0
+    terms = np.where(used, (q - p) * np.log(np.where(used, q, 1.0) / np.where(used, p, 1.0)), 0.0).sum(1)
+    chance = (1 / np.maximum(n, 1) + 1 / np.maximum(m, 1))[:, 0] * np.maximum(used.sum(1) - 1, 0)
+    return np.where((n * m)[:, 0] > 0, terms - chance, 0.0)
+
+
+def _in_sd(change: Array, p: Array, g: Array) -> Array:
+    """Return the change of the mean location score over the score's reference deviation, `[R]`."""
+    scores = g[:, LOCATION]
+    deviation = np.sqrt(np.maximum((p * scores**2).sum(1), 0.0))
+    return np.where(deviation > 0, (change * scores).sum(1) / np.where(deviation > 0, deviation, 1.0), 0.0)
