@@ -33,9 +33,13 @@ class TellEvents:
 
 
 def _tell(entry: JournalEntry) -> None:
+    """An entry's kind is a rollout's event, or has its subject before a dot; alerts are told by their notifiers."""
+    if entry.kind.startswith("alert."):
+        return
     attributes: dict[str, str | int | float | bool] = {
         names.MODEL_NAME: entry.model, names.ACTOR: entry.actor, names.REASON: entry.reason,
         **{f"serinus.rollout.{key}": value for key, value in entry.body.items()
            if key != "text" and isinstance(value, str | int | float | bool)}}
-    emit_event(f"{names.ROLLOUT_EVENTS}.{entry.kind}", f"{entry.model}: {explain(entry)}",
+    name = f"serinus.{entry.kind}" if "." in entry.kind else f"{names.ROLLOUT_EVENTS}.{entry.kind}"
+    emit_event(name, f"{entry.model}: {explain(entry)}",
                {name: value for name, value in attributes.items() if value != ""})

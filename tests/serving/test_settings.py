@@ -94,7 +94,7 @@ def test_an_unknown_key_is_refused_with_a_suggestion(sources: dict[str, Any], se
 def test_an_unknown_key_like_no_other_gets_the_list() -> None:
     """Of all there are."""
     said = refused(flags={"zzz": 1})
-    assert said.startswith("Unknown setting 'zzz' (from flag). Known: control.allowed_hosts, control.behind_proxy, ")
+    assert said.startswith("Unknown setting 'zzz' (from flag). Known: alerts.deadline_seconds, alerts.for_seconds, ")
     assert "server.port" in said
 
 
