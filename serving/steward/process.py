@@ -16,6 +16,8 @@ from serinus.serving.steward.adopt_boards import AdoptBoards
 from serinus.serving.steward.cap_log import CapLog
 from serinus.serving.steward.carry_vetoes import CarryVetoes
 from serinus.serving.steward.clear_run_folders import ClearRunFolders
+from serinus.serving.steward.deliver_notifications import DeliverNotifications
+from serinus.serving.steward.evaluate_alerts import EvaluateAlerts
 from serinus.serving.steward.first_records import FirstRecords
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Job
@@ -38,7 +40,8 @@ _FAREWELL_S = 3.0
 def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
-            TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
+            EvaluateAlerts(), DeliverNotifications(), TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(),
+            ClearRunFolders()]
 
 
 def work() -> int:
