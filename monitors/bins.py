@@ -13,6 +13,8 @@ __all__ = ["centre_and_scale", "inner_edges", "rounded", "widened"]
 
 Floats = NDArray[np.float64]
 
+_SLIVER = 64
+"""A bin beside a heap has this part of the rows at least."""
 _TAIL = 0.001
 _FLOAT32 = 2.5e-7
 """Twice the relative error of a number that went through float32."""
@@ -23,8 +25,8 @@ _LEAST_SCALE = 1e-290
 def inner_edges(rising: Floats) -> tuple[float, ...]:
     """Give at most 15 edges between the bins of finite values in rising order; no bin is empty.
 
-    Up to 16 different values each get a bin of their own. More are cut at their sixteenths, and a value that fills
-    a whole sixteenth (the zeros of a zero-inflated amount) gets its own bin. Edges lie between neighbouring values,
+    Up to 16 different values each get a bin of their own. Among more, a value that fills a sixteenth (the zeros of a
+    zero-inflated amount) gets one, and the others are cut at their quantiles. Edges lie between neighbouring values,
     so that a value is in the same bin after it went through float32.
     """
     if not rising.size:
@@ -46,12 +48,21 @@ def _few_firsts(rising: Floats) -> Floats | None:
 
 
 def _quantile_firsts(rising: Floats) -> Floats:
-    """The values that start a bin: the sixteenths, and what follows a value that fills one."""
-    found, times = np.unique(rising[len(rising) * np.arange(1, VALUES) // VALUES], return_counts=True)
+    """The values that start a bin: of heaps, of what follows a heap, and the quantiles of the rest."""
+    every = len(rising)
+    sixteenths = rising[every * np.arange(1, VALUES) // VALUES]
+    found, times = np.unique(sixteenths, return_counts=True)
     heaps = found[(times > 1) | (found == rising[0])]
-    after = np.searchsorted(rising, heaps, "right")
-    firsts = np.union1d(found, rising[after[after < len(rising)]])
-    return np.asarray(firsts[firsts > rising[0]])
+    starts, ends = np.searchsorted(rising, heaps, "left"), np.searchsorted(rising, heaps, "right")
+    bounds = np.union1d(starts, ends)
+    bounds = bounds[(bounds > 0) & (bounds < every)]
+    rest = np.delete(np.arange(every), np.concatenate([np.arange(*heap) for heap in zip(starts, ends, strict=True)])
+                     if heaps.size else [])  # fmt: skip
+    parts = VALUES - len(bounds)
+    cuts = rest[len(rest) * np.arange(1, parts) // parts] if rest.size else bounds
+    cuts = np.searchsorted(rising, rising[cuts], "left")
+    apart = np.abs(cuts[:, None] - np.concatenate([bounds, [0, every]])).min(axis=1) >= every / _SLIVER
+    return np.asarray(rising[np.union1d(bounds, cuts[apart])])
 
 
 def _between(rising: Floats, firsts: Floats) -> Floats:

@@ -15,7 +15,7 @@ from serinus.monitors import bins, descriptors, kinds
 from serinus.monitors.encoder import Encoder
 from serinus.monitors.errors import InvalidData
 from serinus.monitors.features import NAMED, WIDTH, Feature, Side, category_hash
-from serinus.monitors.novelty import Novelty
+from serinus.monitors.novelty import Novelty, halves
 from serinus.monitors.profile import BLOCKS, SEASONS, Profile
 from serinus.monitors.projections import Projections
 from serinus.monitors.sample import DOMAIN, Rows, Sample, Tally
@@ -29,6 +29,7 @@ Progress = Callable[[str, int, int | None], None]
 Floats = NDArray[np.float64]
 Source = tuple[str, str]
 
+_NOVELTY = "novelty"
 _BLOCK_ROWS = 200
 _ENOUGH = 200
 _PARTS = 8
@@ -81,6 +82,8 @@ class _Builder:
         self._sample = Sample(self._described, options.seed)
         self._columns: tuple[str, ...] = ()
         self._notes: list[str] = []
+        self._found: dict[Source, list[Feature]] = {}
+        self._descriptions: dict[Source, Floats] = {}
         self._vocabularies: dict[str, bytes] = {}
         self._novelty: Novelty | None = None
         self._projections: Projections | None = None
@@ -129,6 +132,8 @@ class _Builder:
         """Choose features and their bins by the sample."""
         places, arrays = self._sample.kept()
         order = self._in_time(places)
+        self._places = places[order]
+        self._fitted = np.zeros(self._sample.rows, bool)
         self._arrays = {source: array[order] for source, array in arrays.items()}
         self._rows = len(places)
         features = [one for source, array in self._arrays.items() for one in self._features(source, array)]
@@ -150,6 +155,7 @@ class _Builder:
         tally, personal = self._sample.tallies.get(source), self._options.personal.get(name)
         declared = self._options.declared(side, name)
         found = kinds.column_features(_side(side), name, array, tally, declared, personal)
+        self._found[source] = found
         if any(one.view == "unknown_words" for one in found):
             self._vocabularies[name] = _vocabulary(array)
         return found
@@ -169,8 +175,13 @@ class _Builder:
         source = (feature.side, feature.field)
         if source in self._tensors:
             return np.asarray(self._arrays[source][:, self._tensors[source].index(_bare(feature))], np.float64)
-        extract = descriptors.extractor([feature], self._vocabularies.get(feature.field, b""), self._options.seed)
-        return extract({feature.field: self._arrays[source]}, self._rows)[:, 0]
+        if feature.view == "value":
+            return descriptors.floats(self._arrays[source])
+        together = [one for one in self._found[source] if one.kind == "numeric"]
+        if source not in self._descriptions:
+            extract = descriptors.extractor(together, self._vocabularies.get(feature.field, b""), self._options.seed)
+            self._descriptions[source] = extract({feature.field: self._arrays[source]}, self._rows)
+        return self._descriptions[source][:, together.index(_bare(feature))]
 
     def _binned(self, feature: Feature) -> Feature:
         if feature.kind == "categorical":
@@ -240,8 +251,10 @@ class _Builder:
     def _novel(self, features: list[Feature], values: Floats) -> list[Feature]:
         codes = self._encoding(features).categories(self._raw("input"))
         self._novelty = Novelty.fit(values, codes=codes, seed=self._options.seed)
-        scores = self._novelty.scores(values, codes)
-        return [_numeric(Feature("novelty", "", "joint", "numeric", "novelty"), scores)]
+        fitted, kept = halves(*values.shape, self._options.seed)
+        self._fitted[self._places[fitted]] = True
+        scores = self._novelty.scores(values[kept], codes[kept])
+        return [_numeric(Feature(_NOVELTY, "", "joint", "numeric", _NOVELTY), scores)]
 
     def _projected(self, values: Floats) -> list[Feature]:
         if values.shape[1] < 2:
@@ -277,19 +290,30 @@ class _Builder:
         self._seasons = self._empty_seasons()
         self._sums = np.zeros((features, 2))
         self._low, self._high = np.full(len(encoder.numeric), np.inf), np.full(len(encoder.numeric), -np.inf)
+        self._novelties = [index for index, one in enumerate(self.features) if one.view == _NOVELTY]
         done = 0
         for chunk in map(self._watched, chunks):
             found = encoder.observe(chunk.inputs, chunk.outputs)
             rows = len(found.codes)
-            _add(self._table, self._blocks[done : done + rows], found.codes)
+            fitted = np.flatnonzero(self._fitted[done : done + rows])
+            found.deviations[np.ix_(fitted, self._novelties)] = 0.0
+            self._add(self._table, self._blocks[done : done + rows], found.codes, fitted)
             if self._seasons is not None and chunk.times is not None:
-                _add(self._seasons, _season(chunk.times), found.codes)
+                self._add(self._seasons, _season(chunk.times), found.codes, fitted)
             self._sums += np.stack([found.deviations.sum(axis=0), (found.deviations**2).sum(axis=0)], axis=1)
             finite = np.isfinite(found.values)
             self._low = np.minimum(self._low, np.where(finite, found.values, np.inf).min(axis=0, initial=np.inf))
             self._high = np.maximum(self._high, np.where(finite, found.values, -np.inf).max(axis=0, initial=-np.inf))
             done += rows
             self._progress("counting", done, self._sample.rows)
+
+    def _add(
+        self, table: NDArray[np.int64], cells: NDArray[np.intp], codes: NDArray[np.uint8], fitted: NDArray[np.intp]
+    ) -> None:
+        """Count rows, but the novelty of those that it was fitted on: they seem more usual than new ones do."""
+        _add(table, cells, codes)
+        for index in self._novelties:
+            np.subtract.at(table, (cells[fitted], index, codes[fitted, index]), 1)
 
     def _empty_seasons(self) -> NDArray[np.int64] | None:
         if not self._options.seasons:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from serinus.monitors.features import Feature, is_missing
 
 __all__ = ["IMAGE", "PROJECTIONS", "TEXT", "TIME", "VOCABULARY_BYTES", "as_images", "categories", "extractor", "floats",
-           "script", "seconds", "words"]  # fmt: skip
+           "seconds", "words"]  # fmt: skip
 
 IMAGE = ("brightness", "contrast", "blur")
 """Views of an image; besides, `channel` is the mean of each channel."""
@@ -78,7 +78,7 @@ def categories(feature: Feature) -> Callable[[Arrays, int], list[Any] | None]:
         if view == "value":
             values: list[Any] = array.ravel().tolist()
         elif view == "script":
-            values = [None if is_missing(value) else script(value) for value in array.ravel().tolist()]
+            values = _scripts(array.ravel().tolist())
         elif array.size > rows * index and not array.size % rows:
             values = array.reshape(rows, -1)[:, index].tolist()
         else:
@@ -236,14 +236,17 @@ def words(text: str | bytes) -> list[int]:
     return [crc32(word.encode("utf-8", "surrogatepass")) & _BITS for word in found]
 
 
-def script(value: Any) -> str:
-    """Name the script that most letters of a text are in; "none" where it has none."""
-    if not isinstance(value, str | bytes):
-        return "none"
+def _scripts(values: list[Any]) -> list[Any]:
+    """Name the script that most letters of each text are in; "none" where it has none."""
+    texts = [_text(value)[:_READ] if isinstance(value, str | bytes) else "" for value in values]
     letters, _, _, scripts = _characters()
-    characters = _code_points(_text(value)[:_READ])
-    found = np.bincount(scripts[characters[letters[characters]]], minlength=1)
-    return _SCRIPTS[int(found.argmax())][1] if found.any() else "none"
+    characters = _code_points("".join(texts))
+    lines = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+    found = letters[characters]
+    cells = lines[found] * len(_SCRIPTS) + scripts[characters[found]]
+    table = np.bincount(cells, minlength=len(texts) * len(_SCRIPTS)).reshape(-1, len(_SCRIPTS))
+    names = [_SCRIPTS[most][1] if any_ else "none" for most, any_ in zip(table.argmax(1), table.any(1), strict=True)]
+    return [None if is_missing(value) else name for value, name in zip(values, names, strict=True)]
 
 
 _PLANE = 1 << 16

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from serinus.monitors.features import WIDTH
 from serinus.monitors.packing import pack, unpack
 
-__all__ = ["Novelty", "Scaling", "Whitening", "shrunk_covariance"]
+__all__ = ["Novelty", "Scaling", "Whitening", "halves", "shrunk_covariance"]
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.uint8]
@@ -160,13 +160,10 @@ class Novelty:
         """Learn from reference rows: `numbers` [m, Rn] with NaN for missing, `codes` [m, Rc] of categorical features
         only. Works with any m; with fewer than 40 rows no p-value goes below 0.05."""
         numbers = np.asarray(numbers, np.float64)
-        rows = len(numbers)
-        order = np.random.default_rng(seed).permutation(rows)
-        half = min(rows // 2, max(1, _CELLS // max(1, numbers.shape[1])))
-        fitted, kept = order[:half], order[half:]
+        fitted, kept = halves(*numbers.shape, seed)
         scaling = Scaling.fit(numbers[fitted])
         whitening = Whitening.fit(_evened(scaling, numbers[fitted]))
-        surprise = _surprise(codes[fitted] if codes is not None else np.empty((half, 0), np.uint8))
+        surprise = _surprise(codes[fitted] if codes is not None else np.empty((len(fitted), 0), np.uint8))
         empty = cls(scaling, whitening, surprise, np.empty(0), np.ones(1), 0)
         return empty._calibrated(empty.scores(numbers[kept], codes[kept] if codes is not None else None))
 
@@ -234,6 +231,14 @@ class Novelty:
         whitening = Whitening(document["rest"], arrays["directions"], arrays["gains"])
         return cls(Scaling(arrays["centre"], arrays["weight"]), whitening, arrays["surprise"], arrays["levels"],
                    arrays["tail"], document["calibration_rows"])
+
+
+def halves(rows: int, width: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which of so many reference rows with so many numbers `Novelty.fit` fits, and which calibrate: their scores are
+    those of rows that were never seen."""
+    order = np.random.default_rng(seed).permutation(rows)
+    half = min(rows // 2, max(1, _CELLS // max(1, width)))
+    return order[:half], order[half:]
 
 
 def _evened(scaling: Scaling, numbers: Floats) -> Floats:

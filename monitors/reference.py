@@ -206,7 +206,8 @@ def _aligned(chunks: Sequence[Rows]) -> Iterator[Rows]:
     inputs = list(dict.fromkeys(name for chunk in chunks for name in chunk.inputs))
     outputs = list(dict.fromkeys(name for chunk in chunks for name in chunk.outputs))
     for chunk in chunks:
-        yield Rows(_filled(chunk.inputs, inputs, chunk.count), _filled(chunk.outputs, outputs, chunk.count), chunk.times)
+        rows = chunk.count
+        yield Rows(_filled(chunk.inputs, inputs, rows), _filled(chunk.outputs, outputs, rows), chunk.times)
 
 
 def _filled(arrays: Arrays, names: Sequence[str], rows: int) -> Arrays:
