@@ -38,6 +38,7 @@ from serinus.serving.settings import Settings
 from serinus.serving.snapshot import Snapshot, boot_id, read_snapshot
 from serinus.serving.telemetry import Tracing
 from serinus.serving.telemetry.logs import end_logging, set_up_logging
+from serinus.serving.telemetry.outage import WORKERS_S
 from serinus.serving.telemetry.resource import resource_of
 from serinus.serving.telemetry.sdk_metrics import flush_metrics
 from serinus.serving.telemetry.variables import adopt
@@ -122,7 +123,8 @@ class Worker:
         self._pipeline.close()
         if self._observer is not None:
             self._observer.close()
-        await asyncio.gather(*map(asyncio.to_thread, (self._tracing.close, flush_metrics, end_logging)))
+        await asyncio.gather(*(asyncio.to_thread(end, WORKERS_S)
+                               for end in (self._tracing.close, flush_metrics, end_logging)))
         self._router.close()
         self._board.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from serinus.serving.processes import die_with_parent
@@ -16,4 +17,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # all is sent and closed; a user's OpenTelemetry SDK would wait for its collector once more

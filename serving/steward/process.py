@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
-import time
+import threading
 from collections.abc import Callable, Mapping
 
 from serinus.serving.home import Home, RunFolder, current_run_folder
@@ -28,13 +28,13 @@ from serinus.serving.steward.tell_events import TellEvents
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
 from serinus.serving.telemetry.logs import end_logging, set_up_logging
 from serinus.serving.telemetry.metrics import Family, collect
+from serinus.serving.telemetry.outage import STEWARDS_S
 from serinus.serving.telemetry.push import MetricsPush
 from serinus.serving.telemetry.resource import resource_of
 from serinus.serving.telemetry.sdk_metrics import SdkMetrics, users_meters
 from serinus.serving.telemetry.variables import adopt
 
 _NICENESS = 10
-_FAREWELL_S = 3.0
 
 
 def all_jobs() -> list[Job]:
@@ -72,10 +72,11 @@ def _metrics(resource: Mapping[str, str], gather: Callable[[], list[Family]]) ->
 
 
 def _say_farewell(push: MetricsPush | SdkMetrics) -> None:
-    """The last counts and log lines, in the time that the parent has for this process."""
-    deadline = time.monotonic() + _FAREWELL_S
-    push.close(_FAREWELL_S)
-    end_logging(max(0.5, deadline - time.monotonic()))
+    """The last counts and log lines, at once: the workers have waited for the same backend before."""
+    telling = threading.Thread(target=end_logging, args=(STEWARDS_S,), daemon=True)
+    telling.start()
+    push.close(STEWARDS_S)
+    telling.join(STEWARDS_S)
 
 
 def hold(run: RunFolder) -> bool:

@@ -9,7 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 
-__all__ = ["Outage", "patience"]
+__all__ = ["STEWARDS_S", "WORKERS_S", "Outage", "patience"]
+
+WORKERS_S, STEWARDS_S = 1.8, 0.8
+"""How long a backend is waited for at the end of a server: by all workers at once, then by the steward. With what comes
+in between, three seconds."""
 
 _log = logging.getLogger("serinus.telemetry")
 _LONGEST = 300

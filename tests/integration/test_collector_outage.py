@@ -23,6 +23,9 @@ DRAIN_S = 3
 OUTAGE, RECOVERY = "does not take spans; answers are not affected", "takes spans again"
 CLIENTS = 8
 PAUSE_S = 0.03
+NOISE_S = 1.0
+UNHURRIED = {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_BLRP_SCHEDULE_DELAY": "60000",
+             "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
 
 
 @pytest.fixture
@@ -90,6 +93,15 @@ def test_nobody_listens(home: Path, start: Start, port: int, protocol: str) -> N
     _end_in_time(server)
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_black_hole_that_nobody_has_met_yet(home: Path, start: Start, black_hole: int, protocol: str) -> None:
+    """The worst case: every first export is tried as the server ends. All processes together wait for three seconds."""
+    bare = _time_to_end(start(home))
+    patient = _time_to_end(start(home, environ=_all_signals(black_hole, protocol) | UNHURRIED))
+    print(f"\nended after {bare:.2f} s without, {patient:.2f} s with a black hole")
+    assert patient - bare < 3 + NOISE_S
+
+
 def test_a_slow_collector_loses_nothing(home: Path, start: Start) -> None:
     """One that takes a second for each batch gets every span, and holds up no answer."""
     with Receiver("http/protobuf", delay_s=1.0) as receiver:
@@ -129,6 +141,14 @@ def _ask(server: Server) -> Answer:
 def _dropped(server: Server) -> float:
     with server.client() as client:
         return metric(client.get("/metrics").body.decode(), "serinus_spans_dropped_total")
+
+
+def _time_to_end(server: Server) -> float:
+    """Seconds from SIGTERM to the end of a server that has answered a request."""
+    assert _ask(server).status == 200
+    began = time.monotonic()
+    assert server.stop(signal.SIGTERM, timeout=30) == 0
+    return time.monotonic() - began
 
 
 def _end_in_time(server: Server) -> None:
