@@ -46,7 +46,7 @@ def check_expect(name: str, expect: Any) -> dict[str, Any]:
     _check_length(name, expect.get("length"))
     _check_categories(name, expect.get("categories"))
     _one_of(name, "missing", expect.get("missing"), (None, True, False))
-    _one_of(name, "personal", expect.get("personal"), (None, *PERSONAL))
+    _one_of(name, "personal", expect.get("personal"), (None, False, *PERSONAL))
     on = expect.get("on", {})
     if not isinstance(on, Mapping):
         raise InvalidSignature(f"Field {name!r}: expect.on must be an object of kinds and policies, got {on!r}.")

@@ -98,7 +98,8 @@ class Field:
             (`element_name`); none of them is the empty sequence, or, where optional, no sequence.
         expect: what is expected of the values beyond their type, declared by a person: `min`, `max`, `categories`,
             `missing` (whether gaps may be), `length` of texts as `[shortest, longest]`, `personal` (hash, drop or
-            coarsen before anything is written), `on` (kind of violation: reject, clip, impute, warn or ignore).
+            coarsen before anything is written; false where it only seems to be personal), `on` (kind of violation:
+            reject, clip, impute, warn or ignore).
     """
 
     name: str

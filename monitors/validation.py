@@ -230,7 +230,7 @@ class Expectations:
             if not field.sequence:
                 features += _of_field(field, signature, frame, salt, personal.get(field.name), unchecked)
         outputs = {field.name: field.expect["personal"] for field in signature.outputs
-                   if field.expect and "personal" in field.expect}  # fmt: skip
+                   if field.expect and field.expect.get("personal")}  # fmt: skip
         return cls(tuple(features), unchecked, salt, 0 if frame is None else len(frame), outputs)
 
     @cached_property
@@ -306,7 +306,7 @@ def _contract(field: Field, features: list[Expectation]) -> Field:
 
 def _of_field(field: Field, signature: Signature, frame: DataFrame | None, salt: str, personal: str | None,
               unchecked: dict[str, str]) -> list[Expectation]:  # fmt: skip
-    personal = (field.expect or {}).get("personal", personal)
+    personal = (field.expect or {}).get("personal", personal) or None
     learnt: list[Expectation]
     columns = _columns(field, signature, frame)
     if personal is not None:

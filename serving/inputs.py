@@ -297,7 +297,7 @@ def _check_even(inputs: Mapping[str, NDArray[Any]], signature: Signature) -> Non
 
 def _invalid(field: Field, path: str, wanted: str, got: str, kind: str = "type_mismatch") -> InvalidInput:
     hint = "Clean the input." if field.optional or got != "null" else "Declare it optional or clean the input."
-    if field.expect is not None and "personal" in field.expect and got != "null":
+    if field.expect is not None and field.expect.get("personal") and got != "null":
         got = "a value that is personal"
     return InvalidInput(f"Input {quote(field.name)} at {path}: expected {wanted}, got {got}. {hint}",
                         (Violation(path, kind, wanted, got),))

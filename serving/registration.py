@@ -22,6 +22,7 @@ from serinus.models import (
 from serinus.models.errors import one_line
 from serinus.models.loading import check_version_trust
 from serinus.serving.errors import CommandError
+from serinus.serving.expectations import keep_expectations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ def read_signature(path: Path) -> Signature:
 
 def register_path(path: Path, name: str | None, *, home: Path, reference: Path | None = None,
                   target: str | None = None, signature: Path | None = None, trust: Collection[str] = (),
-                  card: Path | None = None, ask: bool = True) -> ModelVersion:
+                  card: Path | None = None, expectations: Path | None = None, ask: bool = True) -> ModelVersion:
     """Register the model at `path`. On a terminal, and with `ask`, an artifact that runs code is asked about once."""
     if not path.exists():
         raise CommandError(f"{path}: no such file or folder.")
@@ -100,9 +101,15 @@ def register_path(path: Path, name: str | None, *, home: Path, reference: Path |
                              signature=given, trust=trusted, card=facts)
 
     try:
-        return with_trust(attempt, trust, home=home, ask=ask)
+        version = with_trust(attempt, trust, home=home, ask=ask)
+        keep_expectations(version, home, _inputs_of(frame, target), expectations)
+        return version
     except OSError as error:
         raise CommandError(f"{path} cannot be registered in {home}: {one_line(error)}.") from None
+
+
+def _inputs_of(frame: pd.DataFrame | None, target: str | None) -> pd.DataFrame | None:
+    return frame if frame is None or target is None else frame.drop(columns=target)
 
 
 def import_source(source: str, *, home: Path, name: str | None = None, trust: Collection[str] = (),

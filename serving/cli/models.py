@@ -11,6 +11,8 @@ from serinus.models.registry import Registry
 from serinus.models.trust import Trust
 from serinus.models.version import ModelVersion
 from serinus.serving.cli.exchange import export, import_
+from serinus.serving.cli.expectations import command as expectations
+from serinus.serving.cli.expectations import personal_notes
 from serinus.serving.cli.loading import load, unload
 from serinus.serving.cli.optimize import command as optimize
 from serinus.serving.cli.options import home_option, json_option, open_home
@@ -52,20 +54,25 @@ def command() -> None:
 @click.option("--card", type=click.Path(path_type=Path),
               help="JSON file with the model card: description, owner, intended_use, limitations, training_data, "
                    "license, metrics, tags.")
+@click.option("--expectations", type=click.Path(path_type=Path),
+              help="What is expected of the inputs' values: JSON as `models expectations --json` prints it, or a "
+                   "pandera schema in YAML. Without it they are learnt from the reference.")
 @click.option("--trust", multiple=True, metavar="DIGEST",
               help="sha256:… of an artifact that may run code when it loads (pickle, joblib).")
 @home_option
 @json_option
 def register(name: str, path: Path, reference: Path | None, target: str | None, signature: Path | None,
-             card: Path | None, trust: tuple[str, ...], home: Path | None, as_json: bool) -> None:
+             card: Path | None, expectations: Path | None, trust: tuple[str, ...], home: Path | None,
+             as_json: bool) -> None:
     """Register the model file (or folder) at PATH as the next version of NAME."""
+    from serinus.serving.expectations import expectations_of
     from serinus.serving.registration import register_path
 
     folder = open_home(home)
     registry = Registry(folder.path)
     known = set(registry.versions(name))
     version = register_path(path, name, home=folder.path, reference=reference, target=target, signature=signature,
-                            trust=trust, card=card, ask=not as_json)
+                            trust=trust, card=card, expectations=expectations, ask=not as_json)
     if as_json:
         print_json(document(version, registry, None))
         return
@@ -73,6 +80,8 @@ def register(name: str, path: Path, reference: Path | None, target: str | None, 
         else f"Registered {version.tag}"
     click.echo(f"{done} ({version.adapter}, {fields(version.signature.inputs)} in, "
                f"{fields(version.signature.outputs)} out).")
+    for note in personal_notes(expectations_of(version, registry)):
+        click.echo(note)
     warn_of_skew(version)
     click.echo(what_next(version, folder))
 
@@ -182,6 +191,7 @@ def delete(tag: str, force: bool, home: Path | None) -> None:
     click.echo(f"Deleted {version.tag}.")
 
 
+command.add_command(expectations)
 command.add_command(export)
 command.add_command(import_)
 command.add_command(load)

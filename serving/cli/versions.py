@@ -15,8 +15,12 @@ from serinus.models.registry import Registry
 from serinus.models.signature import Field
 from serinus.models.trust import Trust
 from serinus.models.version import ModelVersion
+from serinus.monitors.validation import Expectations
+from serinus.serving.cli.expectations import summary
 from serinus.serving.cli.local import known_records
 from serinus.serving.cli.output import table
+from serinus.serving.errors import SerinusError
+from serinus.serving.expectations import expectations_of
 from serinus.serving.home import Home
 from serinus.serving.veto import read_vetoes
 
@@ -60,7 +64,7 @@ def document(version: ModelVersion, registry: Registry, role: str | None) -> dic
             "signature": version.signature.to_json(), "card": version.card.to_json(),
             "lineage": version.lineage.to_json(), "libraries": dict(version.libraries),
             "skew": skew(relevant(version.adapter, version.libraries)),
-            "attachments": registry.attachments(version)}
+            "expectations": summary(_expectations(version, registry)), "attachments": registry.attachments(version)}
 
 
 def description(version: ModelVersion, registry: Registry, role: str | None, home: Home) -> Iterator[str]:
@@ -78,9 +82,20 @@ def description(version: ModelVersion, registry: Registry, role: str | None, hom
     for side, some in (("inputs", version.signature.inputs), ("outputs", version.signature.outputs)):
         yield f"  {side}"
         yield from (f"    {line}" for line in table(("NAME", "DATATYPE", "SHAPE", "REMARKS"), list(map(_row, some))))
+    if (expected := summary(_expectations(version, registry))):
+        yield f"  expectations  {expected}"
     attachments = registry.attachments(version)
     if attachments:
         yield f"  attachments  {', '.join(attachments)}"
+
+
+def _expectations(version: ModelVersion, registry: Registry) -> Expectations:
+    """What is expected; a damaged file of it is told, and hides no version."""
+    try:
+        return expectations_of(version, registry)
+    except (SerinusError, ModelError) as error:
+        click.echo(f"serinus: {error}", err=True)
+        return Expectations()
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
