@@ -58,7 +58,7 @@ def personal_notes(expectations: Expectations) -> Iterator[str]:
     for name in expectations.personal:
         why = expectations.unchecked.get(name, "")
         if why.startswith("it seems"):
-            yield f'Personal: {name}: {why} of its values. Is it not? Say "personal": false in the signature\'s `expect`.'
+            yield f"Personal: {name}: {why} of its values. If it is not, say so in the signature's `expect.personal`."
 
 
 def _write_pandera(expectations: Expectations, version: ModelVersion, path: Path) -> None:
