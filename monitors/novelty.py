@@ -160,7 +160,8 @@ class Novelty:
         """Learn from reference rows: `numbers` [m, Rn] with NaN for missing, `codes` [m, Rc] of categorical features
         only. Works with any m; with fewer than 40 rows no p-value goes below 0.05."""
         numbers = np.asarray(numbers, np.float64)
-        fitted, kept = halves(*numbers.shape, seed)
+        rows, width = numbers.shape
+        fitted, kept = halves(rows, width, seed)
         scaling = Scaling.fit(numbers[fitted])
         whitening = Whitening.fit(_evened(scaling, numbers[fitted]))
         surprise = _surprise(codes[fitted] if codes is not None else np.empty((len(fitted), 0), np.uint8))

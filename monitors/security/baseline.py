@@ -68,14 +68,14 @@ class Baseline:
         rows = numbers[random.permutation(len(numbers))[:_ROWS]]
         standard = sketch.standardise(rows)
         distances = _distances(sketch.of(standard))
-        known = margins is not None and len(margins) > 0
-        margin = float(np.nanquantile(margins, _NEAREST_TENTH)) if known and np.isfinite(margins).any() else None
+        finite = np.empty(0) if margins is None else margins[np.isfinite(margins)]
+        margin = float(np.quantile(finite, _NEAREST_TENTH)) if finite.size else None
         recent = np.array([changes(row, standard[max(0, at - RECENT):at].astype(np.float32))
                            for at, row in enumerate(standard.astype(np.float32))]).reshape(-1, 2)
         few, tiny = recent.mean(axis=0) if len(recent) else (0.0, 0.0)
         shares = {
             NEAR_DUPLICATES.name: float(np.mean(distances <= NEAR)) if len(distances) else 0.0,
-            BOUNDARY.name: 1.0 if margin is None else float(np.mean(margins < margin)),  # type: ignore[operator]
+            BOUNDARY.name: 1.0 if margin is None else float(np.mean(finite < margin)),
             SYNTHETIC.name: _ODD_TWENTIETH, STRUCTURED.name: _ODD_TWENTIETH,
             FEW_CHANGES.name: float(few), TINY_STEPS.name: float(tiny)}
         return cls(sketch, margin, _odd_spread(distances, random), shares, len(rows))

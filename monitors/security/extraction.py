@@ -99,7 +99,7 @@ def _nearest(standard: Floats) -> float:
 def smallest_distances(sketch: Sketches, earlier: Sketches) -> NDArray[np.int64]:
     """Bits that each sketch differs in from the most similar earlier one; 64 without any."""
     differing = np.bitwise_xor(sketch[:, None], earlier[None, :])
-    return _bit_count(differing).min(axis=1, initial=_BITS)
+    return np.asarray(_bit_count(differing).min(axis=1, initial=_BITS), np.int64)
 
 
 def _bit_count(words: Sketches) -> NDArray[np.int64]:
