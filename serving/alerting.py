@@ -1,5 +1,5 @@
 """Alerts in a server: what the monitors' side of them (`serinus.monitors.alerts`, `….notifiers`) knows by value, as
-settings, documents of the store, and a file that workers and commands read.
+settings and documents of the store.
 
 | document | key | is |
 |---|---|---|
@@ -12,22 +12,20 @@ settings, documents of the store, and a file that workers and commands read.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 
 import orjson
 
 from serinus.monitors.alerts import AlertBook, AlertPolicy, Change, Condition
 from serinus.monitors.notifiers import Log, Notification, Notifier, NotifierMisconfigured, make_notifier
 from serinus.serving.errors import SettingsError
-from serinus.serving.files import write_atomically
-from serinus.serving.home import Home
 from serinus.serving.settings import AlertSettings, Settings
 from serinus.serving.store import Conflict, Document, JournalEntry, Store
 
 __all__ = ["LOG", "Waiting", "change_book", "check_alerting", "conditions", "count_message", "enqueue", "journal",
-           "make_configured", "message_counts", "policy", "publish", "published", "read_book", "report", "waiting"]
+           "make_configured", "message_counts", "policy", "read_book", "report", "waiting"]
 
 LOG = "log"
 """The notifier that is always there."""
@@ -194,30 +192,3 @@ def message_counts(store: Store) -> dict[str, dict[str, int]]:
     for message, _ in waiting(store):
         found.setdefault(message.notifier, {**dict.fromkeys(_COUNTS, 0), "waiting": 0})["waiting"] += 1
     return found
-
-
-def publish(home: Home, book: AlertBook, messages: Mapping[str, Mapping[str, int]], now: float) -> None:
-    """Write the file that workers and commands read, if it says anything new."""
-    document = {"format": FORMAT, "alerts": [_shown(book, alert, now) for alert in book.alerts],
-                "silences": [asdict(silence) for silence in book.silences], "counts": book.count(),
-                "notifications": {name: dict(counts) for name, counts in sorted(messages.items())}}
-    path = home.run / "alerts.json"
-    data = orjson.dumps(document)
-    if not path.exists() or path.read_bytes() != data:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
-
-
-def _shown(book: AlertBook, alert: Any, now: float) -> dict[str, Any]:
-    return {**asdict(alert), "silenced": book.is_silenced(alert, now)}
-
-
-def published(home: Home) -> dict[str, Any]:
-    """What `publish` wrote last on this host; nothing at all where no steward did."""
-    try:
-        found: dict[str, Any] = orjson.loads((home.run / "alerts.json").read_bytes())
-    except FileNotFoundError:
-        found = {}
-    if found.get("format") != FORMAT:
-        return {"alerts": [], "silences": [], "counts": AlertBook().count(), "notifications": {}}
-    return {key: value for key, value in found.items() if key != "format"}

@@ -15,6 +15,7 @@ from serinus.serving.auth import authorise
 from serinus.serving.errors import ControlRefused, SerinusError
 from serinus.serving.files import reachable
 from serinus.serving.home import Home, RunFolder
+from serinus.serving.published_alerts import published
 from serinus.serving.rollback import live_boards, roll_back
 from serinus.serving.router import Router
 from serinus.serving.settings import Settings
@@ -72,6 +73,8 @@ class Control:
         match method, parts:
             case "GET", ["models"]:
                 return 200, await asyncio.to_thread(self._models)
+            case "GET", ["alerts"]:
+                return 200, await asyncio.to_thread(published, self._home)
             case "GET", ["rollouts", model]:
                 return 200, await asyncio.to_thread(self._rollout, model)
             case "POST", ["rollouts", model, "rollback"]:
@@ -167,7 +170,7 @@ async def json_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) 
 def _method_of(parts: list[str]) -> str:
     """The method that a path takes; empty where there is none."""
     match parts:
-        case ["models"] | ["rollouts", _]:
+        case ["models"] | ["alerts"] | ["rollouts", _]:
             return "GET"
         case ["drain"]:
             return "POST"

@@ -39,11 +39,13 @@ def command(what: tuple[str, ...], name: str | None, reference: Path | None, tar
 
     Exit codes: 0 ended by a signal, 1 could not start, or the server ended by itself, 2 wrong usage.
     """
+    from serinus.serving.alerting import check_alerting
     from serinus.serving.parent import Parent
 
     home = flags.pop("home")
     given = {f"server.{key}": value for key, value in flags.items()} | {"home": home}
     settings = Settings.resolve(config=config, flags=given)
+    check_alerting(settings)
     _check_usage(what, {"--name": name, "--reference": reference, "--target": target})
     registered = {path: _register(Path(path), name, reference, target, settings.home, trust)
                   for path in dict.fromkeys(what) if _is_path(path)}

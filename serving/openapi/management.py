@@ -95,6 +95,12 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
         **secured}}, "/api/rollouts/{model}": {"parameters": [_model()], "get": {
             "operationId": "rollout", "tags": ["control"], "summary": "How a model's rollout stands",
             "responses": {"200": answer("The rollout.", rollout), **failed}, **secured}}}
+    alerts: Schema = {"type": "array", "items": {"type": "object"}}
+    counts: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
+    told = _object(alerts=alerts, silences=alerts, counts=counts, notifications={"type": "object"})
+    paths["/api/alerts"] = {"get": {
+        "operationId": "alerts", "tags": ["control"], "summary": "What is wrong and lasts, and who was told",
+        "responses": {"200": answer("Alerts, silences, and how many messages arrived.", told), **failed}, **secured}}
     for verb in _VERBS:
         good = "200" if verb == "rollback" else "202"
         paths[f"/api/rollouts/{{model}}/{verb}"] = {"parameters": [_model()], "post": {

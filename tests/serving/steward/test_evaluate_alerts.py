@@ -9,7 +9,8 @@ import pytest
 
 from serinus.monitors.alerts import AlertState, Condition, Silence
 from serinus.serving import alerting
-from serinus.serving.alerting import change_book, published, read_book, report, waiting
+from serinus.serving.alerting import change_book, read_book, report, waiting
+from serinus.serving.published_alerts import published
 from serinus.serving.steward.evaluate_alerts import EvaluateAlerts
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared

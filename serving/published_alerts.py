@@ -1,0 +1,46 @@
+"""The alerts as a file of the host: written by its steward, read by workers and commands, who need no store for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from serinus.serving.files import write_atomically
+from serinus.serving.home import Home
+
+if TYPE_CHECKING:
+    from serinus.monitors.alerts import AlertBook
+
+__all__ = ["as_document", "publish", "published"]
+
+FORMAT = 1
+_NOTHING: Mapping[str, Any] = {"alerts": [], "silences": [], "counts": {"pending": 0, "firing": 0, "resolved": 0},
+                               "notifications": {}}
+
+
+def as_document(book: AlertBook, messages: Mapping[str, Mapping[str, int]], now: float) -> dict[str, Any]:
+    """All alerts, silences and counts, for people and programs."""
+    alerts = [{**asdict(alert), "silenced": book.is_silenced(alert, now)} for alert in book.alerts]
+    return {"alerts": alerts, "silences": [asdict(silence) for silence in book.silences], "counts": book.count(),
+            "notifications": {name: dict(counts) for name, counts in sorted(messages.items())}}
+
+
+def publish(home: Home, document: Mapping[str, Any]) -> None:
+    """Write what `as_document` gave, if it says anything new."""
+    path = home.run / "alerts.json"
+    data = orjson.dumps({"format": FORMAT, **document})
+    if not path.exists() or path.read_bytes() != data:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+
+
+def published(home: Home) -> dict[str, Any]:
+    """What was written last on this host; no alerts where no steward of this release ever did."""
+    try:
+        found: dict[str, Any] = orjson.loads((home.run / "alerts.json").read_bytes())
+    except FileNotFoundError:
+        return dict(_NOTHING)
+    return {key: found[key] for key in _NOTHING} if found.get("format") == FORMAT else dict(_NOTHING)
