@@ -37,7 +37,8 @@ def inner_edges(rising: Floats) -> tuple[float, ...]:
 
 def _few_firsts(rising: Floats) -> Floats | None:
     """All different values but the smallest, if they are no more than there are bins."""
-    found, value = [], rising[0]
+    found: list[float] = []
+    value = rising[0]
     for _ in range(VALUES):
         after = np.searchsorted(rising, value, "right")
         if after == len(rising):

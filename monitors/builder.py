@@ -34,6 +34,8 @@ _BLOCK_ROWS = 200
 _ENOUGH = 200
 _PARTS = 8
 _KNOWN_WORD = 10
+_SECONDS_FROM = 1e8
+"""In March 1973; a year or a counter is smaller."""
 _LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -49,7 +51,6 @@ class Options:
     seed: int = 0
     source: Mapping[str, Any] = field(default_factory=dict)
     categories: frozenset[str] = frozenset()
-    clock: bool = True
 
     def __post_init__(self) -> None:
         for name, what in self.personal.items():
@@ -251,7 +252,7 @@ class _Builder:
     def _novel(self, features: list[Feature], values: Floats) -> list[Feature]:
         codes = self._encoding(features).categories(self._raw("input"))
         self._novelty = Novelty.fit(values, codes=codes, seed=self._options.seed)
-        fitted, kept = halves(*values.shape, self._options.seed)
+        fitted, kept = halves(len(values), values.shape[1], self._options.seed)
         self._fitted[self._places[fitted]] = True
         scores = self._novelty.scores(values[kept], codes[kept])
         return [_numeric(Feature(_NOVELTY, "", "joint", "numeric", _NOVELTY), scores)]
@@ -296,7 +297,8 @@ class _Builder:
             found = encoder.observe(chunk.inputs, chunk.outputs)
             rows = len(found.codes)
             fitted = np.flatnonzero(self._fitted[done : done + rows])
-            found.deviations[np.ix_(fitted, self._novelties)] = 0.0
+            for index in self._novelties:
+                found.deviations[fitted, index] = 0.0
             self._add(self._table, self._blocks[done : done + rows], found.codes, fitted)
             if self._seasons is not None and chunk.times is not None:
                 self._add(self._seasons, _season(chunk.times), found.codes, fitted)
@@ -313,12 +315,12 @@ class _Builder:
         """Count rows, but the novelty of those that it was fitted on: they seem more usual than new ones do."""
         _add(table, cells, codes)
         for index in self._novelties:
-            np.subtract.at(table, (cells[fitted], index, codes[fitted, index]), 1)
+            np.subtract.at(table[:, index], (cells[fitted], codes[fitted, index]), 1)
 
     def _empty_seasons(self) -> NDArray[np.int64] | None:
         if not self._options.seasons:
             return None
-        if self._sample.times is None or not self._options.clock:
+        if not _are_seconds(self._sample.times):
             raise InvalidData("Seasons need the time of each row: name a column of dates and times.")
         return np.zeros((SEASONS, len(self.features), WIDTH), np.int64)
 
@@ -327,7 +329,6 @@ class _Builder:
         features = list(self.features)
         for column, index in enumerate(self._encoder.numeric):
             features[index] = self._ranged(features[index], float(self._low[column]), float(self._high[column]))
-        times = self._sample.times if self._options.clock else None
         return Profile(
             tuple(features),
             self._table,
@@ -340,7 +341,7 @@ class _Builder:
             novelty=self._novelty,
             projections=self._projections,
             seasons=self._seasons,
-            span=_span(times),
+            span=_span(self._sample.times),
             source=self._options.source,
             notes=(*self._notes, *(one.reason for one in features if one.reason)),
         )
@@ -389,8 +390,13 @@ def _season(times: Floats) -> NDArray[np.intp]:
     return np.asarray((known % 86400 // 3600 + 24 * (day >= 5)).astype(np.intp))
 
 
+def _are_seconds(times: Floats | None) -> bool:
+    """Say whether times are seconds since 1970, and no years or counters, which only tell an order."""
+    return times is not None and bool(np.isfinite(times).any() and np.nanmin(times) >= _SECONDS_FROM)
+
+
 def _span(times: Floats | None) -> tuple[str, str] | None:
-    if times is None or not np.isfinite(times).any():
+    if times is None or not _are_seconds(times):
         return None
     first, last = (datetime.fromtimestamp(float(end), UTC).isoformat() for end in (np.nanmin(times), np.nanmax(times)))
     return first, last

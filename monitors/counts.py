@@ -77,7 +77,7 @@ class Counts:
     def shifts(self) -> NDArray[np.float64]:
         """Give the mean deviation of each feature [R] in units of its scale; 0 where nothing was seen."""
         seen = self.table.sum(axis=1) - self.table[:, MISSING]
-        return self.sums[:, 0] / np.maximum(seen, 1)
+        return np.asarray(self.sums[:, 0] / np.maximum(seen, 1))
 
     def copy(self) -> Counts:
         """Give counts of one's own: these may live in memory that others write."""

@@ -245,7 +245,7 @@ def _scripts(values: list[Any]) -> list[Any]:
     found = letters[characters]
     cells = lines[found] * len(_SCRIPTS) + scripts[characters[found]]
     table = np.bincount(cells, minlength=len(texts) * len(_SCRIPTS)).reshape(-1, len(_SCRIPTS))
-    names = [_SCRIPTS[most][1] if any_ else "none" for most, any_ in zip(table.argmax(1), table.any(1), strict=True)]
+    names = [_SCRIPTS[int(row.argmax())][1] if row.any() else "none" for row in table]
     return [None if is_missing(value) else name for value, name in zip(values, names, strict=True)]
 
 

@@ -108,7 +108,7 @@ class Feature:
     def from_json(cls, document: Mapping[str, Any]) -> Feature:
         """Read what `to_json` wrote. Raises InvalidData where that cannot be."""
         try:
-            values = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
+            values: dict[str, Any] = {name: _tupled(value) for name, value in document.items()}
             if "domain" in values:
                 values["domain"] = base64.b64decode(values["domain"])
             return cls(**values)
@@ -117,6 +117,10 @@ class Feature:
 
 
 _DEFAULTS = {item.name: item.default for item in fields(Feature)}
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def is_missing(value: Any) -> bool:

@@ -98,7 +98,7 @@ def _array(column: pd.Series[Any]) -> NDArray[Any]:
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
         return column.to_numpy()
     if isinstance(dtype, pd.SparseDtype):
-        return _array(column.sparse.to_dense())
+        return _array(column.astype(dtype.subtype))
     if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype):
         return column.to_numpy(np.float64, na_value=np.nan)  # Int64 and its like
     gaps = column.isna().to_numpy()

@@ -91,7 +91,7 @@ class Reference:
         Raises InvalidData where the arrays differ in their rows.
         """
         whole = Rows(inputs, outputs or {}, times)
-        rows = whole.count
+        rows = whole.length
         if times is not None and len(times) != rows:
             raise InvalidData(f"A reference of {rows:,} rows needs as many times; got {len(times):,}.")
         cells = sum(array[:1].size for array in (*whole.inputs.values(), *whole.outputs.values()))
@@ -121,14 +121,12 @@ def _from_frames(
 ) -> Profile:
     named = zip(("target", "time", "group"), left_out, strict=True)
     facts = {role: column for role, column in named if column is not None}
-    time = facts.get("time")
     options["source"] = {**facts, **options.get("source", {})}
     first = next(iter(read()), None)
     if first is None:
         raise InvalidData("The reference has no rows; give one with at least a few hundred.")
     _check_columns(first, [*facts.values(), *outputs])
     options["categories"] = frozenset(str(name) for name in first.columns if _is_category(first, name))
-    options["clock"] = time is not None and frames.times_of(first[time])[1]
     return _built(lambda: (_rows(frame, facts, outputs) for frame in read()), kind, options)
 
 
@@ -152,9 +150,9 @@ def _rows(frame: pd.DataFrame, facts: Mapping[str, str], outputs: Sequence[str])
     return Rows(arrays, answers, times)
 
 
-def _cut(rows: Rows, start: int, step: int) -> Rows:
-    inputs, outputs = ({name: array[start : start + step] for name, array in side.items()} for side in rows[:2])
-    return Rows(inputs, outputs, None if rows.times is None else rows.times[start : start + step])
+def _cut(chunk: Rows, start: int, step: int) -> Rows:
+    inputs, outputs = ({name: array[start : start + step] for name, array in side.items()} for side in chunk[:2])
+    return Rows(inputs, outputs, None if chunk.times is None else chunk.times[start : start + step])
 
 
 def _built(read: Callable[[], Iterable[Rows]], kind: str, options: dict[str, Any]) -> Profile:
@@ -181,7 +179,7 @@ class Learner:
     @property
     def rows(self) -> int:
         """How many rows were collected."""
-        return sum(chunk.count for chunk in self._chunks)
+        return sum(chunk.length for chunk in self._chunks)
 
     @property
     def complete(self) -> bool:
@@ -206,7 +204,7 @@ def _aligned(chunks: Sequence[Rows]) -> Iterator[Rows]:
     inputs = list(dict.fromkeys(name for chunk in chunks for name in chunk.inputs))
     outputs = list(dict.fromkeys(name for chunk in chunks for name in chunk.outputs))
     for chunk in chunks:
-        rows = chunk.count
+        rows = chunk.length
         yield Rows(_filled(chunk.inputs, inputs, rows), _filled(chunk.outputs, outputs, rows), chunk.times)
 
 

@@ -38,7 +38,7 @@ class Rows(NamedTuple):
     times: Floats | None = None
 
     @property
-    def count(self) -> int:
+    def length(self) -> int:
         """How many rows there are; raises InvalidData where the arrays differ in that."""
         lengths = {name: len(array) for name, array in (*self.inputs.items(), *self.outputs.items()) if array.ndim}
         if len(set(lengths.values())) > 1:
@@ -96,7 +96,7 @@ class Sample:
 
     def add(self, chunk: Rows) -> None:
         """Read one chunk."""
-        count = chunk.count
+        count = chunk.length
         if not count:
             return
         found = {("input", name): array for name, array in chunk.inputs.items()}
