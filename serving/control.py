@@ -74,7 +74,7 @@ class Control:
             case "GET", ["models"]:
                 return 200, await asyncio.to_thread(self._models)
             case "GET", ["alerts"]:
-                return 200, await asyncio.to_thread(published, self._home)
+                return 200, await asyncio.to_thread(published, self._home.run)
             case "GET", ["rollouts", model]:
                 return 200, await asyncio.to_thread(self._rollout, model)
             case "POST", ["rollouts", model, "rollback"]:

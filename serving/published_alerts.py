@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from serinus.serving.files import write_atomically
-from serinus.serving.home import Home
 
 if TYPE_CHECKING:
     from serinus.monitors.alerts import AlertBook
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["as_document", "publish", "published"]
 
 FORMAT = 1
+_FILE = "alerts.json"
 _NOTHING: Mapping[str, Any] = {"alerts": [], "silences": [], "counts": {"pending": 0, "firing": 0, "resolved": 0},
                                "notifications": {}}
 
@@ -28,19 +29,19 @@ def as_document(book: AlertBook, messages: Mapping[str, Mapping[str, int]], now:
             "notifications": {name: dict(counts) for name, counts in sorted(messages.items())}}
 
 
-def publish(home: Home, document: Mapping[str, Any]) -> None:
-    """Write what `as_document` gave, if it says anything new."""
-    path = home.run / "alerts.json"
+def publish(run: Path, document: Mapping[str, Any]) -> None:
+    """Write what `as_document` gave into the home's run folder, if it says anything new."""
+    path = run / _FILE
     data = orjson.dumps({"format": FORMAT, **document})
     if not path.exists() or path.read_bytes() != data:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
 
 
-def published(home: Home) -> dict[str, Any]:
-    """What was written last on this host; no alerts where no steward of this release ever did."""
+def published(run: Path) -> dict[str, Any]:
+    """What was written last into this run folder; no alerts where no steward of this release ever did."""
     try:
-        found: dict[str, Any] = orjson.loads((home.run / "alerts.json").read_bytes())
+        found: dict[str, Any] = orjson.loads((run / _FILE).read_bytes())
     except FileNotFoundError:
         return dict(_NOTHING)
     return {key: found[key] for key in _NOTHING} if found.get("format") == FORMAT else dict(_NOTHING)

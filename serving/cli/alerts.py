@@ -133,11 +133,11 @@ def _local(home: Path | None) -> dict[str, Any]:
     try:
         store = SqliteStore(place.store, create=False)
     except StoreError:
-        return published(place)
+        return published(place.run)
     try:
         return as_document(read_book(store)[0], message_counts(store), time.time())
     except StoreError:
-        return published(place)
+        return published(place.run)
     finally:
         store.close()
 

@@ -39,7 +39,7 @@ class EvaluateAlerts:
         if shared.lease is not None:
             self._evaluate(shared, now, shared.lease.epoch)
         book, _ = read_book(shared.store)
-        publish(shared.home, as_document(book, message_counts(shared.store), now))
+        publish(shared.home.run, as_document(book, message_counts(shared.store), now))
 
     def _evaluate(self, shared: Shared, now: float, epoch: int) -> None:
         settings = shared.settings.alerts

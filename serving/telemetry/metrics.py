@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -27,6 +27,7 @@ from serinus.serving.board import (
     read_all,
     start_ticks,
 )
+from serinus.serving.published_alerts import published
 from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
 from serinus.serving.snapshot import read_snapshot
 from serinus.serving.telemetry import names
@@ -84,6 +85,8 @@ class Counted(NamedTuple):
     living: list[Reading]
     rollouts: Iterable[RolloutRecord]
     cost_per_cpu_hour: float
+    alerts: Mapping[str, Any]
+    """What the steward published of them; empty where there is no steward."""
 
     def tallies(self, name: str, *labels: str) -> Iterator[Point]:
         """The rare counters of a name, with these names for their label values."""
@@ -108,7 +111,8 @@ def collect(boards: Path, snapshot: Path | None = None, cost_per_cpu_hour: float
     (counters, series), readings = read_all(boards)
     rollouts = read_snapshot(snapshot).records.values() if snapshot is not None else ()
     living = [reading for reading in readings if start_ticks(reading.pid) == reading.start_ticks]
-    counted = Counted(counters, dict(sorted(series.items())), living, rollouts, cost_per_cpu_hour)
+    alerts = published(snapshot.parent) if snapshot is not None else {}
+    counted = Counted(counters, dict(sorted(series.items())), living, rollouts, cost_per_cpu_hour, alerts)
     return [Family(name, instrument, list(_POINTS[name](counted))) for name, instrument in METRICS.items()]
 
 
@@ -163,6 +167,20 @@ def _weights(counted: Counted) -> Iterator[Point]:
         if record.running and record.candidate is not None:
             yield Point({names.MODEL_NAME: record.model, names.MODEL_VERSION: record.candidate,
                          names.PHASE: record.phase.value}, record.weight / FULL_WEIGHT)
+
+
+def _alerts(counted: Counted) -> Iterator[Point]:
+    """Of each model that has any, those that are pending and those that fire."""
+    found = [(alert["model"], alert["state"]) for alert in counted.alerts.get("alerts", ())]
+    for model in sorted({model for model, state in found if state != "resolved"}):
+        for state in ("pending", "firing"):
+            yield Point({names.MODEL_NAME: model, names.ALERT_STATE: state}, found.count((model, state)))
+
+
+def _notifications(counted: Counted) -> Iterator[Point]:
+    for notifier, counts in counted.alerts.get("notifications", {}).items():
+        for word, outcome in (("delivered", "delivered"), ("failures", "failed"), ("given_up", "given_up")):
+            yield Point({names.NOTIFIER: notifier, names.OUTCOME: outcome}, counts[word])
 
 
 def _violations(counted: Counted) -> Iterator[Point]:
@@ -235,6 +253,8 @@ _POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
     "serinus.rollout.weight": _weights,
     "serinus.in_flight": _sum_of(lambda reading: reading.in_flight),
     "serinus.workers": _sum_of(lambda reading: reading.ready),
+    "serinus.alerts": _alerts,
+    "serinus.notifications": _notifications,
     "serinus.log.frames": _counter("log_frames"),
     "serinus.log.bytes": _counter("log_bytes"),
     "serinus.log.failures": _counter("log_failures"),

@@ -42,12 +42,20 @@ STAGES = ("parse", "validate", "route", "queue", "render", "record", "respond")
 # Events: log records with a name. `{kind}` is the journal entry's: start, promote, abort, …
 ROLLOUT_EVENTS = "serinus.rollout"
 FLAG_EVENT = "feature_flag.evaluation"
+ALERT_EVENTS = "serinus.alert"
+RETRAINING_EVENTS = "serinus.retraining"
 ACTOR = "serinus.actor"
 REASON = "serinus.reason"
+ALERT_ID = "serinus.alert.id"
+ALERT_KIND = "serinus.alert.kind"
+ALERT_SEVERITY = "serinus.alert.severity"
 
 # Attributes of metrics only
 VIOLATION_KIND = "serinus.violation.kind"
 CLASS = "serinus.class"
+ALERT_STATE = "serinus.alert.state"
+NOTIFIER = "serinus.notifier"
+OUTCOME = "serinus.notification.outcome"
 PHASE = "serinus.rollout.phase"
 PROCESS_PID = "process.pid"
 
@@ -85,6 +93,9 @@ METRICS: Mapping[str, Instrument] = MappingProxyType({
                                                        "that runs."),
     "serinus.in_flight": Instrument("gauge", "{call}", "Predict calls under way."),
     "serinus.workers": Instrument("gauge", "{process}", "Worker processes that are alive and ready."),
+    "serinus.alerts": Instrument("gauge", "{alert}", "Open alerts, by model and state."),
+    "serinus.notifications": Instrument("counter", "{message}", "Messages about alerts, by notifier: delivered, failed "
+                                                                "attempts, given up."),
     "serinus.log.frames": Instrument("counter", "{record}", "Records in the prediction log."),
     "serinus.log.bytes": Instrument("counter", "By", "Bytes written to the prediction log."),
     "serinus.log.failures": Instrument("counter", "{record}", "Records that could not be written to it."),

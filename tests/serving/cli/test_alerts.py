@@ -54,7 +54,7 @@ def test_nothing_was_ever_wrong(cli: Cli, home: Path) -> None:
     assert cli("alerts", "list", "--all").out == "No alert.\n"
     store = SqliteStore(Home(home).store, create=True)
     change_book(store, lambda book: book.evaluate([DRIFT], time.time(), AlertPolicy()))
-    publish(Home(home), as_document(read_book(store)[0], message_counts(store), time.time()))
+    publish(Home(home).run, as_document(read_book(store)[0], message_counts(store), time.time()))
     store.close()
     Home(home).store.unlink()
     assert "pending" in cli("alerts", "list").out

@@ -65,7 +65,7 @@ def test_what_lasts_is_journaled_and_put_on_its_way(leader: Shared, clock: Clock
     assert [entry.kind for entry in told(leader)] == ["alert.pending", "alert.firing"]
     assert [(message.notifier, message.notification.event) for message, _ in waiting(leader.store)] == [
         ("log", "firing"), ("ops", "firing")]
-    found = published(leader.home)
+    found = published(leader.home.run)
     assert (found["counts"], found["alerts"][0]["summary"], found["alerts"][0]["silenced"]) == (
         {"pending": 0, "firing": 1, "resolved": 0}, "age moved.", False)
     assert found["notifications"]["ops"] == {"delivered": 0, "failures": 0, "given_up": 0, "waiting": 1}
@@ -125,7 +125,7 @@ def test_a_death_between_any_two_steps_loses_nothing(leader: Shared, clock: Cloc
 def test_only_the_holder_of_the_lease_decides(host: Shared, clock: Clock) -> None:
     """Others let their own hosts know."""
     see(host, clock, 0)
-    assert read_book(host.store)[0].alerts == () and published(host.home)["counts"]["pending"] == 0
+    assert read_book(host.store)[0].alerts == () and published(host.home.run)["counts"]["pending"] == 0
 
 
 def test_a_silence_of_a_person_meets_an_evaluation(leader: Shared, clock: Clock) -> None:

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from serinus.serving.board import BOUNDS_NS, VALUE_BOUNDS, Board, Labels, adopt, read_all
+from serinus.serving.published_alerts import publish
 from serinus.serving.rollout import Phase, Plan, RolloutRecord
 from serinus.serving.snapshot import publish_snapshot
 from serinus.serving.telemetry.metrics import Point, collect, exposition, prometheus_name
@@ -269,3 +270,17 @@ def test_classes_and_rollouts_are_told(tmp_path: Path) -> None:
         "serinus.class": "red"}, 7)]
     assert families["serinus.rollout.weight"] == [Point({
         "serinus.model.name": "wine", "serinus.model.version": "2", "serinus.rollout.phase": "canary"}, 0.05)]
+
+
+def test_alerts_and_messages_are_told(tmp_path: Path) -> None:
+    """As the steward published them beside the snapshot; a model without an open alert has no points."""
+    Board(tmp_path / "boards")
+    publish(tmp_path, {"alerts": [{"model": "wine", "state": "firing"}, {"model": "wine", "state": "firing"},
+                                  {"model": "beer", "state": "resolved"}], "silences": [], "counts": {},
+                       "notifications": {"ops": {"delivered": 3, "failures": 2, "given_up": 1, "waiting": 9}}})
+    families = {family.name: family.points for family in collect(tmp_path / "boards", tmp_path / "snapshot.json")}
+    assert families["serinus.alerts"] == [
+        Point({"serinus.model.name": "wine", "serinus.alert.state": "pending"}, 0),
+        Point({"serinus.model.name": "wine", "serinus.alert.state": "firing"}, 2)]
+    assert {point.attributes["serinus.notification.outcome"]: point.value
+            for point in families["serinus.notifications"]} == {"delivered": 3, "failed": 2, "given_up": 1}

@@ -13,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from serinus.serving import create_app
 from serinus.serving.board import Board, Labels
+from serinus.serving.published_alerts import publish
 from serinus.serving.rollout import Phase, Plan, RolloutRecord
 from serinus.serving.settings import LogSettings, Settings, TelemetrySettings
 from serinus.serving.snapshot import publish_snapshot
@@ -24,7 +25,8 @@ from tests.serving.asgi import ROW, people_model
 from tests.serving.telemetry.receivers import Receiver
 from tests.serving.telemetry.traces import ANSWERED, DETAILED, FAILED, REFUSED, SHARED
 
-NO_NAMES = {names.SCOPE, names.PROVIDER, names.DEFAULT_SERVICE_NAME, names.ROLLOUT_EVENTS, names.FLAG_EVENT}
+NO_NAMES = {names.SCOPE, names.PROVIDER, names.DEFAULT_SERVICE_NAME, names.ROLLOUT_EVENTS, names.FLAG_EVENT,
+            names.ALERT_EVENTS, names.RETRAINING_EVENTS}
 TYPES = {"string_value": "string", "int_value": "int", "double_value": "double"}
 SECRET = "Mnemosyne-4711"
 VERSION = {names.MODEL_NAME, names.MODEL_VERSION, names.ROLE}
@@ -123,6 +125,9 @@ def filled(folder: Path) -> Path:
     running = RolloutRecord("wine", 5, "r1", Phase.CANARY, Plan((500, 5000)), step_id="s", weight=500, stable="1",
                             candidate="2", salt="5a17")
     publish_snapshot(folder / "snapshot.json", {"wine": running})
+    publish(folder, {"alerts": [{"model": "wine", "state": "firing"}, {"model": "beer", "state": "resolved"}],
+                     "silences": [], "counts": {}, "notifications": {
+                         "log": {"delivered": 3, "failures": 1, "given_up": 0, "waiting": 0}}})
     _kept.append(board)
     return folder
 
@@ -140,7 +145,10 @@ def described(cell: str) -> set[str]:
 def test_every_event_is_on_the_page(chapter: str) -> None:
     """With the attributes that have names of their own."""
     told = table(chapter, "event")
-    assert set(told) == {f"{names.ROLLOUT_EVENTS}.{{kind}}", names.FLAG_EVENT}
+    assert set(told) == {f"{names.ROLLOUT_EVENTS}.{{kind}}", f"{names.ALERT_EVENTS}.{{event}}",
+                         f"{names.RETRAINING_EVENTS}.{{kind}}", names.FLAG_EVENT}
+    assert {names.MODEL_NAME, names.MODEL_VERSION, names.ALERT_ID, names.ALERT_KIND, names.ALERT_SEVERITY} == set(
+        re.findall(r"`([^`]+)`", told[f"{names.ALERT_EVENTS}.{{event}}"][1]))
     assert {names.MODEL_NAME, names.ACTOR, names.REASON, names.PHASE} <= set(
         re.findall(r"`([^`]+)`", told[f"{names.ROLLOUT_EVENTS}.{{kind}}"][1]))
     for name in (names.FLAG_KEY, names.FLAG_VARIANT, names.FLAG_REASON, names.FLAG_PROVIDER, names.FLAG_CONTEXT):
