@@ -83,15 +83,18 @@ class EDetector:
     run_length: float = 1_000_000.0
     _tables: tuple[Array, Array, Array] = field(init=False, repr=False, compare=False)
     _prior: Array = field(init=False, repr=False, compare=False)
+    _floors: Array = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         features = len(self.reference)
-        weights = np.full(features, 1 / max(features, 1)) if self.weights is None else self.weights
+        weights = np.full(features, 1 / max(features, 1)) if self.weights is None else np.asarray(self.weights, float)
+        gains, worst = _gains_and_worst(self.reference, self.ordered, self.dead_zone)
+        prior = _bet_weights(np.asarray(self.ordered, bool), np.maximum(*gains[1:]) > 0, gains[0].max(2) > 0)
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "_tables", _log_tables(gains, worst))
+        object.__setattr__(self, "_floors", _floors(prior, self.dead_zone, worst, self.run_length))
         with np.errstate(divide="ignore"):
-            prior = np.log(_bet_weights(np.asarray(self.ordered, bool)))
-            object.__setattr__(self, "weights", np.asarray(weights, float))
-            object.__setattr__(self, "_prior", prior.astype(np.float32)[:, :, None, None])
-        object.__setattr__(self, "_tables", _log_tables(self.reference, self.ordered, self.dead_zone))
+            object.__setattr__(self, "_prior", np.log(prior).astype(np.float32)[..., None])
 
     def start(self) -> Evidence:
         """Return no evidence."""
@@ -136,6 +139,17 @@ class EDetector:
             mine: Array = self.log_features(evidence) + np.log(self.weights) >= math.log(self.run_length)
         return mine
 
+    def meter(self, evidence: Evidence) -> float:
+        """Return the evidence between 0 (what M is where nothing has changed) and 1 (alarm)."""
+        floor = math.log(max(float((self._floors * self.weights).sum()), 1.0))
+        return _between(np.array(self.log_mean(evidence)), floor, math.log(self.run_length)).item()
+
+    def meters(self, evidence: Evidence) -> Array:
+        """Return each feature's evidence between 0 and 1 (certain), `[R]`."""
+        with np.errstate(divide="ignore"):
+            floors = np.log(np.maximum(self._floors, 1.0))
+            return _between(self.log_features(evidence), floors, math.log(self.run_length) - np.log(self.weights))
+
     def best_bets(self, evidence: Evidence) -> tuple[Array, Array, Array]:
         """Return each feature's strongest bet: its contrast, its sign (+1, −1) and its age in rows, all `[R]`."""
         flat = (evidence.logs + self._prior).reshape(len(evidence.logs), -1)
@@ -153,28 +167,52 @@ def _log_sum(logs: Array) -> Array:
     return total
 
 
-def _bet_weights(ordered: Array) -> Array:
-    """Weigh a feature's bets `[R, 20]`: half on location and scale, more on missing and unseen than on one bin more."""
+def _between(value: Array, floor: Array | float, top: Array | float) -> Array:
+    height = np.maximum(top - floor, 1e-9)
+    return np.clip(np.maximum(value - floor, 0.0) / height, 0.0, 1.0)
+
+
+def _gains_and_worst(reference: Array, ordered: Array, dead_zone: Array) -> tuple[tuple[Array, Array, Array], Array]:
+    """Return ±g − ε, of location and scale `[R, 2, 18, 2]`, of bins inside and outside `[R, 18, 2]`, and each bet's
+    least gain `[R, 20, 2]`."""
+    g = contrasts(reference, ordered)
+    ranks = np.stack([g[:, :2], -g[:, :2]], -1) - dead_zone[:, :2, None]
+    share = 1.0 - np.diagonal(g[:, 2:], axis1=1, axis2=2)
+    inside = np.stack([1 - share, share - 1], -1) - dead_zone[:, 2:]
+    outside = np.stack([-share, share], -1) - dead_zone[:, 2:]
+    worst = np.concatenate([ranks.min(2), np.minimum(inside, outside)], 1)
+    return (ranks, inside, outside), np.maximum(-worst, 1e-9)
+
+
+def _bet_weights(ordered: Array, bins: Array, ranks: Array) -> Array:
+    """Weigh a feature's bets `[R, 20, 2]`: over half on location and scale, more on missing and unseen than on a bin.
+
+    Bets that cannot gain (that a bin without reference rows gets rarer, say) have none; six stakes share a weight.
+    """
     weights = np.zeros((len(ordered), CONTRASTS))
     weights[:, 2:] = 1.0
     weights[:, 2 + MISSING] = weights[:, 2 + UNSEEN] = 2.0
     weights[ordered, LOCATION], weights[ordered, SCALE] = 24.0, 8.0
-    weights /= weights.sum(1, keepdims=True) * BETS[1] * BETS[2]
-    return weights
+    usable = weights[:, :, None] * np.concatenate([ranks, bins], 1)
+    total = usable.sum((1, 2), keepdims=True)
+    shared: Array = usable / np.where(total > 0, total, 1.0) / len(STAKES)
+    return shared
 
 
-def _log_tables(reference: Array, ordered: Array, dead_zone: Array) -> tuple[Array, Array, Array]:
-    """Return log(1 + λ(±g − ε)): of location and scale `[R, 2, 18, 12]`, of bins inside and outside `[R, 18, 2, 6]`."""
-    g = contrasts(reference, ordered)
-    moved = np.stack([g[:, :2], -g[:, :2]], -1) - dead_zone[:, :2, None]
-    share = 1.0 - np.diagonal(g[:, 2:], axis1=1, axis2=2)
-    inside = np.stack([1 - share, share - 1], -1) - dead_zone[:, 2:]
-    outside = np.stack([-share, share], -1) - dead_zone[:, 2:]
-    worst = np.minimum(inside, outside)
-    ranks = _log_bets(moved, moved.min(2, keepdims=True)).reshape(len(g), 2, WIDTH, -1)
-    return ranks, _log_bets(inside, worst), _log_bets(outside, worst)
+def _floors(prior: Array, dead_zone: Array, worst: Array, run_length: float) -> Array:
+    """Return each feature's mean M where every contrast has mean 0, `[R]`: a bet loses λε a row, so M stays at 1/λε."""
+    loss = np.maximum(dead_zone / worst, 1 / run_length)[..., None] * np.asarray(STAKES)
+    floors: Array = (prior[..., None] / loss).sum((1, 2, 3))
+    return np.minimum(floors, run_length / 100)
+
+
+def _log_tables(gains: tuple[Array, Array, Array], worst: Array) -> tuple[Array, Array, Array]:
+    """Return log(1 + λ·gain): of location and scale `[R, 2, 18, 12]`, of bins inside and outside `[R, 18, 2, 6]`."""
+    ranks, inside, outside = gains
+    table = _log_bets(ranks, worst[:, :2, None]).reshape(len(ranks), 2, WIDTH, -1)
+    return table, _log_bets(inside, worst[:, 2:]), _log_bets(outside, worst[:, 2:])
 
 
 def _log_bets(gain: Array, worst: Array) -> Array:
-    stakes = np.asarray(STAKES) / np.maximum(-worst, 1e-9)[..., None]
+    stakes = np.asarray(STAKES) / worst[..., None]
     return np.log1p(stakes * gain[..., None]).astype(np.float32)

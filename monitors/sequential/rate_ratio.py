@@ -7,7 +7,9 @@ then each event, whatever traffic and base rate do meanwhile, is the candidate's
 
 so the counts of events alone carry a likelihood of ρ, over all steps of a rollout with their different weights. A
 mixture of its ratios to the boundary of the null hypothesis is an e-process: under that hypothesis the chance that it
-*ever* exceeds 1/α is at most α (Ville's inequality), however often one looks.
+*ever* exceeds 1/α is at most α (Ville's inequality), however often one looks. The mixture's weights do not touch this
+bound, only the time until something is found: they fall off on both sides of a ratio of 2.5 for harm and of 1 for its
+absence.
 
 Source: Lindon & Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022 (arXiv 2011.03567). The
 mixture over onsets is an e-detector's: Shin, Ramdas & Rinaldo 2023 (arXiv 2203.03532).
@@ -16,9 +18,9 @@ Example:
     At weight ½ and ratio 1 each event is the candidate's with probability ½. Of ten events nine are the candidate's:
 
     >>> round(float(harm([0.5], [9], [1], ratio=1.0)), 2)
-    3.2
+    2.91
 
-    which is evidence of e^3.2 ≈ 25 to one that the candidate's rate is higher; alarm at 100 to one, say.
+    which is evidence of e^2.91 ≈ 18 to one that the candidate's rate is higher; alarm at 100 to one, say.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ SMALLEST, LARGEST = 0.05, 20.0
 
 _POINTS = 121
 _FINE = 481
+_USUAL_HARM = 2.5
+_FALL_OFF = 1.5
+_FROM_THE_START = 0.9
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +64,7 @@ def harm(weights: ArrayLike, candidate: ArrayLike, stable: ArrayLike, *, ratio: 
         `[…]` natural logarithms; roll back when one reaches log(1/α).
     """
     ratios = np.geomspace(ratio, LARGEST, _POINTS + 1)
-    return _mixture(_log_likelihood(weights, candidate, stable, ratios))
+    return _mixture(_log_likelihood(weights, candidate, stable, ratios), ratios, _USUAL_HARM)
 
 
 def non_inferiority(weights: ArrayLike, candidate: ArrayLike, stable: ArrayLike, *, margin: float = 1.5) -> Floats:
@@ -68,22 +73,23 @@ def non_inferiority(weights: ArrayLike, candidate: ArrayLike, stable: ArrayLike,
     Promote when it reaches log(1/β).
     """
     ratios = np.geomspace(margin, SMALLEST, _POINTS + 1)
-    return _mixture(_log_likelihood(weights, candidate, stable, ratios))
+    return _mixture(_log_likelihood(weights, candidate, stable, ratios), ratios, 1.0)
 
 
 def harm_since(weights: ArrayLike, candidate: ArrayLike, stable: ArrayLike, *, ratio: float = 1.1) -> Floats:
     """Log evidence of harm that began at some time: `harm` over buckets of time `[…, T]`, mixed over its onsets.
 
-    The evidence of an onset is that of the buckets since; the weights of onsets s = 0, 1, … are 1/((s+1)(s+2)), which
-    add up to one, so the mixture is an e-process too. Late harm is not drowned by a long good time before it.
+    The evidence of an onset is that of the buckets since. The first bucket has nine tenths of the weight, later ones
+    s = 1, 2, … share the rest as 1/(s(s+1)); together that is one, so the mixture is an e-process too. Late harm is not
+    drowned by a long good time before it.
     """
     ratios = np.geomspace(ratio, LARGEST, _POINTS + 1)
     since = _since(_log_likelihoods(weights, candidate, stable, ratios))
-    evidence = _mixture(since)
-    onsets = np.arange(evidence.shape[-1])
-    unspent = -np.log(onsets.size + 1.0)  # onsets still to come: their evidence is 1
-    mixed = logsumexp(evidence - np.log((onsets + 1.0) * (onsets + 2.0)))
-    return np.logaddexp(mixed, unspent)
+    evidence = _mixture(since, ratios, _USUAL_HARM)
+    later = np.arange(1, evidence.shape[-1])
+    log_weights = np.log(np.concatenate([[_FROM_THE_START], (1 - _FROM_THE_START) / (later * (later + 1.0))]))
+    unspent = np.log((1 - _FROM_THE_START) / (later.size + 1.0))  # onsets still to come: their evidence is 1
+    return np.logaddexp(logsumexp(evidence + log_weights), unspent)
 
 
 def interval(weights: ArrayLike, candidate: ArrayLike, stable: ArrayLike, *, alpha: float = 0.05) -> Interval:
@@ -108,9 +114,10 @@ def logsumexp(values: Floats) -> Floats:
     return total
 
 
-def _mixture(likelihood: Floats) -> Floats:
-    """The mean likelihood of all ratios but the first, relative to that of the first: the null's boundary."""
-    return logsumexp(likelihood[..., 1:]) - np.log(likelihood.shape[-1] - 1) - likelihood[..., 0]
+def _mixture(likelihood: Floats, ratios: Floats, around: float) -> Floats:
+    """The weighted mean likelihood of all ratios but the first, relative to that of the first: the null's boundary."""
+    weights = np.exp(-_FALL_OFF * np.abs(np.log(ratios[1:] / around)))
+    return logsumexp(likelihood[..., 1:] + np.log(weights / weights.sum())) - likelihood[..., 0]
 
 
 def _log_likelihood(weights: ArrayLike, candidate: ArrayLike, stable: ArrayLike, ratios: Floats) -> Floats:

@@ -9,12 +9,12 @@ Missing data is never a pass: it holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 from math import exp, inf, log
-from typing import NamedTuple
 
 from serinus.monitors.sequential import mcnemar, paired_share, rate_ratio
 from serinus.monitors.sequential.confidence_sequences import probability_bounds
@@ -46,19 +46,29 @@ class Action(StrEnum):
     """Take the candidate off at once."""
 
 
-class Check(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Check:
     """One thing compared between the arms.
 
-    `evidence` is the natural log of the evidence of harm, which rolls back when it reaches `limit`. `route` says how
-    the candidate was certified to be no worse: `ratio`, `absolute`, `paired`, or empty while it is not.
+    `evidence` is the natural log of the evidence of harm, which rolls back when it reaches `limit`. What a look does
+    not need is worked out when it is asked for: a rollout is looked at every second.
     """
 
     name: str
     arms: Arms
-    interval: Interval
     evidence: float
     limit: float
-    route: str
+    weights: tuple[float, ...] = ()
+    """The candidate's share in each stretch of time; empty for pairs."""
+    candidate: tuple[int, ...] = ()
+    stable: tuple[int, ...] = ()
+    certified: bool = False
+    """Of pairs: whether they certify the candidate."""
+
+    @property
+    def kind(self) -> str:
+        """Which of `CHECKS` it belongs to."""
+        return self.name.split(":")[0]
 
     @property
     def harmful(self) -> bool:
@@ -70,13 +80,36 @@ class Check(NamedTuple):
         """How much of the evidence that would roll back is there, from 0 to 1."""
         return min(1.0, max(0.0, self.evidence / self.limit))
 
+    def interval(self, alpha: float = 0.05) -> Interval:
+        """The ratios of the rates that are still possible; no bounds where pairs were compared."""
+        if not self.weights:
+            return Interval(0.0, inf)
+        return rate_ratio.interval(self.weights, self.candidate, self.stable, alpha=alpha)
+
+    def route(self, plan: Judgement) -> str:
+        """How the candidate is certified to be no worse; empty while it is not.
+
+        `ratio`: its rate is below `margin` times stable's. `absolute`: its own rate is below the tolerance. `paired`.
+        """
+        if not self.weights:
+            return "paired" if self.certified else ""
+        ratio = rate_ratio.non_inferiority(self.weights, self.candidate, self.stable, margin=plan.margin)
+        if float(ratio) >= log(1 / plan.beta):
+            return "ratio"
+        others = probability_bounds(self.arms.stable, self.arms.stable_units, plan.beta).high
+        allowed = max(plan.tolerance, min(0.5, plan.margin * others))
+        return "absolute" if self.upper(plan.beta) < allowed else ""
+
+    def upper(self, beta: float) -> float:
+        """What the candidate's own rate is at most."""
+        return probability_bounds(min(self.arms[0], self.arms[1]), self.arms[1], beta).high
+
     def text(self) -> str:
         """The counts in words: `errors: 12 of 400 against 4 of 3,600 (ratio 8.1 to 41)`."""
-        arms = self.arms
-        low, high = self.interval
-        ratio = "any ratio" if low == 0 and high == inf else f"ratio {low:.2g} to {high:.2g}"
+        arms, (low, high) = self.arms, self.interval()
+        bounds = "" if low == 0 and high == inf else f" (ratio {low:.2g} to {high:.2g})"
         return (f"{self.name}: {arms.candidate:,} of {arms.candidate_units:,} against {arms.stable:,} of "
-                f"{arms.stable_units:,} ({ratio})")
+                f"{arms.stable_units:,}{bounds}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,23 +223,24 @@ def _missing(plan: Judgement, phase: Phase, evidence: Evidence, step_id: str) ->
 
 def _certificate(plan: Judgement, phase: Phase, weight: int, evidence: Evidence,
                  checks: tuple[Check, ...]) -> Verdict:
-    wanted = [check for check in checks if check.name.split(":")[0] in _CERTIFIED]
-    missing = [check for check in wanted if not check.route]
     if phase is not Phase.SHADOW and weight < plan.certify_from:
         return Verdict(Action.ADVANCE, "Nothing is wrong so far; a step of this size can only detect.", checks)
+    wanted = [check for check in checks if check.kind in _CERTIFIED]
+    routes = {check.name: check.route(plan) for check in wanted}
+    missing = [check for check in wanted if not routes[check.name]]
     if phase is Phase.SHADOW:
         return _end_of_shadow(plan, evidence, checks, missing)
-    judged_by_truth = any(check.name.startswith("ground_truth") for check in wanted)
-    unknown = [] if judged_by_truth else ["accuracy not judged: no ground truth"]
+    truth = any(check.kind == "ground_truth" for check in wanted)
+    unknown = [] if truth else ["accuracy not judged: no ground truth"]
     if not missing:
-        return Verdict(Action.ADVANCE, f"Certified to be no worse: {_routes(wanted)}.", checks,
-                       risk="; ".join(unknown))
-    open_checks = ", ".join(check.name for check in missing)
+        how = ", ".join(f"{name} ({route})" for name, route in routes.items())
+        return Verdict(Action.ADVANCE, f"Certified to be no worse: {how}.", checks, risk="; ".join(unknown))
     if evidence.elapsed_s < plan.patience_s or plan.unproven == "stay":
-        return Verdict(Action.WAIT, f"Nothing is wrong, but not yet certified: {open_checks}.", checks)
-    bounds = [f"{check.name} below {100 * _upper(check.arms, plan.beta):.2g} %" for check in missing]
-    return Verdict(Action.ADVANCE, f"Nothing was wrong for {evidence.elapsed_s / 3600:.1f} h; promoted with the risk "
-                                   f"stated.", checks, risk="; ".join((*bounds, *unknown)))
+        names = ", ".join(check.name for check in missing)
+        return Verdict(Action.WAIT, f"Nothing is wrong, but not yet certified: {names}.", checks)
+    bounds = [f"{check.name} below {100 * check.upper(plan.beta):.2g} %" for check in missing]
+    return Verdict(Action.ADVANCE, f"Nothing was wrong for {evidence.elapsed_s / 3600:.1f} h: it goes on with the risk "
+                                   "stated.", checks, risk="; ".join((*bounds, *unknown)))
 
 
 def _end_of_shadow(plan: Judgement, evidence: Evidence, checks: tuple[Check, ...],
@@ -218,15 +252,11 @@ def _end_of_shadow(plan: Judgement, evidence: Evidence, checks: tuple[Check, ...
     return Verdict(Action.ADVANCE, f"{evidence.pairs.pairs:,} pairs in the shadow without harm.", checks, risk=risk)
 
 
-def _routes(checks: Iterable[Check]) -> str:
-    return ", ".join(f"{check.name} ({check.route})" for check in checks)
-
-
 def _checks(plan: Judgement, windows: Sequence[Window]) -> list[Check]:
     """Every rate that is counted in both arms."""
     compared = [window for window in windows if 0 < window.weight < 1]
     names = sorted({name for window in compared for name in window.events})
-    parts = {check: sum(name.split(":")[0] == check for name in names) for check in {n.split(":")[0] for n in names}}
+    parts = Counter(name.split(":")[0] for name in names)
     return [_check(plan, name, compared, parts[name.split(":")[0]]) for name in names]
 
 
@@ -235,56 +265,43 @@ _NONE = Arms(0, 0, 0, 0)
 
 def _check(plan: Judgement, name: str, windows: Sequence[Window], parts: int) -> Check:
     kind = name.split(":")[0]
-    limit = _limit(plan, kind, parts)
-    weights = [window.weight for window in windows]
+    weights = tuple(window.weight for window in windows)
     counts = [window.events.get(name, _NONE) for window in windows]
-    candidate, stable = [arms.candidate for arms in counts], [arms.stable for arms in counts]
+    candidate, stable = tuple(arms.candidate for arms in counts), tuple(arms.stable for arms in counts)
     evidence = float(rate_ratio.harm_since(weights, candidate, stable, ratio=plan.ratio))
     if kind == "mix":
-        rarer = float(rate_ratio.harm_since([1 - weight for weight in weights], stable, candidate, ratio=plan.ratio))
+        others = [1 - weight for weight in weights]
+        rarer = float(rate_ratio.harm_since(others, stable, candidate, ratio=plan.ratio))
         evidence = max(evidence, rarer) - log(2)
     total = Arms(*(sum(column) for column in zip(*counts, strict=True)))
-    interval = rate_ratio.interval(weights, candidate, stable, alpha=plan.alpha)
-    return Check(name, total, interval, evidence, limit, _route(plan, weights, candidate, stable, total))
+    return Check(name, total, evidence, _limit(plan, kind, parts), weights, candidate, stable)
 
 
 def _limit(plan: Judgement, kind: str, parts: int = 1) -> float:
     """How much evidence rolls back: the budget of a kind is shared by its parts, and by pairs and arms."""
-    both = 2 if plan.shadow and kind in ("failures", "mix", "ground_truth") else 1
+    both = 2 if plan.shadow and kind in ("failures", "mix", "ground_truth", "slices") else 1
     return log(both * max(1, parts) / plan.alpha_of(kind))
-
-
-def _route(plan: Judgement, weights: Sequence[float], candidate: Sequence[int], stable: Sequence[int],
-           total: Arms) -> str:
-    """How the candidate is certified on one check: by the ratio of the rates, or by its own rate alone."""
-    if float(rate_ratio.non_inferiority(weights, candidate, stable, margin=plan.margin)) >= log(1 / plan.beta):
-        return "ratio"
-    others = probability_bounds(total.stable, total.stable_units, plan.beta).high
-    return "absolute" if _upper(total, plan.beta) < max(plan.tolerance, min(0.5, plan.margin * others)) else ""
-
-
-def _upper(arms: Arms, beta: float) -> float:
-    return probability_bounds(min(arms.candidate, arms.candidate_units), arms.candidate_units, beta).high
 
 
 def _paired_checks(plan: Judgement, pairs: Pairs) -> list[Check]:
     """What the shadow saw: the same inputs, answered by both."""
     if not pairs.pairs:
         return []
-    anything = Interval(0.0, inf)
     failed = Arms(pairs.candidate_failed, pairs.pairs, pairs.stable_failed, pairs.pairs)
-    found = [Check("failures:pairs", failed, anything,
-                   mcnemar.log_evidence(pairs.candidate_failed, pairs.stable_failed), _limit(plan, "failures"), "")]
+    found = [Check("failures:pairs", failed, mcnemar.log_evidence(pairs.candidate_failed, pairs.stable_failed),
+                   _limit(plan, "failures"))]
     if pairs.labelled:
-        arms = Arms(pairs.candidate_wrong, pairs.labelled, pairs.stable_wrong, pairs.labelled)
-        worse = mcnemar.log_evidence(pairs.candidate_wrong, pairs.stable_wrong)
+        wrong = Arms(pairs.candidate_wrong, pairs.labelled, pairs.stable_wrong, pairs.labelled)
         fine = paired_share.log_evidence(pairs.stable_wrong, pairs.candidate_wrong, pairs.labelled,
                                          tolerance=-plan.accuracy_margin)
-        found.append(Check("ground_truth:pairs", arms, anything, worse, _limit(plan, "ground_truth"),
-                           "paired" if fine >= log(1 / plan.beta) else ""))
+        found.append(Check("ground_truth:pairs", wrong, mcnemar.log_evidence(pairs.candidate_wrong, pairs.stable_wrong),
+                           _limit(plan, "ground_truth"), certified=fine >= log(1 / plan.beta)))
+    limit = _limit(plan, "slices", len(pairs.slices))
+    for name, (worse, better) in sorted(pairs.slices.items()):
+        found.append(Check(f"slices:pairs:{name}", Arms(worse, pairs.labelled, better, pairs.labelled),
+                           mcnemar.log_evidence(worse, better), limit))
     limit = _limit(plan, "mix", len(pairs.flips))
     for label, (more, less) in sorted(pairs.flips.items()):
         evidence = paired_share.log_evidence_both_ways(more, less, pairs.pairs, tolerance=plan.mix_tolerance)
-        found.append(Check(f"mix:pairs:{label}", Arms(more, pairs.pairs, less, pairs.pairs), anything, evidence, limit,
-                           ""))
+        found.append(Check(f"mix:pairs:{label}", Arms(more, pairs.pairs, less, pairs.pairs), evidence, limit))
     return found

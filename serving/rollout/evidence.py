@@ -48,6 +48,8 @@ class Pairs(NamedTuple):
     """Pairs in which only stable failed."""
     flips: Mapping[str, tuple[int, int]] = {}
     """By class: pairs in which only the candidate gave it, and in which only stable did."""
+    slices: Mapping[str, tuple[int, int]] = {}
+    """By slice: pairs with ground truth in which only the candidate was wrong, and in which only stable was."""
 
 
 NO_PAIRS = Pairs()

@@ -26,8 +26,8 @@ CHECKS = {
 }
 """What is compared between the arms, and what it means."""
 
-BUDGET: Mapping[str, float] = {"failures": 0.1, "errors": 0.2, "latency": 0.2, "invalid": 0.1, "mix": 0.1,
-                               "ground_truth": 0.2, "slices": 0.1}
+BUDGET: Mapping[str, float] = {"failures": 0.1, "errors": 0.3, "latency": 0.2, "invalid": 0.05, "mix": 0.1,
+                               "ground_truth": 0.2, "slices": 0.05}
 """The share of `alpha` that each check may spend."""
 
 _HOUR_S = 3600.0

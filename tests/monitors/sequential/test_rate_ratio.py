@@ -46,9 +46,10 @@ def test_evidence_of_late_onsets_is_an_average_of_one_too() -> None:
 
 
 def test_the_evidence_by_hand() -> None:
-    """Nine of ten at weight ½ and ratio 1: the mean over ratios ρ of (2ρ/(1+ρ))⁹ (2/(1+ρ))."""
+    """Nine of ten at weight ½ and ratio 1: the weighted mean over ratios ρ of (2ρ/(1+ρ))⁹ (2/(1+ρ))."""
     ratios = np.geomspace(1, 20, 122)[1:]
-    by_hand = np.mean((2 * ratios / (1 + ratios)) ** 9 * (2 / (1 + ratios)))
+    by_hand = np.average((2 * ratios / (1 + ratios)) ** 9 * (2 / (1 + ratios)),
+                         weights=np.exp(-1.5 * np.abs(np.log(ratios / 2.5))))
     assert harm([0.5], [9], [1], ratio=1.0) == pytest.approx(math.log(by_hand))
 
 
