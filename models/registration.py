@@ -3,9 +3,11 @@
 import tempfile
 import warnings
 from collections.abc import Collection, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import serinus
 from serinus.models.adapters import adapter_for, adapter_of, find_artifact
 from serinus.models.card import Card
 from serinus.models.checks import CHECK, Check
@@ -61,7 +63,8 @@ def register(
     Args:
         fitted: a fitted estimator, an ONNX ModelProto, or the path of a model file.
         name: the model's name.
-        reference: rows like those it was trained with; sharpens the signature (dtypes, categories, missing values).
+        reference: rows like those it was trained with; sharpens the signature (dtypes, categories, missing values),
+            and is what live rows are compared with.
         target: the reference's column that the model predicts, which is dropped.
         signature: what the model takes and gives, where you know it better than can be inferred.
         home: the registry's folder; `$SERINUS_HOME`, else `~/.serinus`.
@@ -78,10 +81,11 @@ def register(
         InvalidSignature: the reference does not fit the model.
     """
     about = _About(card, lineage, attachments or {}, reference, target, signature)
+    root = Path(home or default_home())
     if isinstance(fitted, str | Path):
-        return _register_file(Path(fitted), name, Path(home or default_home()), (), about)
+        return _completed(_register_file(Path(fitted), name, root, (), about), root, reference, target)
     check_name(name)
-    adapter, root = adapter_of(fitted), Path(home or default_home())
+    adapter = adapter_of(fitted)
     signature = about.signature_of(adapter, fitted)
     about.check(name, fitted, adapter.wrap(fitted, signature))
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +93,8 @@ def register(
         about.check_again(name, adapter.load(artifact, signature))
         if adapter.runs_code(artifact):
             Trust(root).remember(measured_digest(artifact), _OWN)
-        return about.add(root, name, artifact, adapter, signature)
+        version = about.add(root, name, artifact, adapter, signature)
+    return _completed(version, root, reference, target)
 
 
 def register_file(
@@ -132,6 +137,13 @@ def register_file(
     about = _About(card, lineage, attachments or {}, reference, target, signature)
     about.libraries |= libraries or {}
     return _register_file(Path(path), name, Path(home or default_home()), trust, about, command)
+
+
+def _completed(version: ModelVersion, home: Path, reference: "DataFrame | None", target: str | None) -> ModelVersion:
+    """Let the composition keep what monitors need of the reference, beside the version."""
+    if reference is not None:
+        import_module(serinus._COMPOSITION).complete(version, home, reference, target)
+    return version
 
 
 class _About:

@@ -10,6 +10,9 @@ from pathlib import Path as _Path
 __all__ = ["__version__"]
 __version__ = "0.1.0"
 
+_COMPOSITION = "serinus.serving.registration"
+"""Completes what `serinus.models.register` begins: models know nothing of monitors and of serving."""
+
 _here = _Path(__file__).resolve().parent
 if not (_here / "serving").is_dir():
     __path__.append(str(_here.parent))

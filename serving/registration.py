@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,15 +20,18 @@ from serinus.models import (
     UntrustedArtifact,
     register_file,
 )
-from serinus.models.errors import one_line
+from serinus.models.errors import ModelError, one_line
 from serinus.models.loading import check_version_trust
-from serinus.serving.errors import CommandError
+from serinus.monitors.builder import Progress
+from serinus.monitors.errors import InvalidData, MonitorError
+from serinus.serving.errors import CommandError, SerinusError
 from serinus.serving.expectations import keep_expectations
+from serinus.serving.references import Columns, attached, keep_reference
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ensure_trusted", "import_source", "name_from", "read_card", "read_reference",
+__all__ = ["complete", "ensure_trusted", "import_source", "name_from", "read_card", "read_reference",
            "read_signature", "register_path", "with_trust"]
 
 BENTOML = "bentoml:"
@@ -86,13 +90,18 @@ def read_signature(path: Path) -> Signature:
 
 def register_path(path: Path, name: str | None, *, home: Path, reference: Path | None = None,
                   target: str | None = None, signature: Path | None = None, trust: Collection[str] = (),
-                  card: Path | None = None, expectations: Path | None = None, ask: bool = True) -> ModelVersion:
+                  card: Path | None = None, expectations: Path | None = None, ask: bool = True,
+                  time: str | None = None, group: str | None = None, seasons: bool = False,
+                  progress: Progress | None = None) -> ModelVersion:
     """Register the model at `path`. On a terminal, and with `ask`, an artifact that runs code is asked about once."""
     if not path.exists():
         raise CommandError(f"{path}: no such file or folder.")
-    if target is not None and reference is None:
-        raise CommandError("--target names a column of the reference: give --reference FILE too, or leave it out.")
-    frame = read_reference(reference) if reference is not None else None
+    for option, given_column in (("--target", target), ("--time", time), ("--group", group)):
+        if given_column is not None and reference is None:
+            raise CommandError(f"{option} names a column of the reference: give --reference FILE too, or leave it out.")
+    columns = Columns(target, time, group)
+    whole = read_reference(reference) if reference is not None else None
+    frame = None if whole is None else Columns(None, time, group).features(whole)
     facts = read_card(card) if card is not None else None
     given = read_signature(signature) if signature is not None else None
 
@@ -102,14 +111,29 @@ def register_path(path: Path, name: str | None, *, home: Path, reference: Path |
 
     try:
         version = with_trust(attempt, trust, home=home, ask=ask)
-        keep_expectations(version, home, _inputs_of(frame, target), expectations)
+        keep_expectations(version, home, None if whole is None else columns.features(whole), expectations)
+        if reference is not None and whole is not None and not attached(Registry(home), version):
+            keep_reference(version, home, whole, columns, seasons=seasons, source={"file": reference.name},
+                           progress=progress)
         return version
+    except InvalidData as error:
+        raise CommandError(f"Reference {reference}: {error}") from None
     except OSError as error:
         raise CommandError(f"{path} cannot be registered in {home}: {one_line(error)}.") from None
 
 
-def _inputs_of(frame: pd.DataFrame | None, target: str | None) -> pd.DataFrame | None:
-    return frame if frame is None or target is None else frame.drop(columns=target)
+def complete(version: ModelVersion, home: Path, frame: pd.DataFrame, target: str | None) -> None:
+    """Keep what monitors need of a reference that a training script registered a version with.
+
+    What cannot be watched is no reason not to serve it: then a warning says so, and the first live rows are learnt.
+    """
+    columns = Columns(target)
+    try:
+        keep_expectations(version, home, columns.features(frame))
+        if not attached(Registry(home), version):
+            keep_reference(version, home, frame, columns)
+    except (ModelError, MonitorError, SerinusError, OSError) as error:
+        warnings.warn(f"{version.tag} is registered, but has no reference for its monitors: {error}", stacklevel=3)
 
 
 def import_source(source: str, *, home: Path, name: str | None = None, trust: Collection[str] = (),
