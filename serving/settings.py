@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from serinus.models.home import default_home
 from serinus.serving.errors import SettingsError
 
-__all__ = ["AlertSettings", "ControlSettings", "LimitSettings", "LogSettings", "MonitorSettings", "RetrainingSettings",
-           "RoutingSettings", "ServerSettings", "Settings", "TelemetrySettings", "ValidationSettings"]
+__all__ = ["AlertSettings", "ControlSettings", "LimitSettings", "LogSettings", "MonitorSettings", "ReferralSettings",
+           "RetrainingSettings", "RoutingSettings", "SecuritySettings", "ServerSettings", "Settings",
+           "TelemetrySettings", "ValidationSettings"]
 
 _PREFIX = "SERINUS_"
 # Read by a process of ours directly; not settings of the tree.
@@ -171,6 +172,35 @@ class ValidationSettings(_Section):
     Types, shapes and presence are held to the signature always, and personal values are never written."""
 
 
+class ReferralSettings(_Section):
+    """Which answers are a person's to give: they are marked, with the reason, and counted."""
+
+    confidence: float | None = Field(default=None, gt=0, le=1)
+    """Answers whose largest class probability is below this."""
+    novelty_p: float | None = Field(default=None, gt=0, le=1)
+    """Rows whose novelty p-value is at or below this: of rows like the reference, about this share."""
+    models: tuple[str, ...] = ()
+    """Names; empty means every model."""
+
+
+class SecuritySettings(_Section):
+    """Signals of extraction and inversion, and what makes both harder. What changes answers is off by default."""
+
+    signals: bool = True
+    """Whether clients' rows are looked at. A signal is logged and counted; nothing is refused because of it."""
+    look_share: float = Field(default=0.05, ge=0, le=1)
+    """Of the requests of a client that has given no evidence yet, the share whose rows are looked at."""
+    client_header: str | None = None
+    """A header that names the client, set by a gateway that you trust. Without it a client is who sends the same
+    `Authorization`, else the peer's address."""
+    requests_per_second: float | None = Field(default=None, gt=0)
+    """Of one client, all workers together; more are answered 429 with `Retry-After`."""
+    burst: int = Field(default=20, ge=1)
+    """Requests that a client may send at once after a silence."""
+    round_digits: int | None = Field(default=None, ge=0, le=15)
+    """Digits after the point that answered probabilities are rounded to. Log and monitors keep all of them."""
+
+
 class ControlSettings(_Section):
     """Who may change what is served."""
 
@@ -195,6 +225,8 @@ class Settings(_Section):
     validation: ValidationSettings = ValidationSettings()
     alerts: AlertSettings = AlertSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+    referral: ReferralSettings = ReferralSettings()
+    security: SecuritySettings = SecuritySettings()
     control: ControlSettings = ControlSettings()
 
     @classmethod
