@@ -349,7 +349,7 @@ def _of_numbers(field: Field, column: Series[Any], element: int | None, unchecke
     if len(finite) < _ENOUGH_ROWS:
         unchecked[plain.name] = f"the reference has {len(finite)} numbers of it, too few to know what is usual"
         return plain
-    low, first, middle, last, high = np.quantile(finite, _BULK).tolist()
+    low, first, middle, last, high = np.quantile(finite, _BULK, method="nearest").tolist()
     whole = field.dtype.kind in "iu"
     return replace(
         plain,
@@ -431,7 +431,7 @@ def _numbers(column: Series[Any]) -> NDArray[np.float64] | None:
 
 def _rounded(value: float, whole: bool) -> float:
     """Round to three digits: a quantile may be somebody's own value."""
-    rounded = float(f"{value:.3g}")
+    rounded = min(max(float(f"{value:.3g}"), -_LARGEST), _LARGEST)
     return float(round(rounded)) if whole else rounded
 
 
