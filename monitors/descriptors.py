@@ -181,7 +181,7 @@ def _second(value: Any) -> float:
 def _texts(array: NDArray[Any], rows: int, vocabulary: bytes) -> dict[str, Floats]:
     values = array.tolist()
     texts = [_text(value)[:_READ] if isinstance(value, str | bytes) else "" for value in values]
-    lengths = np.array([len(text) for text in texts])
+    lengths = np.array([len(text) for text in texts], np.intp)
     ends = np.concatenate([[0], np.cumsum(lengths)])
     letters, digits, starts = (_sums(marks, ends) for marks in _marks("".join(texts), ends))
     total = np.maximum(lengths, 1)
@@ -190,9 +190,9 @@ def _texts(array: NDArray[Any], rows: int, vocabulary: bytes) -> dict[str, Float
         "words": starts,
         "non_letters": np.where(lengths, 1 - letters / total, 0.0),
         "digits": digits / total,
-        "unknown_words": np.array([_unknown(text, vocabulary) for text in texts]) if vocabulary else np.zeros(rows),
+        "unknown_words": np.array([_unknown(text, vocabulary) for text in texts] if vocabulary else np.zeros(rows)),
     }
-    odd = np.array([not isinstance(value, str | bytes) for value in values])
+    odd = np.array([not isinstance(value, str | bytes) for value in values], bool)
     if odd.any():
         instead = np.array([np.nan if is_missing(value) else np.inf for value in values])
         found = {view: np.where(odd, instead, numbers) for view, numbers in found.items()}
@@ -284,7 +284,7 @@ def _elements(field: str, indices: list[int]) -> Extractor:
         array = arrays.get(field)
         if array is None:
             return np.full((rows, len(indices)), np.nan)
-        if array.size <= rows * last or array.size % rows:
+        if array.size <= rows * last or not rows or array.size % rows:
             return np.full((rows, len(indices)), np.inf)
         flat = array.reshape(rows, -1)
         chosen = flat if everything and flat.shape[1] == len(indices) else flat[:, indices]
@@ -346,7 +346,7 @@ def _projections(field: str, indices: list[int], seed: int) -> Extractor:
 
     def extract(arrays: Arrays, rows: int) -> Floats:
         array = arrays.get(field)
-        if array is None or array.dtype.kind not in "biuf" or not array.size or array.size % rows:
+        if array is None or array.dtype.kind not in "biuf" or not rows or array.size % rows:
             return np.full((rows, len(indices)), np.nan if array is None else np.inf)
         flat = array.reshape(rows, -1)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -359,9 +359,9 @@ def _projections(field: str, indices: list[int], seed: int) -> Extractor:
     return extract
 
 
-def _signs(field: str, width: int, seed: int) -> NDArray[np.float32]:
+def _signs(field: str, width: int, seed: int) -> Floats:
     """Random signs [width, 32] over √width: raw bits of the generator, which are the same in every numpy."""
     start = int.from_bytes(blake2b(f"{seed}:{field}".encode(), digest_size=8).digest(), "little")
     bits = np.random.PCG64(start).random_raw(-(-width * PROJECTIONS // 64)).astype("<u8").view(np.uint8)
-    signs = np.unpackbits(bits)[: width * PROJECTIONS].reshape(width, PROJECTIONS).astype(np.float32)
-    return (2 * signs - 1) / np.float32(np.sqrt(width))
+    signs = np.unpackbits(bits)[: width * PROJECTIONS].reshape(width, PROJECTIONS)
+    return (2.0 * signs - 1) / np.sqrt(width)

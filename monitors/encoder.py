@@ -30,6 +30,7 @@ _FEW = 12
 """Up to so many rows the comparison with all edges at once is the faster one."""
 _MANY = 2048
 """Rows that are encoded in one go: what is in between stays in the processor's cache."""
+_TILE = 4096
 _KNOWN = 10_000
 _MATRIX = "input"
 
@@ -58,7 +59,7 @@ class _Part(NamedTuple):
 
 
 class Encoder:
-    """Encodes rows for one list of features.
+    """Encodes rows for one list of features. Rows are as many as the first array has.
 
     Args:
         features: inputs first, then outputs, then joint ones.
@@ -88,7 +89,8 @@ class Encoder:
         sides = [features[i].side for i in self.numeric]
         self._from_inputs, self._from_outputs = sides.count("input"), sides.count("output")
         self._bins = _Bins([features[i] for i in self.numeric])
-        self._parts = _parts([features[i] for i in self.numeric], vocabularies or {}, seed)
+        parts = _parts([features[i] for i in self.numeric], vocabularies or {}, seed)
+        self._parts = {side: [part for part in parts if part.side == side] for side in ("input", "output")}
         self._categories = [_Categories(i, one, salt) for i, one in enumerate(features) if one.kind == "categorical"]
         watched = [one.side == "input" and one.monitorable for one in features]
         self.number_features = np.array([i for i in self.numeric if watched[i]], np.intp)
@@ -159,7 +161,7 @@ class Encoder:
             yield self._projections.values(numbers)
 
     def _extracted(self, side: str, arrays: Arrays, rows: int, width: int) -> Floats:
-        parts = [part for part in self._parts if part.side == side]
+        parts = self._parts[side]
         if len(parts) == 1:
             return parts[0].extract(arrays, rows)
         values = np.empty((rows, width))
@@ -215,6 +217,9 @@ class _Bins:
         self._edges = np.full((most, len(features)), np.inf)
         for column, one in enumerate(features):
             self._edges[: len(one.edges), column] = one.edges
+        rows = max(1, _TILE // max(1, len(features)))
+        self._tile = rows * max(1, len(features))
+        self._tiled = np.tile(self._edges, rows)  # one long loop is faster than many of a row's width
         self._low, self._high, self._centre, scale = (
             np.array([getattr(one, name) for one in features], np.float64)
             for name in ("low", "high", "centre", "scale")
@@ -235,12 +240,15 @@ class _Bins:
         return np.asarray(np.add.reduce(reached.view(np.uint8), axis=1, dtype=np.uint8))
 
     def _reached(self, values: Floats) -> Codes:
-        codes = np.zeros(values.shape, np.uint8)
-        reached = np.empty(values.shape, bool)
-        for edges in self._edges:
-            np.greater_equal(values, edges, out=reached)
-            codes += reached.view(np.uint8)
-        return codes
+        flat = values.ravel()
+        codes = np.zeros(flat.shape, np.uint8)
+        for start in range(0, len(flat), self._tile):
+            part, found = flat[start : start + self._tile], codes[start : start + self._tile]
+            reached = np.empty(part.shape, bool)
+            for edges in self._tiled:
+                np.greater_equal(part, edges[: len(part)], out=reached)
+                found += reached.view(np.uint8)
+        return codes.reshape(values.shape)
 
     def deviations(self, values: Floats) -> Floats:
         """Give (x − centre) / scale [n, V], cut and rounded; 0 where missing."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from serinus.monitors.features import WIDTH, Feature
 from serinus.monitors.novelty import Novelty
 from serinus.monitors.projections import Projections
 
+if TYPE_CHECKING:
+    import pyarrow
+
 __all__ = ["BLOCKS", "FORMAT", "SEASONS", "Profile"]
 
 FORMAT = 1
@@ -33,6 +36,10 @@ BLOCKS = 32
 
 SEASONS = 48
 """Season cells: hours of working days, then hours of weekends."""
+
+_SEASON_ROWS = 500
+"""Rows below which a season cell is filled up with rows of the whole reference."""
+_METADATA = b"serinus.profile"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +135,18 @@ class Profile:
         counts.sums += self.sums
         return counts
 
+    def season_shares(self) -> NDArray[np.float64]:
+        """Give the expected shares of each season cell [48, R, 18]; a cell with few rows leans on the whole reference.
+
+        Raises InvalidData where no seasons were asked for.
+        """
+        if self.seasons is None:
+            raise InvalidData("This profile has no seasons; make it with a time column and seasons=True.")
+        rows = self.seasons.sum(axis=-1, keepdims=True)
+        whole = self.counts / np.maximum(self.counts.sum(axis=-1, keepdims=True), 1)
+        lacking = np.maximum(_SEASON_ROWS - rows, 0)
+        return np.asarray((self.seasons + lacking * whole) / np.maximum(rows, _SEASON_ROWS))
+
     def merge(self, other: Profile) -> Profile:
         """Give the profile of both references' rows, this one's first.
 
@@ -192,6 +211,32 @@ class Profile:
             "source": dict(self.source),
             "notes": list(self.notes),
         }
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Give the profile as an Arrow table, one row per feature; what is not per feature is in its metadata."""
+        import pyarrow
+
+        rest = {name: value for name, value in self.to_json().items() if name not in ("blocks", "sums")}
+        columns = {name: [getattr(one, name) for one in self.features] for name in ("name", "field", "side", "kind")}
+        integers = pyarrow.list_(pyarrow.int64())
+        return pyarrow.table(
+            {
+                **{name: pyarrow.array(values, pyarrow.string()) for name, values in columns.items()},
+                "counts": pyarrow.array(self.counts.tolist(), integers),
+                "blocks": pyarrow.array(self.blocks.swapaxes(0, 1).tolist(), pyarrow.list_(integers)),
+                "sums": pyarrow.array(self.sums.tolist(), pyarrow.list_(pyarrow.float64())),
+            },
+            metadata={_METADATA: json.dumps(rest, sort_keys=True)},
+        )
+
+    @classmethod
+    def from_arrow(cls, table: pyarrow.Table) -> Profile:
+        """Read what `to_arrow` gave. Raises InvalidData where it is another table."""
+        rest = (table.schema.metadata or {}).get(_METADATA)
+        if rest is None:
+            raise InvalidData("This Arrow table holds no profile: its metadata says nothing of one.")
+        blocks = np.array(table["blocks"].to_pylist(), np.int64).reshape(table.num_rows, -1, WIDTH)
+        return cls.from_json({**json.loads(rest), "blocks": blocks.swapaxes(0, 1), "sums": table["sums"].to_pylist()})
 
     def _encoding(self) -> dict[str, Any]:
         """Everything that decides which bin a row is counted in."""
