@@ -68,7 +68,10 @@ def from_yaml(text: str) -> Expectations:
     from pandera.io.pandas_io import from_yaml as read
 
     try:
-        return from_pandera(read(text))
+        schema = read(text)
+        if not schema.columns:
+            raise InvalidExpectation("This is no pandera schema: it has no columns.")
+        return from_pandera(schema)
     except InvalidExpectation:
         raise
     except Exception as error:
@@ -116,10 +119,11 @@ def _feature(name: str, column: Column, salt: str, unchecked: dict[str, str]) ->
     kept = _about(column.description)
     feature = Expectation.from_json(kept) if kept else Expectation(name, infinite=True)
     own = {_text(check) for check in _own_checks(feature)}
+    rules = _is_usual_kept(feature, column)
     feature = replace(feature, missing=bool(column.nullable))
     unknown = []
     for check in column.checks:
-        if _text(check) not in own and (changed := _read(feature, check, salt)) is not None:
+        if _text(check) not in own and (changed := _read(feature, check, salt, rules)) is not None:
             feature = changed
         elif _text(check) not in own:
             unknown.append(str(check.name))
@@ -133,19 +137,30 @@ def _own_checks(feature: Expectation) -> list[Check]:
     return _checks(feature, Field(feature.field, "BYTES", (-1,)))
 
 
-def _read(feature: Expectation, check: Check, salt: str) -> Expectation | None:
+def _is_usual_kept(feature: Expectation, column: Column) -> bool:
+    """Whether the range of what is usual is unchanged, so that another range is a rule even where it only warns."""
+    if feature.usual is None:
+        return False
+    (check,) = _checks(Expectation(feature.field, usual=feature.usual, on=feature.on), Field("x", "BYTES", (-1,)))
+    return _text(check) in set(map(_text, column.checks))
+
+
+def _read(feature: Expectation, check: Check, salt: str, rules: bool) -> Expectation | None:
     """The expectation with what one check says; None where it says nothing that can be checked per request."""
     values = {**(check.statistics or {})}
     policy = "warn" if check.raise_warning else "reject"
     if check.name == "in_range":
-        return _ranged(feature, values["min_value"], values["max_value"], policy)
+        low, high = values["min_value"], values["max_value"]
+        if policy == "warn" and not rules:
+            return replace(feature, usual=(float(low), float(high)))
+        return _with(feature, "out_of_range", policy, minimum=low, maximum=high)
     if check.name in _LIMITS:
         key, name = _LIMITS[check.name]
         limit = float(values[name])
         if check.name in ("greater_than", "less_than"):
             limit = math.nextafter(limit, math.inf if key == "minimum" else -math.inf)
         low, high = (limit, feature.maximum) if key == "minimum" else (feature.minimum, limit)
-        return _ranged(feature, low, high, policy)
+        return _with(feature, "out_of_range", policy, minimum=low, maximum=high)
     if check.name == "isin":
         hashes = (category_hash(value, salt.encode()) for value in values["allowed_values"])
         domain = frozenset(found for found in hashes if found is not None)
@@ -156,13 +171,6 @@ def _read(feature: Expectation, check: Check, salt: str) -> Expectation | None:
             return None
         return _with(feature, "text_length", policy, length=(int(shortest), int(longest)))
     return None
-
-
-def _ranged(feature: Expectation, low: float | None, high: float | None, policy: str) -> Expectation:
-    """With another range: a rule where it rejects, else what is usual."""
-    if policy == "warn" and low is not None and high is not None:
-        return replace(feature, usual=(float(low), float(high)))
-    return _with(feature, "out_of_range", policy, minimum=low, maximum=high)
 
 
 def _with(feature: Expectation, kind: str, policy: str, **changes: Any) -> Expectation:

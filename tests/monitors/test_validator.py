@@ -63,7 +63,10 @@ def test_a_change_of_unit_is_named() -> None:
     feature = Expectation("price", usual=(5.0, 60.0), central=(12.0, 40.0))
     found = verdict(validator(feature), price=[20.0, 2_050.0, 0.205, 68.0, 1e9])
     assert {breach.row: breach.wanted for breach in found.breaches if breach.kind == "unit_slip"} == {
-        1: "5 to 60, as ÷100 would give", 2: "5 to 60, as ×100 would give", 3: "5 to 60, as °F→°C would give"}  # fmt: skip
+        1: "5 to 60, as ÷100 would give",
+        2: "5 to 60, as ×100 would give",
+        3: "5 to 60, as °F→°C would give",
+    }
     assert found.counts == {"unit_slip": 3, "unusual_value": 1} and not found.rejects
 
 
@@ -198,7 +201,8 @@ def test_policies_on_whole_numbers_texts_and_matrices() -> None:
     small = verdict(validator(whole, n="UINT8"), n=np.array([0, 255], np.uint8)).inputs["n"]
     assert small.tolist() == [1, 9] and small.dtype == np.uint8
     cut = Expectation("t", infinite=True, length=(0, 3), on={"text_length": "clip"})
-    assert verdict(validator(cut, t="BYTES"), t=np.array(["abcdef", "ab"], object)).inputs["t"].tolist() == ["abc", "ab"]
+    texts = verdict(validator(cut, t="BYTES"), t=np.array(["abcdef", "ab"], object)).inputs["t"]
+    assert texts.tolist() == ["abc", "ab"]
     mode = city(on={"unseen_category": "impute"}, typical="Chur")
     assert verdict(validator(mode, city="BYTES"), city=np.array(["Bex"], object)).inputs["city"].tolist() == ["Chur"]
     cells = [Expectation("x", place, maximum=1.0, on={"out_of_range": "clip"}) for place in range(2)]
@@ -263,8 +267,8 @@ def test_hostile_requests_have_a_clear_verdict() -> None:
     arrays = {name: frame[name].to_numpy() for name in frame}
     assert wide.check(arrays) is None
     for value in (1e300, math.nan, -math.inf):
-        found = wide.check({name: np.full(3, value) for name in frame})
-        assert found is not None and sum(found.counts.values()) == 6_000 and len(found.breaches) == LISTED
+        found = wide.check({name: np.full(2, value) for name in frame})
+        assert found is not None and sum(found.counts.values()) == 4_000 and len(found.breaches) == LISTED
     assert wide.check({name: np.empty(0) for name in frame}) is None
 
 
