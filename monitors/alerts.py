@@ -274,15 +274,17 @@ class AlertBook:
 
 
 _Step = tuple[Alert | None, list[Change]]
+_Group = list[Alert | Condition]
 
 
 def _matched(alerts: Sequence[Alert], conditions: Sequence[Condition]) -> Iterator[
         tuple[list[Alert], list[Condition]]]:
     """Alerts and conditions that are about the same thing, together."""
-    groups: list[list[Alert | Condition]] = []
-    for one in (*alerts, *conditions):
-        touching: list[list[Alert | Condition]] = []
-        apart: list[list[Alert | Condition]] = []
+    groups: list[_Group] = []
+    every: _Group = [*alerts, *conditions]
+    for one in every:
+        touching: list[_Group] = []
+        apart: list[_Group] = []
         for group in groups:
             (touching if any(_overlap(one, other) for other in group) else apart).append(group)
         groups = [*apart, [*chain(*touching), one]]
@@ -299,12 +301,12 @@ def _overlap(one: Alert | Condition, other: Alert | Condition) -> bool:
 def _steps(known: list[Alert], seen: list[Condition], heard: set[tuple[str, str, str]], now: float,
            policy: AlertPolicy, silences: Sequence[Silence]) -> Iterator[_Step]:
     """What becomes of one group: the oldest alert that fires goes on, the others are joined to it."""
-    lead, *joined = sorted(known, key=lambda one: (one.state is not AlertState.FIRING, one.pending_since,
-                                                   one.id)) or [None]
-    for other in joined:
-        yield _end(other, now, f"It is part of alert {lead.id} now." if lead else "")
+    oldest = sorted(known, key=lambda one: (one.state is not AlertState.FIRING, one.pending_since, one.id))
+    lead = oldest[0] if oldest else None
+    for other in oldest[1:]:
+        yield _end(other, now, f"It is part of alert {oldest[0].id} now.")
     if seen:
-        features = set(chain(*(one.features for one in (*known, *seen))))
+        features = {name for group in (known, seen) for one in group for name in one.features}
         worst = max(seen, key=lambda one: (_rank(one.severity), one.summary))
         yield _active(lead or _opened(worst, now), worst, tuple(sorted(features)), now, policy, silences, not lead)
     elif lead is not None:

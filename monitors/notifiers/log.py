@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 from serinus.monitors.notifiers.notifier import Notification
 
@@ -17,8 +16,8 @@ _log = logging.getLogger("serinus.alerts")
 class Log:
     """A warning while an alert fires, a remark when it is over. The line's name is `serinus.alert.{event}`."""
 
-    target: ClassVar[str] = "the server's log"
-    resend_seconds: ClassVar[float] = 0.0
+    target: str = field(init=False, default="the server's log")
+    resend_seconds: float = field(init=False, default=0.0)
 
     def send(self, notification: Notification) -> None:
         """See `Notifier.send`."""

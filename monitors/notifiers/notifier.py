@@ -112,10 +112,14 @@ class Notification:
 class Notifier(Protocol):
     """Carries notifications to one place. Called in a thread of its own, one call at a time."""
 
-    target: str
-    """Where they go, for a person: an address without anything secret."""
-    resend_seconds: float
-    """How often an alert that fires is to be told again (`refreshed`) lest the receiver takes it for over; 0 never."""
+    @property
+    def target(self) -> str:
+        """Where they go, for a person: an address without anything secret."""
+
+    @property
+    def resend_seconds(self) -> float:
+        """How often an alert that fires is to be told again (`refreshed`) lest the receiver takes it for over; 0
+        never."""
 
     def send(self, notification: Notification) -> None:
         """Return when it arrived, within the time that the notifier's own options allow.

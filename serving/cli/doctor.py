@@ -22,7 +22,8 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 @click.option("--deep", is_flag=True, help="Also read every file of every version, and compare its digest.")
 @json_option
 def command(home: Path | None, config: Path | None, deep: bool, as_json: bool) -> int:
-    """Say whether everything is in order: libraries, settings, home, models, store, telemetry, running servers.
+    """Say whether everything is in order: libraries, settings, home, models, store, telemetry, notifiers,
+    running servers.
 
     Each line is ok, a warning or a problem with what to do about it. Nothing is changed. A collector is asked by an
     empty export.

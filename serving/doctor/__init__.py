@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from serinus.serving.doctor.alerts import look_at_alerts
 from serinus.serving.doctor.check import Check, problem
 from serinus.serving.doctor.home import look_at_home, look_at_log
 from serinus.serving.doctor.installation import look_at_installation
@@ -31,6 +32,7 @@ def examine(*, config: Path | None = None, home: Path | None = None, deep: bool 
     yield from _guarded("models", look_at_models(place, deep=deep))
     yield from _guarded("store", look_at_store(place))
     yield from look_at_telemetry(settings)
+    yield from _guarded("alerts", look_at_alerts(settings, place))
     yield from _guarded("servers", look_at_servers(place))
 
 

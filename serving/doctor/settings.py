@@ -13,7 +13,7 @@ from serinus.serving.settings import Settings
 
 __all__ = ["look_at_settings"]
 
-_SECRET = "control.token"
+_SECRETS = ("control.token", "alerts.notifiers")
 
 
 def look_at_settings(config: Path | None, home: Path | None) -> tuple[Settings, list[Check]]:
@@ -31,7 +31,7 @@ def look_at_settings(config: Path | None, home: Path | None) -> tuple[Settings, 
 def _told(settings: Settings, sources: dict[str, str]) -> Iterator[Check]:
     for key, source in sorted(sources.items()):
         value: Any = reduce(getattr, key.split("."), settings)
-        shown = "set" if key == _SECRET else ", ".join(value) if isinstance(value, tuple) else value
+        shown = "set" if key in _SECRETS else ", ".join(value) if isinstance(value, tuple) else value
         yield ok("settings", f"{key} is {shown}, by {'a flag' if source == 'flag' else source}.")
     if not sources:
         yield ok("settings", "All are the default ones: no serinus.toml here, no variable SERINUS_….")

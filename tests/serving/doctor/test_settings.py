@@ -31,6 +31,13 @@ def test_each_setting_names_what_gave_it(folder: Path, monkeypatch: pytest.Monke
         "server.workers is 3, by serinus.toml."]
 
 
+def test_addresses_of_notifiers_are_not_shown(folder: Path) -> None:
+    """They are secrets, or hold them."""
+    (folder / "serinus.toml").write_text('[alerts.notifiers.ops]\nkind = "slack"\nurl = "https://h/s3cret"\n')
+    (found,) = look_at_settings(None, None)[1]
+    assert found.says == "alerts.notifiers is set, by serinus.toml."
+
+
 def test_defaults_are_one_line() -> None:
     """Nothing was set."""
     (found,) = look_at_settings(None, None)[1]
