@@ -29,6 +29,7 @@ __all__ = ["Action", "Check", "Verdict", "judge"]
 _SILENT_S = 300.0
 _MISMATCH_ALPHA = 0.01
 _BROKEN_RATIO = 3.0
+_MANY = log(1_000_000)
 _CERTIFIED = ("errors", "latency", "invalid", "ground_truth")
 """What a certificate has to cover, as far as there is anything to count."""
 
@@ -162,9 +163,9 @@ def _blame(harmful: Sequence[Check], evidence: Evidence, checks: tuple[Check, ..
     if evidence.inputs_differ and ":pairs" not in worst.name:
         return Verdict(Action.HOLD, f"{worst.text()}, but the arms did not get the same inputs: "
                                     f"{evidence.inputs_differ}", checks, cause="inputs")
-    odds = exp(min(worst.evidence, 50.0))
-    return Verdict(Action.ROLL_BACK, f"The candidate is worse by {worst.text()}; evidence {odds:,.0f} to one, "
-                                     f"needed {exp(worst.limit):,.0f}.", checks)
+    odds = f"{exp(worst.evidence):,.0f}" if worst.evidence < _MANY else f"more than {exp(_MANY):,.0f}"
+    return Verdict(Action.ROLL_BACK, f"The candidate is worse by {worst.text()}; evidence {odds} to one, needed "
+                                     f"{exp(worst.limit):,.0f}.", checks)
 
 
 def _silence(evidence: Evidence) -> tuple[str, str] | None:
@@ -230,6 +231,8 @@ def _certificate(plan: Judgement, phase: Phase, weight: int, evidence: Evidence,
     missing = [check for check in wanted if not routes[check.name]]
     if phase is Phase.SHADOW:
         return _end_of_shadow(plan, evidence, checks, missing)
+    if not wanted:
+        return Verdict(Action.WAIT, "Nothing that a certificate rests on was counted yet.", checks)
     truth = any(check.kind == "ground_truth" for check in wanted)
     unknown = [] if truth else ["accuracy not judged: no ground truth"]
     if not missing:
