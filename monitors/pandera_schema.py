@@ -39,7 +39,8 @@ def to_pandera(expectations: Expectations, signature: Signature) -> DataFrameSch
     columns = {feature.name: _column(feature, fields[feature.field])
                for feature in expectations.features if feature.field in fields}  # fmt: skip
     about = {key: value for key, value in expectations.to_json().items() if key != "features"}
-    return pandera.DataFrameSchema(columns, description=_note(about))
+    schema: DataFrameSchema = pandera.DataFrameSchema(columns, description=_note(about))
+    return schema
 
 
 def from_pandera(schema: DataFrameSchema) -> Expectations:
@@ -68,7 +69,7 @@ def from_yaml(text: str) -> Expectations:
     from pandera.io.pandas_io import from_yaml as read
 
     try:
-        schema = read(text)
+        schema = read(text)  # type: ignore[no-untyped-call]
         if not schema.columns:
             raise InvalidExpectation("This is no pandera schema: it has no columns.")
         return from_pandera(schema)
@@ -90,9 +91,16 @@ def _pandera() -> Any:
 def _column(feature: Expectation, field: Field) -> Column:
     pandera = _pandera()
     dtype = None if field.datatype == "BYTES" else str(DATATYPES[field.datatype])
-    return pandera.Column(dtype, _checks(feature, field), nullable=feature.missing, required=not field.optional,
-                          coerce=dtype is not None and not feature.missing, name=feature.name,
-                          description=_note(feature.to_json()))  # fmt: skip
+    column: Column = pandera.Column(
+        dtype,
+        _checks(feature, field),
+        nullable=feature.missing,
+        required=not field.optional,
+        coerce=dtype is not None and not feature.missing,
+        name=feature.name,
+        description=_note(feature.to_json()),
+    )
+    return column
 
 
 def _checks(feature: Expectation, field: Field) -> list[Check]:

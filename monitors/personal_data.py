@@ -199,7 +199,7 @@ def coarse(value: Any) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return int(_one_digit(value))
+        return _one_digit_of(value)
     if isinstance(value, float):
         return _one_digit(value)
     text = str(value)
@@ -212,13 +212,16 @@ def coarse(value: Any) -> Any:
     return text[:1] + "…" if text else text
 
 
+def _one_digit_of(value: int) -> int:
+    """Toward zero, so that it stays in its type's range."""
+    unit = int("1" + "0" * (len(str(abs(value))) - 1))
+    return abs(value) // unit * unit * (1 if value > 0 else -1)
+
+
 def _one_digit(value: float) -> float:
     """Toward zero, so that it stays in its type's range."""
     if not math.isfinite(value) or value == 0:
         return value
-    if isinstance(value, int):
-        unit = 10 ** (len(str(abs(value))) - 1)
-        return (abs(value) // unit * unit) * (1 if value > 0 else -1)
     digits = f"{abs(value):.15e}"
     return math.copysign(float(digits[0] + digits[digits.index("e") :]), value)
 

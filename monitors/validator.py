@@ -28,6 +28,7 @@ _SHOWN = 60
 _HIDDEN = "a value that is personal"
 
 Inputs = Mapping[str, NDArray[Any]]
+Rows = Sequence[int] | NDArray[np.intp]
 
 
 class Breach(NamedTuple):
@@ -112,7 +113,7 @@ class _Said:
         self._remarks: list[Breach] = []
         self.counts: Counter[str] = Counter()
 
-    def find(self, feature: Expectation, kind: str, wanted: str, rows: Sequence[int], got: Iterable[object]) -> None:
+    def find(self, feature: Expectation, kind: str, wanted: str, rows: Rows, got: Iterable[object]) -> None:
         """Take note of a kind of violation of one feature, in these rows."""
         policy = feature.policy(kind) if self._enforce or feature.policy(kind) == "ignore" else "warn"
         if policy == "ignore" or not len(rows):
@@ -125,7 +126,7 @@ class _Said:
             shown = _HIDDEN if feature.personal and value is not None else _say(value)
             listed.append(Breach(feature.field, int(row), feature.element, kind, wanted, shown, policy, done))
 
-    def _do(self, feature: Expectation, kind: str, policy: str, rows: Sequence[int]) -> str:
+    def _do(self, feature: Expectation, kind: str, policy: str, rows: Rows) -> str:
         """Change what the model sees, and say how."""
         if policy not in ("clip", "impute"):
             return "" if policy == "reject" else "kept"
@@ -133,16 +134,16 @@ class _Said:
         if array is None:
             array = self._copy(feature.field, feature)
         part = array.reshape(-1) if feature.element is None else array[:, feature.element]
-        rows = np.asarray(rows, dtype=np.intp)  # type: ignore[assignment]
+        places = np.asarray(rows, dtype=np.intp)
         if policy == "impute":
-            part[rows] = _fitted(feature.typical, array.dtype)
+            part[places] = _fitted(feature.typical, array.dtype)
             return "imputed" if feature.personal else f"imputed {_say(feature.typical)}"
         if kind == "text_length":
             longest = (feature.length or (0, 0))[1]
-            part[rows] = [text[:longest] for text in part[rows]]
+            part[places] = [text[:longest] for text in part[places]]
             return f"cut to {longest} characters"
         low, high = feature.clips_to
-        part[rows] = _clipped(part[rows], low, high)
+        part[places] = _clipped(part[places], low, high)
         return "clipped" if feature.personal else f"clipped to {low:g} … {high:g}"
 
     def _copy(self, name: str, feature: Expectation) -> NDArray[Any]:
@@ -363,7 +364,7 @@ def _fine(block: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float6
     if all_strict:
         inside = block >= low
         inside &= block <= high
-        return np.count_nonzero(inside) == inside.size
+        return int(np.count_nonzero(inside)) == inside.size
     if np.count_nonzero(block < low) or np.count_nonzero(block > high):
         return False
     return not (any_strict and block.dtype.kind == "f" and np.count_nonzero((block != block) & strict))
@@ -386,10 +387,10 @@ def _floats(array: NDArray[Any]) -> NDArray[np.float64]:
 
 def _clipped(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     if values.dtype.kind in "iu":
-        low, high = math.ceil(low), math.floor(high)
         limits = np.iinfo(values.dtype)
-        return np.clip(values, max(low, limits.min), min(high, limits.max))
-    return np.clip(values, low, high)
+        low, high = max(math.ceil(low), limits.min), min(math.floor(high), limits.max)
+    clipped: NDArray[Any] = np.clip(values, low, high)
+    return clipped
 
 
 def _fitted(typical: float | str | None, dtype: np.dtype[Any]) -> Any:
