@@ -26,9 +26,9 @@ PROMPTLY = {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_BSP_SCHEDULE_DELAY": "200", "OTE
 SELDOM = {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_BLRP_SCHEDULE_DELAY": "60000",
           "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
 SOMETIMES = {"serinus.queue.duration", "serinus.batch.rows", "serinus.violations", "serinus.cost.per_thousand_rows",
-             "serinus.rollout.weight", "serinus.alerts", "serinus.notifications", "process.cpu.time",
-             "process.memory.usage"}
-"""Metrics that may have no points: of shared calls, violations, prices, rollouts, alerts and workers that live."""
+             "serinus.rollout.weight", "serinus.alerts", "serinus.notifications", "serinus.prediction.value",
+             "serinus.model.memory", "process.cpu.time", "process.memory.usage"}
+"""Metrics that may have no points: of shared calls, violations, prices, rollouts, alerts, regressors, living workers."""
 
 
 @pytest.fixture(params=["http/protobuf", "grpc"])
