@@ -12,6 +12,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from math import ceil
 from pathlib import Path
 from random import random
 from time import time_ns
@@ -26,6 +27,7 @@ from serinus.serving.errors import (
     ModelUnavailable,
     NotServed,
     Overloaded,
+    RateLimited,
     RequestError,
     RequestTooLarge,
     UnsupportedEncoding,
@@ -42,6 +44,7 @@ from serinus.serving.protocols.rows import Rows
 from serinus.serving.repository import PREFIX, Repository
 from serinus.serving.request import is_request_id
 from serinus.serving.router import STABLE, Arm, Router
+from serinus.serving.security import Security
 from serinus.serving.settings import LimitSettings, Settings
 from serinus.serving.telemetry import SpanContextIds, Trace, Tracing
 from serinus.serving.telemetry.logs import flag_evaluated
@@ -110,6 +113,8 @@ class App:
         self._boards = boards
         self.repository: Repository | None = None
         """Loads and unloads by hand; without it these calls are 404."""
+        self.security: Security | None = None
+        """Knows one client from another; without it all may ask as they like."""
         self._control = control
         self._inner = inner
         self.under_way = 0
@@ -170,6 +175,8 @@ class App:
                 raise Overloaded(f"{self._concurrency} requests are under way in this worker. Try again.")
             if endpoint.model is None:
                 call.model = self._only_model(endpoint.route)
+            if self.security is not None:
+                call.client = self.security.admit(scope, headers)
             message = await receive()
             body = message.get("body", b"")
             if message.get("more_body") or len(body) > self._body_bytes or b"content-encoding" in headers or not body:
@@ -190,7 +197,8 @@ class App:
         call.violations, call.counts = error.violations, error.counts
         call.request_id = call.request_id or call.prediction or self._pipeline.fresh_id()
         status, content_type, body = call.protocol.error(error, call.request_id)
-        return Reply(status, content_type, body, error.kind)
+        wait = b"retry-after: %d\r\n" % ceil(error.wait_s) if isinstance(error, RateLimited) else b""
+        return Reply(status, content_type, body, error.kind, wait)
 
     async def _respond(self, call: Call, endpoint: Endpoint, scope: Scope, send: Send, answer: Reply) -> None:
         status, content_type, body, error_type, head = answer
@@ -203,7 +211,7 @@ class App:
             head += b"x-violations: %d\r\n" % call.violation_count
         if ids is not None:
             head += b"traceparent: %b\r\n" % ids.traceparent.encode()
-        if status in _TRY_AGAIN:
+        if status in _TRY_AGAIN and b"retry-after" not in answer.head:
             head += b"retry-after: 1\r\n"
         self._count(call, endpoint, status, error_type)  # before the answer: whoever got one was counted
         await send_whole(send, status, head, body)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 __all__ = ["Cancelled", "CommandError", "ControlRefused", "InvalidInput", "InvalidRequest", "ModelUnavailable",
-           "NotServed", "Overloaded", "PredictionFailed", "RequestError", "RequestTooLarge", "SerinusError",
-           "SettingsError", "TimedOut", "Unrecorded", "UnsupportedEncoding", "Violation"]
+           "NotServed", "Overloaded", "PredictionFailed", "RateLimited", "RequestError", "RequestTooLarge",
+           "SerinusError", "SettingsError", "TimedOut", "Unrecorded", "UnsupportedEncoding", "Violation"]
 
 
 class Violation(NamedTuple):
@@ -105,6 +105,16 @@ class Overloaded(RequestError):
     """Too many requests under way."""
 
     kind = "overloaded"
+
+
+class RateLimited(RequestError):
+    """One client asks faster than it may; `wait_s` is how long until it may again."""
+
+    kind = "rate_limited"
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"This client asks faster than it may. Try again in {wait_s:.3g} s.")
+        self.wait_s = wait_s
 
 
 class Cancelled(RequestError):

@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "sheets"
 
     @property
+    def clients(self) -> Path:
+        """How fast each client has asked lately, where that is limited."""
+        return self.path / "clients"
+
+    @property
     def settings(self) -> Path:
         """The resolved settings, the same for every process of the server."""
         return self.path / "settings.json"

@@ -22,6 +22,7 @@ from serinus.models.errors import InvalidInput as UnfitInput
 from serinus.models.errors import UnknownOutput
 from serinus.models.steps import Steps, told_by
 from serinus.monitors.record import PredictionRecord
+from serinus.serving.answering import Answering, head
 from serinus.serving.batching import BatchQueue, Ran
 from serinus.serving.board import Board
 from serinus.serving.errors import (
@@ -39,6 +40,7 @@ from serinus.serving.prediction_log import SegmentWriter
 from serinus.serving.protocols import Headers, Protocol, Rendered
 from serinus.serving.request import Answer, InferenceRequest, is_request_id
 from serinus.serving.router import Arm, Choice, Router
+from serinus.serving.security import Security
 from serinus.serving.settings import LimitSettings
 from serinus.serving.telemetry import Marks, SpanContextIds, within
 from serinus.serving.telemetry.logs import of_request
@@ -60,8 +62,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 class Call:
     """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
 
-    __slots__ = ("batch_rows", "body", "choice", "counts", "headers", "ids", "model", "parsed_ns", "predict_ended_ns",
-                 "predict_started_ns", "prediction", "protocol", "receive", "recorded_ns", "rendered_ns", "request_id",
+    __slots__ = ("batch_rows", "body", "choice", "client", "counts", "headers", "ids", "model", "parsed_ns",
+                 "predict_ended_ns", "predict_started_ns", "prediction", "protocol", "receive", "recorded_ns", "rendered_ns", "request_id",
                  "routed_ns", "routing_key", "rows", "started_ns", "steps", "validated_ns", "version", "violations")
 
     def __init__(self, protocol: Protocol, model: str, version: str | None, headers: Headers, receive: Receive,
@@ -76,6 +78,7 @@ class Call:
         self.ids = ids
         self.started_ns = started_ns
         self.body = b""
+        self.client = 0
         self.parsed_ns = self.validated_ns = self.routed_ns = self.predict_started_ns = self.predict_ended_ns = 0
         self.rendered_ns = self.recorded_ns = 0
         self.choice: Choice | None = None
@@ -110,6 +113,10 @@ class Pipeline:
                  on_log_error: Literal["refuse", "serve"]) -> None:
         self.log: SegmentWriter | None = None
         """Where records go; None when the prediction log is switched off."""
+        self.answering: Answering | None = None
+        """Rounds and marks answers; None where no setting asks for it."""
+        self.security: Security | None = None
+        """Looks at clients' rows; None when that is switched off."""
         self._router = router
         self._board = board
         self._on_log_error = on_log_error
@@ -160,8 +167,10 @@ class Pipeline:
             call.request_id = _foreign_id(call.headers) or call.prediction
         watch = arm.watch
         look = None if watch is None else watch.look(request, uuid, call.own_ns)
+        told, referred = (outputs, None) if self.answering is None else self.answering.finish(
+            arm, request, outputs, look)
         rendered = call.protocol.render(
-            Answer(request, outputs, arm.name, arm.version, arm.role, call.request_id, call.prediction))
+            Answer(request, told, arm.name, arm.version, arm.role, call.request_id, call.prediction, referred))
         call.rendered_ns = time_ns()
         if arm.class_output is not None:
             self._count_classes(arm, outputs, request.rows)
@@ -170,10 +179,13 @@ class Pipeline:
         if self.log is not None:
             self._record(call, choice, request, outputs, uuid, sequence)
             call.recorded_ns = time_ns()
+        more = head(referred) if referred else b""
         if watch is not None:
             watch.keep(look, request, outputs, uuid, call.started_ns)
-            return rendered._replace(head=rendered.head + watch.head(look, bool(call.violations)))
-        return rendered
+            more += watch.head(look, bool(call.violations))
+        if self.security is not None:
+            self.security.look(call.client, arm, look, outputs, request.rows)
+        return rendered._replace(head=rendered.head + more) if more else rendered
 
     def close(self) -> None:
         """Let the threads go and end the open segment."""

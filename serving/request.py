@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serinus.serving.errors import Violation
 
-__all__ = ["Answer", "InferenceRequest", "is_request_id"]
+__all__ = ["Answer", "InferenceRequest", "Referred", "is_request_id"]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -46,6 +46,13 @@ class InferenceRequest(NamedTuple):
     """How many violations there are of each kind, where not all of them need be listed."""
 
 
+class Referred(NamedTuple):
+    """A row whose answer a person should decide, and why."""
+
+    row: int
+    reason: str
+
+
 class Answer(NamedTuple):
     """What a protocol needs to render an answer."""
 
@@ -57,3 +64,5 @@ class Answer(NamedTuple):
     request_id: str
     prediction: str
     """Text of the request's UUID; a prediction id is this, `-`, the row's number."""
+    referred: tuple[Referred, ...] | None = None
+    """The rows that a person should decide; None where nobody asks for that."""

@@ -16,6 +16,7 @@ from serinus.models.examples import example_rows
 from serinus.models.loading import load
 from serinus.models.model import Model
 from serinus.models.trust import Trust
+from serinus.serving.answering import Answering
 from serinus.serving.app import App, ASGIApp
 from serinus.serving.batching import batches_safely
 from serinus.serving.board import Board
@@ -33,6 +34,7 @@ from serinus.serving.repository import Repository
 from serinus.serving.rollback import boards_of
 from serinus.serving.rollout.state import RolloutRecord
 from serinus.serving.router import Loaded, Router, Target, decide
+from serinus.serving.security import Security
 from serinus.serving.served_models import bundle_folders, open_registry, served
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import Snapshot, boot_id, read_snapshot
@@ -83,6 +85,7 @@ class Worker:
                                   self._board.incarnation) if settings.monitors.enabled else None
         self.app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards,
                        Control(settings, run, self._registry, self._obey, self._router), inner)
+        self.app.security = self._pipeline.security
         self.app.repository = Repository(settings, run, self._registry, self._router, self._admissions)
         self._seen: tuple[Any, ...] = ()
         self._targets: dict[str, Target] = {}
@@ -121,6 +124,8 @@ class Worker:
         self.app.ready = False
         self._beat()
         self._pipeline.close()
+        if self._pipeline.security is not None:
+            self._pipeline.security.close()
         if self._observer is not None:
             self._observer.close()
         await asyncio.gather(*(asyncio.to_thread(end, WORKERS_S)
@@ -259,6 +264,8 @@ class Worker:
     def _make_pipeline(self) -> Pipeline:
         settings = self._settings
         pipeline = Pipeline(self._router, self._board, settings.limits, settings.log.on_error)
+        pipeline.answering = Answering.wanted(settings.referral, settings.security, self._board)
+        pipeline.security = Security.wanted(settings, self._board, self._run)
         if settings.log.enabled:
             pipeline.log = SegmentWriter(self._home.log, pipeline.writer, settings.log.segment_bytes)
         return pipeline

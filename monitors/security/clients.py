@@ -53,6 +53,11 @@ class Client:
         self.recent: NDArray[np.float32] = np.empty((0, 0), np.float32)
         self.distances: list[int] = []
 
+    @property
+    def suspicion(self) -> float:
+        """The evidence of the signal that has most."""
+        return max(self.evidence)
+
 
 class Clients:
     """The table. Not thread-safe; one per model version and worker."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from serinus.models.signature import element_of
 from serinus.serving.request import Answer, InferenceRequest
 
-__all__ = ["by_row", "chosen", "csv_columns", "is_row_wise", "prediction_head", "remarked", "unnamed", "values",
-           "wholes"]
+__all__ = ["by_row", "chosen", "csv_columns", "is_row_wise", "prediction_head", "refer", "remarked", "unnamed",
+           "values", "wholes"]
 
 
 def values(array: NDArray[Any]) -> Any:
@@ -73,6 +73,11 @@ def remarked(request: InferenceRequest) -> dict[str, Any]:
     told: dict[str, Any] = {"violations": [violation.as_json() for violation in request.violations]}
     count = sum(request.counts.values()) if request.counts else 0
     return told | ({"violation_count": count} if count > len(request.violations) else {})
+
+
+def refer(answer: Answer) -> dict[str, Any]:
+    """The rows that a person should decide, with the reason; nothing where nobody asks for that."""
+    return {} if answer.referred is None else {"refer": [one._asdict() for one in answer.referred]}
 
 
 def csv_columns(outputs: Mapping[str, NDArray[Any]]) -> Iterable[tuple[str, list[Any]]]:
