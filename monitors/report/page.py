@@ -52,7 +52,7 @@ def _header(report: Report, title: str) -> str:
              ("False alarms", f"at most 1 in {1 / report.level:,.0f} batches that have not changed"),
              ("Smallest visible shift", f"{report.smallest:.2g} standard deviations of a mean")]
     cells = "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in facts)
-    rest = f"<p>{escape(sentence[2][:1].upper() + sentence[2][1:])}</p>" if sentence[2] else ""
+    rest = f"<p>{_text(sentence[2])}</p>" if sentence[2] else ""
     return (f'<header><p class="eyebrow">Drift report</p><h1>{escape(title)}</h1>'
             f'<section class="verdict {kind}" aria-label="Verdict: {word}"><h2>{escape(sentence[0])}</h2>{rest}'
             f'</section><dl class="facts">{cells}</dl></header>')
@@ -78,7 +78,7 @@ def _row(feature: Comparison) -> str:
     role = ' <span class="role">output</span>' if feature.side == "output" else ""
     said = feature.change if feature.verdict in (Verdict.DRIFTED, Verdict.SLIGHT) else feature.reason
     return (f'<tr class="{feature.verdict}"><th scope="row"><a href="#{_anchor(feature)}">{escape(feature.name)}</a>'
-            f'{role}</th><td>{_chip(feature.verdict)}</td><td>{escape(said)}</td><td class="effect">{_effect(feature)}'
+            f'{role}</th><td>{_chip(feature.verdict)}</td><td>{_text(said)}</td><td class="effect">{_effect(feature)}'
             f'</td><td class="n">{_p(feature.p)}</td><td class="n">{_missing(feature)}</td><td>{small}</td></tr>')
 
 
@@ -163,7 +163,7 @@ def _card(feature: Comparison) -> str:
     drawn = plots.bars(labels, [each.reference for each in feature.bins], [each.current for each in feature.bins],
                        _ticks(feature), about=about)
     said = feature.change if feature.verdict in (Verdict.DRIFTED, Verdict.SLIGHT) else feature.reason
-    line = f'<p class="said">{escape(said)}</p>' if said else ""
+    line = f'<p class="said">{_text(said)}</p>' if said else ""
     facts = "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in _facts(feature))
     return f'{head}{line}{drawn}<dl>{facts}</dl>{_table(feature.bins)}</article>'
 
@@ -199,8 +199,12 @@ def _ticks(feature: Comparison) -> list[tuple[float, str]]:
 
 
 def _edge(label: str) -> str:
-    """Give the lower edge of a bin from its name."""
-    return label.removeprefix("from ").partition(" to ")[0]
+    """Give the lower edge of a bin from its name, a number as numbers are written here."""
+    text = label.removeprefix("from ").partition(" to ")[0]
+    try:
+        return formatted(float(text))
+    except ValueError:  # a date
+        return text
 
 
 def _table(bins: Sequence[Bin]) -> str:
@@ -221,14 +225,20 @@ def _method(report: Report) -> str:
            "own time blocks" if report.distance is None else
            f"the distance {escape(report.distance)}, with a threshold for these numbers of rows")
     return (f'<footer><h2>How this was judged</h2><p>Each feature’s values fall into 16 bins of the reference, one '
-            f'for missing and one for unseen values. They are compared by {how}. Holm’s correction makes {report.level:g}'
-            f' the chance that a batch of an unchanged population names any of {len(report.features):,} features. What '
-            f'is sure but has a corrected PSI below {report.effect:g} is called slight and is no drift. Intervals are '
-            f'Wilson’s, at 95 %.</p><p class="digest">Reference {escape(report.digest)}</p></footer>')
+            f'for missing and one for unseen values. They are compared by {how}. By Holm’s correction the chance that '
+            f'a batch of an unchanged population names any of {len(report.features):,} features is at most '
+            f'{report.level:g}. What is sure but has a corrected PSI below {report.effect:g} is called slight and is '
+            f'no drift. Intervals are Wilson’s, at 95 %.</p>'
+            f'<p class="digest">Reference {escape(report.digest)}</p></footer>')
 
 
 def _anchor(feature: Comparison) -> str:
     return "f-" + "".join(sign if sign.isalnum() else f"_{ord(sign):x}" for sign in feature.name)
+
+
+def _text(words: str) -> str:
+    """Give words for the page; a number stays on the line of its unit."""
+    return escape(words).replace(" %", "\u00a0%").replace(" sd", "\u00a0sd")
 
 
 def _percent(share: float) -> str:

@@ -14,8 +14,8 @@ _WIDTH = 460
 _LEFT, _BOTTOM, _TOP = 34, 26, 10
 
 
-def bars(labels: Sequence[str], reference: Sequence[float], current: Sequence[float], ticks: Sequence[tuple[float, str]],
-         *, about: str) -> str:
+def bars(labels: Sequence[str], reference: Sequence[float], current: Sequence[float],
+         ticks: Sequence[tuple[float, str]], *, about: str) -> str:
     """Draw the shares of bins side by side: the reference as a grey step behind the current bars.
 
     Args:
@@ -40,8 +40,7 @@ def bars(labels: Sequence[str], reference: Sequence[float], current: Sequence[fl
             f'<rect class="now" x="{x + step * 0.22:.1f}" y="{floor - q * scale:.1f}" width="{step * 0.56:.1f}" '
             f'height="{q * scale:.1f}" rx="1.5"/></g>')
     lines = [_grid(share, floor - share * scale) for share in _steps(most)]
-    texts = [f'<text x="{_LEFT + place * step:.1f}" y="{height - 9}" class="tick">{escape(text)}</text>'
-             for place, text in ticks]
+    texts = [_tick(_LEFT + place * step, height - 9, text) for place, text in ticks]
     axis = f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH}" y1="{floor}" y2="{floor}"/>'
     return _svg(_WIDTH, height, about, [*lines, *marks, axis, *texts])
 
@@ -63,11 +62,12 @@ def rows_by_window(starts: Sequence[str], rows: Sequence[int], drifted: Sequence
 
 
 _HEAT_LEFT = 170
+_UNSURE = 0.3
 
 
 def heat(names: Sequence[str], starts: Sequence[str], values: Sequence[Sequence[float]],
          drifted: Sequence[Sequence[bool]], *, about: str) -> str:
-    """Draw features (rows) by windows (columns): the darker, the further; a dot marks what is surely drift."""
+    """Draw features (rows) by windows (columns): the darker, the further; what is sure has a dot, the rest is pale."""
     line, width = 22, 960
     step = (width - _HEAT_LEFT) / len(starts)
     marks = []
@@ -76,7 +76,7 @@ def heat(names: Sequence[str], starts: Sequence[str], values: Sequence[Sequence[
         marks.append(f'<text x="{_HEAT_LEFT - 8}" y="{y + 15}" class="name">{escape(_short(name, 24))}</text>')
         for column, start in enumerate(starts):
             x = _HEAT_LEFT + column * step
-            strength = min(max(values[row][column], 0.0) / 0.25, 1.0)
+            strength = min(max(values[row][column], 0.0) / 0.25, 1.0) * (1.0 if drifted[row][column] else _UNSURE)
             dot = f'<circle class="dot" cx="{x + step / 2:.1f}" cy="{y + line / 2:.1f}" r="{min(2.4, step / 3):.1f}"/>'
             marks.append(
                 f'<g><title>{escape(name)}, {escape(start)}: PSI {values[row][column]:.3f}'
@@ -122,6 +122,13 @@ def _svg(width: float, height: float, about: str, marks: Sequence[str], *, kind:
 def _grid(share: float, y: float) -> str:
     return (f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text x="{_LEFT - 5}" y="{y + 3.5:.1f}" class="share">{100 * share:g} %</text>')
+
+
+def _tick(x: float, y: float, text: str) -> str:
+    """Write below the axis, and not beyond its end."""
+    beyond = x + 3 * len(text) > _WIDTH
+    place, kind = (_WIDTH, "last") if beyond else (x, "tick")
+    return f'<text x="{place:.1f}" y="{y}" class="{kind}">{escape(text)}</text>'
 
 
 def _steps(most: float) -> list[float]:

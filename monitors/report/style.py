@@ -28,7 +28,7 @@ table{border-collapse:collapse;width:100%}caption{text-align:left;color:var(--so
 th,td{padding:7px 12px 7px 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:middle;font-weight:400}
 thead th{color:var(--soft);font-size:12.5px}tbody th{font-weight:600}.n{text-align:right;
 font-variant-numeric:tabular-nums;white-space:nowrap}
-.overview td:nth-child(3){min-width:170px}.overview tbody th{max-width:230px;overflow-wrap:anywhere}
+.overview td:nth-child(3){min-width:170px}.overview tbody th{max-width:260px;overflow-wrap:break-word}
 .effect{white-space:nowrap}.effect .n{margin-left:8px;font-size:13px}.overview .same td:nth-child(3){color:var(--soft)}
 .wide{overflow-x:auto}.role{color:var(--soft);font-size:12px;font-weight:400;border:1px solid var(--line);
 border-radius:4px;padding:0 5px}
@@ -36,21 +36,23 @@ border-radius:4px;padding:0 5px}
 font-weight:600;white-space:nowrap}
 .key i{display:inline-block;width:11px;height:11px;border-radius:2px;margin:0 3px 0 12px;vertical-align:-1px}
 i.before{background:var(--before)}i.now{background:var(--now)}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(330px,1fr));gap:16px}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr));gap:16px}
 .card{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:14px 16px;min-width:0;
 scroll-margin-top:12px}
 .card header{display:flex;align-items:center;gap:8px;flex-wrap:wrap}.card header small{margin-left:auto}
 .card .said{margin:6px 0 0}.card dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:4px 16px;
 margin-top:6px;font-size:13.5px}
-details{margin-top:8px;font-size:13px}summary{color:var(--soft);cursor:pointer}details td,details th{padding:3px 10px 3px 0}
+details{margin-top:8px;font-size:13px}summary{color:var(--soft);cursor:pointer}
+details td,details th{padding:3px 10px 3px 0}
 svg{display:block;width:100%;height:auto}svg.meter,svg.spark{display:inline-block;width:96px;vertical-align:middle}
 svg.plot{margin-top:6px}svg text{fill:var(--soft);font-size:11px;font-family:inherit}
 .wide svg.plot{min-width:720px}
-.before{fill:var(--before)}.now{fill:var(--now)}.drifted .now,.absent .now{fill:var(--bad)}.slight .now{fill:var(--warn)}
+.before{fill:var(--before)}.now{fill:var(--now)}.drifted .now,.absent .now{fill:var(--bad)}
+.slight .now{fill:var(--warn)}
 .hit{fill:transparent}g:hover>.hit{fill:var(--line);fill-opacity:.6}
 .grid{stroke:var(--line);stroke-width:1}.axis{stroke:var(--soft);stroke-width:1}.tick{text-anchor:middle}
-.share,.name{text-anchor:end}svg text.name{fill:var(--ink);font-size:12px}
-.cell0{fill:var(--noneback)}.cell{fill:var(--bad)}.dot{fill:var(--ink)}.fill{fill:var(--now)}
+.share,.name,.last{text-anchor:end}svg text.name{fill:var(--ink);font-size:12px}
+.cell0{fill:var(--noneback)}.cell{fill:var(--bad)}.dot{fill:var(--paper)}.fill{fill:var(--now)}
 .drifted .fill{fill:var(--bad)}.slight .fill{fill:var(--warn)}.limit{stroke:var(--soft);stroke-dasharray:2 2}
 .calm{fill:var(--before)}rect.drift{fill:var(--bad)}
 footer{margin-top:40px;border-top:1px solid var(--line);color:var(--soft);font-size:13.5px}footer h2{font-size:14px;
