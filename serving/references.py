@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Chosen", "Columns", "attached", "choose", "chosen", "history", "keep_reference", "profile_bytes",
-           "profile_of", "rows_of"]
+           "profile_bytes_of", "profile_of", "rows_of"]
 
 FOLDER = "references"
 KIND = "reference"
@@ -162,12 +162,17 @@ def attached(registry: Registry, version: ModelVersion) -> list[str]:
     return [f"sha256:{name.stem}" for name in names if name.parent == Path(FOLDER) and name.suffixes == [".json"]]
 
 
+def profile_bytes_of(registry: Registry, version: ModelVersion, digest: str) -> bytes:
+    """A profile of a version. Raises ModelError where it has none of that digest, or it was changed."""
+    return registry.attachment(version, _path(digest))
+
+
 def profile_bytes(store: Store, registry: Registry, model: str, digest: str) -> bytes | None:
     """A profile that some version of a model, or the store, has under that digest."""
     for number in registry.versions(model):
         version = registry.get(model, number)
         if _path(digest) in registry.attachments(version):
-            return registry.attachment(version, _path(digest))
+            return profile_bytes_of(registry, version, digest)
     found = store.document("profile", digest)
     return None if found is None else found.body
 
@@ -191,7 +196,7 @@ def chosen(store: Store, registry: Registry, model: str, version: str, stable: s
     """The reference of a version: the one that was set or learnt, else the one it came with, else its stable
     version's where that has the same inputs and outputs; None where there is none."""
     own = _own(store, registry, model, version)
-    if own is not None or stable is None or stable == version or stable not in registry.versions(model):
+    if own is not None or stable in (None, version) or not {version, stable} <= set(registry.versions(model)):
         return own
     ours, theirs = registry.get(model, version).signature, registry.get(model, stable).signature
     inherited = _own(store, registry, model, stable)

@@ -17,12 +17,14 @@ from serinus.serving.cli.loading import load, unload
 from serinus.serving.cli.optimize import command as optimize
 from serinus.serving.cli.options import home_option, json_option, open_home
 from serinus.serving.cli.output import print_json, print_table
+from serinus.serving.cli.progress import progress_line
 from serinus.serving.cli.versions import (
     Roles,
     aliases_of,
     description,
     document,
     fields,
+    reference_notes,
     size,
     warn_of_skew,
     what_next,
@@ -47,8 +49,13 @@ def command() -> None:
 @click.argument("name")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--reference", type=click.Path(path_type=Path),
-              help="CSV or Parquet with rows like those of the training; sharpens the signature.")
+              help="CSV or Parquet with rows like those of the training: sharpens the signature, and is what live rows "
+                   "are compared with.")
 @click.option("--target", help="The reference's column that the model predicts.")
+@click.option("--time", "time_column", help="The reference's column that says when a row was made; it puts the rows in "
+                                            "order. Without it they count as in order.")
+@click.option("--group", help="The reference's column that says whose a row is; no feature.")
+@click.option("--seasons", is_flag=True, help="Also learn hours of working days and of weekends; needs --time.")
 @click.option("--signature", type=click.Path(path_type=Path),
               help="JSON file with the signature, as `models show --json` prints it, where you know better.")
 @click.option("--card", type=click.Path(path_type=Path),
@@ -61,9 +68,9 @@ def command() -> None:
               help="sha256:… of an artifact that may run code when it loads (pickle, joblib).")
 @home_option
 @json_option
-def register(name: str, path: Path, reference: Path | None, target: str | None, signature: Path | None,
-             card: Path | None, expectations: Path | None, trust: tuple[str, ...], home: Path | None,
-             as_json: bool) -> None:
+def register(name: str, path: Path, reference: Path | None, target: str | None, time_column: str | None,
+             group: str | None, seasons: bool, signature: Path | None, card: Path | None, expectations: Path | None,
+             trust: tuple[str, ...], home: Path | None, as_json: bool) -> None:
     """Register the model file (or folder) at PATH as the next version of NAME."""
     from serinus.serving.expectations import expectations_of
     from serinus.serving.registration import register_path
@@ -71,8 +78,12 @@ def register(name: str, path: Path, reference: Path | None, target: str | None, 
     folder = open_home(home)
     registry = Registry(folder.path)
     known = set(registry.versions(name))
-    version = register_path(path, name, home=folder.path, reference=reference, target=target, signature=signature,
-                            trust=trust, card=card, expectations=expectations, ask=not as_json)
+    if seasons and time_column is None:
+        raise click.UsageError("--seasons needs --time: a season is an hour of the day.")
+    with progress_line(quiet=as_json) as progress:
+        version = register_path(path, name, home=folder.path, reference=reference, target=target, signature=signature,
+                                trust=trust, card=card, expectations=expectations, ask=not as_json, time=time_column,
+                                group=group, seasons=seasons, progress=progress)
     if as_json:
         print_json(document(version, registry, None))
         return
@@ -82,6 +93,8 @@ def register(name: str, path: Path, reference: Path | None, target: str | None, 
                f"{fields(version.signature.outputs)} out).")
     for note in personal_notes(expectations_of(version, registry)):
         click.echo(note)
+    for line in reference_notes(version, registry, given=reference is not None, known=version.version in known):
+        click.echo(line)
     warn_of_skew(version)
     click.echo(what_next(version, folder))
 

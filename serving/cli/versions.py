@@ -24,7 +24,11 @@ from serinus.serving.expectations import expectations_of
 from serinus.serving.home import Home
 from serinus.serving.veto import read_vetoes
 
-__all__ = ["Roles", "aliases_of", "description", "document", "fields", "size", "warn_of_skew", "what_next"]
+__all__ = ["Roles", "aliases_of", "description", "document", "fields", "reference_notes", "size", "warn_of_skew",
+           "what_next"]
+
+
+_NOTES = 5
 
 
 class Roles:
@@ -145,6 +149,28 @@ def warn_of_skew(version: ModelVersion) -> None:
     if phrases:
         click.echo(f"serinus: {version.tag} was made with other libraries ({'; '.join(phrases)}); its answers may "
                    "differ from those of training.", err=True)
+
+
+def reference_notes(version: ModelVersion, registry: Registry, *, given: bool, known: bool) -> Iterator[str]:
+    """What live rows of a version just registered will be compared with."""
+    from serinus.monitors.profile import Profile
+    from serinus.serving.references import attached, profile_bytes_of
+
+    digests = attached(registry, version)
+    if not digests:
+        yield ("No reference: the first live rows will be learnt as normal, whatever they are. Better give rows of the "
+               "training: --reference FILE")
+        return
+    profile = Profile.from_bytes(profile_bytes_of(registry, version, digests[0]))
+    yield (f"Reference {digests[0][7:19]}: {profile.rows:,} rows, {len(profile.features)} features are watched.")
+    if "left_out" in profile.source:
+        yield f"  left out: {profile.source['left_out']}."
+    yield from (f"  {note}" for note in profile.notes[:_NOTES])
+    if len(profile.notes) > _NOTES:
+        yield f"  and {len(profile.notes) - _NOTES} more remarks"
+    if given and known:
+        yield (f"  It came with the version. To compare with other rows: serinus monitor reference {version.tag} --set "
+               "FILE")
 
 
 def what_next(version: ModelVersion, home: Home) -> str:
