@@ -20,6 +20,7 @@ _COMMANDS = {
     "models": ("models", "Register and look at model versions."),
     "rollout": ("rollout", "Try a new version on part of the traffic."),
     "rollback": ("rollback", "The previous version again, at once."),
+    "monitor": ("monitor", "What the monitors see; two files compared."),
     "alerts": ("alerts", "What is wrong and lasts, and who is told."),
     "log": ("log", "Read the prediction log."),
     "bento": ("bento", "Build a Bento that holds chosen versions."),
