@@ -14,6 +14,7 @@ from serinus.models.model import Model
 from serinus.models.signature import Signature
 from serinus.models.trust import Trust
 from serinus.models.version import check_name
+from serinus.serving.answering import Answering
 from serinus.serving.app import App, Receive, Scope, Send
 from serinus.serving.board import Board
 from serinus.serving.errors import SerinusError
@@ -62,6 +63,7 @@ class EmbeddedApp:
         self._board = Board(run.boards)
         self._router = Router(lambda name, _: models[name][1])
         self._pipeline = Pipeline(self._router, self._board, settings.limits, settings.log.on_error)
+        self._pipeline.answering = Answering.wanted(settings.referral, settings.security, self._board)
         if settings.log.enabled:
             self._pipeline.log = SegmentWriter(Home(settings.home).log, self._pipeline.writer,
                                                settings.log.segment_bytes)

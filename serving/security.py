@@ -76,7 +76,6 @@ class Security:
         """The client of a request, as a number. Raises `RateLimited` where it asks too fast."""
         client = self._client(scope, headers)
         if self._limits is not None and (wait_ns := self._limits.wait_ns(client)):
-            self._board.tally("rate_limited")
             raise RateLimited(wait_ns / 1e9)
         return client
 

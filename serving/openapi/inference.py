@@ -104,6 +104,7 @@ def _open_inference(version: Described) -> _Form:
                  "outputs": version.ref("OutputTensors"),
                  "parameters": {"type": "object", "required": ["role", "prediction_id"],
                                 "properties": {"role": text, "prediction_id": text,
+                                               "refer": {"type": "string", "description": "JSON text."},
                                                "violations": {"type": "string", "description": "JSON text."},
                                                "violation_count": _INTEGER}}}}
     body = json_body(request, _example_tensors(version))
@@ -127,7 +128,9 @@ def _rows_protocol(version: Described) -> _Form:
                                  **({} if row_wise else {"maxItems": 1})},
                  "model": {"const": version.model}, "version": text, "role": text, "request_id": text,
                  "prediction_ids": names, "violations": {"type": "array", "items": ref("Violation")},
-                 "violation_count": _INTEGER}}
+                 "violation_count": _INTEGER, "refer": {"type": "array", "items": {
+                     "type": "object", "required": ["row", "reason"],
+                     "properties": {"row": _INTEGER, "reason": text}}}}}
     body = _with_files(json_body(request, _example(version, "rows")))
     good = answer("One prediction for each row.", reply, *_HEAD)
     good["content"][_CSV] = {"schema": _opaque("One line for each row, where CSV was sent and asked for.")}

@@ -187,6 +187,18 @@ def _violations(counted: Counted) -> Iterator[Point]:
     return counted.tallies("violations", names.MODEL_NAME, names.VIOLATION_KIND)
 
 
+def _referrals(counted: Counted) -> Iterator[Point]:
+    return counted.tallies("referred", names.MODEL_NAME, names.MODEL_VERSION, names.REFERRAL_REASON)
+
+
+def _rounded(counted: Counted) -> Iterator[Point]:
+    return counted.tallies("rounded", names.MODEL_NAME, names.MODEL_VERSION)
+
+
+def _signals(counted: Counted) -> Iterator[Point]:
+    return counted.tallies("signals", names.MODEL_NAME, names.MODEL_VERSION, names.SIGNAL)
+
+
 def _load_seconds(counted: Counted) -> Iterator[Point]:
     for point in counted.tallies("load_ns", names.MODEL_NAME, names.MODEL_VERSION):
         assert not isinstance(point.value, Histogram)
@@ -250,6 +262,9 @@ _POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
     "serinus.predictions": _predictions,
     "serinus.prediction.value": _values,
     "serinus.violations": _violations,
+    "serinus.referrals": _referrals,
+    "serinus.rounded": _rounded,
+    "serinus.signals": _signals,
     "serinus.rollout.weight": _weights,
     "serinus.in_flight": _sum_of(lambda reading: reading.in_flight),
     "serinus.workers": _sum_of(lambda reading: reading.ready),

@@ -53,6 +53,8 @@ ALERT_SEVERITY = "serinus.alert.severity"
 # Attributes of metrics only
 VIOLATION_KIND = "serinus.violation.kind"
 CLASS = "serinus.class"
+REFERRAL_REASON = "serinus.referral.reason"
+SIGNAL = "serinus.signal"
 ALERT_STATE = "serinus.alert.state"
 NOTIFIER = "serinus.notifier"
 OUTCOME = "serinus.notification.outcome"
@@ -89,6 +91,10 @@ METRICS: Mapping[str, Instrument] = MappingProxyType({
     "serinus.prediction.value": Instrument("histogram", "1", "Predictions of models that answer one number per row, "
                                                              "where they are finite."),
     "serinus.violations": Instrument("counter", "{violation}", "Values that broke an expectation, by kind."),
+    "serinus.referrals": Instrument("counter", "{row}", "Rows marked for a person to decide, by reason."),
+    "serinus.rounded": Instrument("counter", "{request}", "Answers whose probabilities were rounded."),
+    "serinus.signals": Instrument("counter", "{signal}", "Signs that a client probes a model, by kind; none is a "
+                                                         "proof."),
     "serinus.rollout.weight": Instrument("gauge", "1", "The candidate's share of the traffic, 0 to 1, of a rollout "
                                                        "that runs."),
     "serinus.in_flight": Instrument("gauge", "{call}", "Predict calls under way."),

@@ -27,8 +27,10 @@ SELDOM = {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_BSP_SCHEDULE_DELAY": "60000", "OTE
           "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
 SOMETIMES = {"serinus.queue.duration", "serinus.batch.rows", "serinus.violations", "serinus.cost.per_thousand_rows",
              "serinus.rollout.weight", "serinus.alerts", "serinus.notifications", "serinus.prediction.value",
-             "serinus.model.memory", "process.cpu.time", "process.memory.usage"}
-"""Metrics that may have no points: of shared calls, violations, prices, rollouts, alerts, regressors, living workers."""
+             "serinus.model.memory", "serinus.referrals", "serinus.rounded", "serinus.signals", "process.cpu.time",
+             "process.memory.usage"}
+"""Metrics that may have no points: of shared calls, violations, prices, rollouts, alerts, regressors, living workers,
+referrals, rounding, signals."""
 
 
 @pytest.fixture(params=["http/protobuf", "grpc"])
