@@ -29,18 +29,20 @@ from serinus.monitors.errors import InvalidData
 from serinus.monitors.profile import Profile
 from serinus.monitors.reference import Reference
 from serinus.monitors.sample import Rows
+from serinus.monitors.self_check import SelfCheck, count_steps
 from serinus.serving.expectations import deployment_key, expectations_of
 from serinus.serving.store import Conflict, Document, JournalEntry, Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Chosen", "Columns", "attached", "choose", "chosen", "history", "keep_reference", "profile_bytes",
-           "profile_bytes_of", "profile_of", "rows_of"]
+__all__ = ["Chosen", "Columns", "Made", "attached", "check_of", "choose", "chosen", "history", "keep_reference",
+           "profile_bytes", "profile_bytes_of", "profile_of", "rows_of", "self_check_of"]
 
 FOLDER = "references"
 KIND = "reference"
 FORMAT = 1
+RUN_LENGTH = 1_000_000.0
 _BATCH = 1_000
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -67,10 +69,17 @@ class Columns(NamedTuple):
 NO_COLUMNS = Columns()
 
 
+class Made(NamedTuple):
+    """A profile, and what a replay of its own rows says of it."""
+
+    profile: Profile
+    check: SelfCheck
+
+
 def profile_of(model: Model, frame: pd.DataFrame, columns: Columns = NO_COLUMNS, *, personal: Mapping[str, str] = {},
                salt: bytes = b"", seasons: bool = False, source: Mapping[str, Any] = {},
-               progress: Progress | None = None) -> Profile:
-    """The profile of a frame's rows and of what the model answers to them.
+               run_length: float = RUN_LENGTH, progress: Progress | None = None) -> Made:
+    """The profile of a frame's rows and of what the model answers to them, checked on these rows.
 
     Rows that the model cannot answer are left out, and a note says how many. Raises InvalidData or InvalidSignature.
     """
@@ -83,9 +92,21 @@ def profile_of(model: Model, frame: pd.DataFrame, columns: Columns = NO_COLUMNS,
     whole = Rows(*answers.all(), None if times is None else times[answers.kept])
     notes = {} if len(answers.kept) == len(frame) else {
         "left_out": f"{len(frame) - len(answers.kept)} of {len(frame)} rows, which the model cannot answer"}
-    return Reference.from_arrays(
+    profile = Reference.from_arrays(
         whole.inputs, whole.outputs, times=whole.times, signature=model.signature, personal=dict(personal), salt=salt,
         seasons=seasons, source={**facts, **notes, **source}, progress=progress)
+    return Made(profile, _checked(profile, whole, run_length))
+
+
+def _checked(profile: Profile, rows: Rows, run_length: float) -> SelfCheck:
+    order = np.arange(profile.rows) if rows.times is None else np.argsort(rows.times, kind="stable")
+    chunks = (_chosen_rows(rows, order[start:start + _BATCH]) for start in range(0, len(order), _BATCH))
+    return SelfCheck.of(profile, count_steps(profile, chunks), run_length)
+
+
+def _chosen_rows(rows: Rows, chosen: NDArray[np.intp]) -> tuple[Arrays, Arrays]:
+    inputs, outputs = ({name: array[chosen] for name, array in side.items()} for side in (rows.inputs, rows.outputs))
+    return inputs, outputs
 
 
 def rows_of(signature: Signature, features: pd.DataFrame) -> dict[str, NDArray[Any]]:
@@ -138,22 +159,25 @@ class _Answers:
 
 
 def keep_reference(version: ModelVersion, home: Path, frame: pd.DataFrame, columns: Columns = NO_COLUMNS, *,
-                   seasons: bool = False, source: Mapping[str, Any] = {},
-                   progress: Progress | None = None) -> Profile:
-    """Make the profile of a version's reference and attach it. Raises InvalidData or ModelError."""
+                   seasons: bool = False, source: Mapping[str, Any] = {}, run_length: float = RUN_LENGTH,
+                   progress: Progress | None = None) -> Made:
+    """Make the profile of a version's reference and attach it with its self-check. Raises InvalidData or ModelError."""
     registry = Registry(home)
     salt = hmac.new(deployment_key(home), version.digest.encode(), "sha256").digest()[:16]
     personal = expectations_of(version, registry).personal
     model = registry.load(version, trust=Trust(home))
     try:
-        profile = profile_of(model, frame, columns, personal=personal, salt=salt, seasons=seasons,
-                             source={"model": version.name, "version": version.version, **source}, progress=progress)
+        made = profile_of(model, frame, columns, personal=personal, salt=salt, seasons=seasons, run_length=run_length,
+                          source={"model": version.name, "version": version.version, **source}, progress=progress)
     except InvalidSignature as error:
         raise InvalidData(one_line(error)) from None
     finally:
         model.close()
-    registry.attach(version, {_path(profile.digest): profile.to_bytes()})
-    return profile
+    digest = made.profile.digest
+    registry.attach(version, {_path(digest): made.profile.to_bytes()})
+    if _check_path(digest) not in registry.attachments(version):  # another run length is another check
+        registry.attach(version, {_check_path(digest): orjson.dumps(made.check.to_json())})
+    return made
 
 
 def attached(registry: Registry, version: ModelVersion) -> list[str]:
@@ -167,18 +191,39 @@ def profile_bytes_of(registry: Registry, version: ModelVersion, digest: str) -> 
     return registry.attachment(version, _path(digest))
 
 
+def self_check_of(registry: Registry, version: ModelVersion, digest: str) -> SelfCheck | None:
+    """The self-check beside a version's profile."""
+    if _check_path(digest) not in registry.attachments(version):
+        return None
+    return SelfCheck.from_json(orjson.loads(registry.attachment(version, _check_path(digest))))
+
+
 def profile_bytes(store: Store, registry: Registry, model: str, digest: str) -> bytes | None:
     """A profile that some version of a model, or the store, has under that digest."""
+    return _found(store, registry, model, digest, _path(digest), "profile")
+
+
+def check_of(store: Store, registry: Registry, model: str, digest: str) -> SelfCheck | None:
+    """The self-check of a profile, which lies beside it; None where there is none."""
+    data = _found(store, registry, model, digest, _check_path(digest), "self-check")
+    return None if data is None else SelfCheck.from_json(orjson.loads(data))
+
+
+def _found(store: Store, registry: Registry, model: str, digest: str, path: str, kind: str) -> bytes | None:
     for number in registry.versions(model):
         version = registry.get(model, number)
-        if _path(digest) in registry.attachments(version):
-            return profile_bytes_of(registry, version, digest)
-    found = store.document("profile", digest)
+        if path in registry.attachments(version):
+            return registry.attachment(version, path)
+    found = store.document(kind, digest)
     return None if found is None else found.body
 
 
 def _path(digest: str) -> str:
     return f"{FOLDER}/{digest.removeprefix('sha256:')}.json"
+
+
+def _check_path(digest: str) -> str:
+    return f"{FOLDER}/{digest.removeprefix('sha256:')}.self-check.json"
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def warn_of_skew(version: ModelVersion) -> None:
 def reference_notes(version: ModelVersion, registry: Registry, *, given: bool, known: bool) -> Iterator[str]:
     """What live rows of a version just registered will be compared with."""
     from serinus.monitors.profile import Profile
-    from serinus.serving.references import attached, profile_bytes_of
+    from serinus.serving.references import attached, profile_bytes_of, self_check_of
 
     digests = attached(registry, version)
     if not digests:
@@ -165,6 +165,9 @@ def reference_notes(version: ModelVersion, registry: Registry, *, given: bool, k
     yield (f"Reference {digests[0][7:19]}: {profile.rows:,} rows, {len(profile.features)} features are watched.")
     if "left_out" in profile.source:
         yield f"  left out: {profile.source['left_out']}."
+    check = self_check_of(registry, version, digests[0])
+    if check is not None:
+        yield f"  {check.text}"
     yield from (f"  {note}" for note in profile.notes[:_NOTES])
     if len(profile.notes) > _NOTES:
         yield f"  and {len(profile.notes) - _NOTES} more remarks"

@@ -17,6 +17,7 @@ from serinus.serving.references import (
     Chosen,
     Columns,
     attached,
+    check_of,
     choose,
     chosen,
     history,
@@ -80,8 +81,8 @@ def test_rows_that_the_model_cannot_answer_are_left_out() -> None:
     model = wrap(strict, Signature((Field("age", "FP64", (-1,)),), (Field("y", "FP64", (-1,)),)))
     frame = FRAME[["age"]].copy()
     frame.loc[[3, 700, 701], "age"] = np.nan
-    profile = profile_of(model, frame)
-    assert profile.rows == 1197
+    profile, check = profile_of(model, frame)
+    assert profile.rows == 1197 and check.digest == profile.digest
     assert profile.source["left_out"] == "3 of 1200 rows, which the model cannot answer"
     assert profile.counts[:, MISSING].sum() == 0
     frame["age"] = np.nan
@@ -94,9 +95,10 @@ def test_time_puts_rows_in_order_and_seasons_are_kept_if_asked(tmp_path: Path) -
     _register(tmp_path)
     registry = Registry(tmp_path)
     model = registry.load(registry.get("credit", "1"), trust=Trust(tmp_path))
-    ordered = profile_of(model, FRAME, COLUMNS, seasons=True)
-    shuffled = profile_of(model, FRAME.sample(frac=1, random_state=1), COLUMNS, seasons=True)
+    ordered, check = profile_of(model, FRAME, COLUMNS, seasons=True)
+    shuffled, again = profile_of(model, FRAME.sample(frac=1, random_state=1), COLUMNS, seasons=True)
     assert np.array_equal(ordered.blocks.sum(axis=2), shuffled.blocks.sum(axis=2))
+    assert (check.rows, check.alarms) == (again.rows, again.alarms)
     assert ordered.span == shuffled.span and ordered.span is not None
     assert ordered.seasons is not None and ordered.seasons.sum() == ordered.counts.sum()
     with pytest.raises(InvalidData, match="no column 'nope'"):
@@ -134,7 +136,7 @@ def test_a_choice_is_named_journaled_and_passed_on(tmp_path: Path, store: Sqlite
     registry = Registry(tmp_path)
     version = registry.get("credit", "1")
     first = attached(registry, version)[0]
-    other = keep_reference(version, tmp_path, FRAME.iloc[:600], COLUMNS)
+    other = keep_reference(version, tmp_path, FRAME.iloc[:600], COLUMNS).profile
     assert sorted(attached(registry, version)) == sorted([first, other.digest])
     for digest, by in ((other.digest, "ana"), (first, "bo")):
         choose(store, "credit", "1", Chosen(digest, "set", by, "season", 1.5))
@@ -151,7 +153,10 @@ def test_a_profile_is_found_in_registry_or_store(tmp_path: Path, store: SqliteSt
     (digest,) = attached(registry, registry.get("credit", "1"))
     data = profile_bytes(store, registry, "credit", digest)
     assert data is not None and Profile.from_bytes(data).digest == digest
+    check = check_of(store, registry, "credit", digest)
+    assert check is not None and check.digest == digest and check.rows > 500
     assert profile_bytes(store, registry, "credit", "sha256:none") is None
+    assert check_of(store, registry, "credit", "sha256:none") is None
     store.put_document(Document("profile", "sha256:other", 1, data, 1.0), expected_revision=0)
     assert profile_bytes(store, registry, "credit", "sha256:other") == data
 
@@ -161,7 +166,7 @@ def test_personal_columns_are_not_in_a_profile_by_value() -> None:
     frame = FRAME[["age", "y"]].assign(email=[f"someone{number % 3}@example.org" for number in range(1200)])
     signature = Signature((Field("age", "FP64", (-1,)), Field("email", "BYTES", (-1,))), (Field("y", "FP64", (-1,)),))
     model = wrap(lambda inputs: {"y": inputs["age"]}, signature)
-    plain = profile_of(model, frame, Columns("y")).to_bytes()
-    hidden = profile_of(model, frame, Columns("y"), personal={"email": "hash"}, salt=b"s").to_bytes()
+    plain = profile_of(model, frame, Columns("y")).profile.to_bytes()
+    hidden = profile_of(model, frame, Columns("y"), personal={"email": "hash"}, salt=b"s").profile.to_bytes()
     assert b"someone1@example.org" in plain
     assert b"someone" not in hidden
