@@ -324,7 +324,9 @@ def _portions(array: NDArray[Any]) -> Iterable[NDArray[Any]]:
 
 def _image_views(images: Floats, views: list[str], indices: list[int]) -> Floats:
     channels = images.mean(axis=(2, 3))
-    found = {"brightness": channels.mean(axis=1), "contrast": images.std(axis=(1, 2, 3)), "blur": _blur(images)}
+    brightness = channels.mean(axis=1)
+    blur = np.where(np.isnan(brightness), np.nan, _blur(images))  # the thumbnail may have left a NaN out
+    found = {"brightness": brightness, "contrast": images.std(axis=(1, 2, 3)), "blur": blur}
     columns = [
         channels[:, min(index, channels.shape[1] - 1)] if view == "channel" else found[view]
         for view, index in zip(views, indices, strict=True)

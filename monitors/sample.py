@@ -63,9 +63,10 @@ class Tally:
         """Count the values of an array; missing values and what has no hash are no categories."""
         values = array.ravel().tolist()
         try:
-            self.counts.update(values)
+            found = Counter(values)
         except TypeError:
-            self.counts.update(value for value in values if isinstance(value, Hashable))
+            found = Counter(value for value in values if isinstance(value, Hashable))
+        self.counts.update(found)
         if len(self.counts) > 2 * DOMAIN:
             self.counts, self.complete = Counter(dict(self.counts.most_common(DOMAIN))), False
 

@@ -12,7 +12,6 @@ from serinus.monitors.errors import InvalidData
 from serinus.monitors.features import WIDTH, Feature, category_hash, is_missing
 from tests.monitors.references import categorical, numeric
 
-
 FEATURES = [numeric(), categorical("c", ("a", "b"), ("z",)), Feature("n", "n", "output", "numeric", monitorable=False)]
 
 
