@@ -67,8 +67,9 @@ class Guard:
         if verdict.rejects:
             raise InvalidInput(_sentence(verdict.breaches[0], violations[0], counts.total()), violations, counts)
         counts.update(violation.kind for violation in request.violations)
-        return request._replace(inputs=verdict.inputs, block=None, counts=counts,
-                                violations=(*request.violations, *violations)[:LISTED])
+        changed = verdict.inputs is not request.inputs
+        return request._replace(inputs=verdict.inputs, sent=request.inputs if changed else None, block=None,
+                                counts=counts, violations=(*request.violations, *violations)[:LISTED])
 
     def loggable_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """The inputs as they may be written: personal values hashed, coarsened or left out."""

@@ -124,7 +124,7 @@ class Watch:
             return None
 
     def _look(self, request: InferenceRequest, uuid: bytes, own_ns: int) -> Look:
-        inputs, rows, chosen = request.inputs, request.rows, None
+        inputs, rows, chosen = request.sent or request.inputs, request.rows, None
         affordable = self._share * own_ns / (self._look_ns + self._count_ns)
         if rows > _LEAST and rows > affordable:
             wanted = max(_LEAST, int(affordable))

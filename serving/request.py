@@ -44,6 +44,8 @@ class InferenceRequest(NamedTuple):
     """All inputs as one array `[inputs, rows]` in the signature's order, where the protocol has read them so."""
     counts: Mapping[str, int] | None = None
     """How many violations there are of each kind, where not all of them need be listed."""
+    sent: Mapping[str, NDArray[Any]] | None = None
+    """The inputs as they came, where some were clipped or imputed: monitors must see what is wrong with them."""
 
 
 class Referred(NamedTuple):
