@@ -35,7 +35,8 @@ Array = NDArray[Any]
 def shares(counts: Array) -> Array:
     """Return counts as shares of their rows, `[…, 18]`; all 0 where there are no rows."""
     table = np.asarray(counts, float)
-    return table / np.maximum(table.sum(-1, keepdims=True), 1.0)
+    parts: Array = table / np.maximum(table.sum(-1, keepdims=True), 1.0)
+    return parts
 
 
 def contrasts(counts: Array, ordered: Array) -> Array:
@@ -76,4 +77,5 @@ def _centred(scores: Array, p: Array) -> Array:
     mass = p.sum(1, keepdims=True)
     centred = scores - (scores * p).sum(1, keepdims=True) / np.where(mass > 0, mass, 1.0)
     largest = np.abs(centred).max(1, keepdims=True)
-    return centred / np.where(largest > 1e-9, largest, 1.0) * (mass > 0)
+    scaled: Array = centred / np.where(largest > 1e-9, largest, 1.0) * (mass > 0)
+    return scaled

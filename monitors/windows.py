@@ -13,7 +13,7 @@ level 0.01 at most 1 in 100 windows of the same population names any feature, ho
 
 **Rows that wander.** Where the reference's time blocks differ among themselves by more than chance, a statistic's mean
 over blocks is φ > 1 and its tail is heavier. It is then compared with the gamma distribution that has the blocks' own
-mean and variance. φ − 1 grows with the size of a window as it does between the blocks' sizes, or like the number of rows
+mean and variance. φ − 1 grows with the size of a window as it does between the blocks' sizes, or like the rows
 where that is unknown. An i.i.d. reference keeps χ².
 """
 

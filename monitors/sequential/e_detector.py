@@ -60,7 +60,7 @@ class EDetector:
         reference: counts `[R, 18]`.
         ordered: which features are numeric `[R]`.
         dead_zone: ε `[R, 20, 2]`.
-        weights: how much of the mean each feature has `[R]`, adding up to 1; equal by default.
+        weights: how much of the mean each feature has `[R]`, adding up to 1.
         run_length: mean number of rows until a false alarm, at least.
 
     Example:
@@ -69,7 +69,8 @@ class EDetector:
         >>> from serinus.monitors.dead_zone import dead_zone
         >>> reference = np.zeros((1, WIDTH), int)
         >>> reference[0, :10] = 1_000
-        >>> detector = EDetector(reference, np.array([True]), dead_zone(reference[None], np.array([True])))
+        >>> zone = dead_zone(reference[None], np.array([True]))
+        >>> detector = EDetector(reference, np.array([True]), zone, np.ones(1))
         >>> changed = np.zeros((1, WIDTH), int)
         >>> changed[0, 0] = 64
         >>> detector.alarms(detector.step(detector.start(), changed))
@@ -79,18 +80,15 @@ class EDetector:
     reference: Array
     ordered: Array
     dead_zone: Array
-    weights: Array | None = None
+    weights: Array
     run_length: float = 1_000_000.0
     _tables: tuple[Array, Array, Array] = field(init=False, repr=False, compare=False)
     _prior: Array = field(init=False, repr=False, compare=False)
     _floors: Array = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        features = len(self.reference)
-        weights = np.full(features, 1 / max(features, 1)) if self.weights is None else np.asarray(self.weights, float)
         gains, worst = _gains_and_worst(self.reference, self.ordered, self.dead_zone)
         prior = _bet_weights(np.asarray(self.ordered, bool), np.maximum(*gains[1:]) > 0, gains[0].max(2) > 0)
-        object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "_tables", _log_tables(gains, worst))
         object.__setattr__(self, "_floors", _floors(prior, self.dead_zone, worst, self.run_length))
         with np.errstate(divide="ignore"):
@@ -103,13 +101,12 @@ class EDetector:
 
     def step(self, evidence: Evidence, counts: Array) -> Evidence:
         """Return the evidence after rows with these counts `[R, 18]`; the evidence given is not touched."""
-        rows = float(counts.sum(-1).max(initial=0))
-        if rows == 0:
-            return evidence
-        log_rows = np.float32(math.log(rows))
+        rows = counts.sum(-1).astype(np.float32)[:, None, None, None]
+        with np.errstate(divide="ignore"):
+            log_rows = np.log(rows)
         fresh = evidence.logs < log_rows
         logs = np.logaddexp(evidence.logs, log_rows) + self._gains(counts)
-        age = np.where(fresh, np.float32(rows), evidence.age + np.float32(rows))
+        age = np.where(fresh, rows, evidence.age + rows)
         return Evidence(logs, age)
 
     def _gains(self, counts: Array) -> Array:
@@ -142,7 +139,7 @@ class EDetector:
     def meter(self, evidence: Evidence) -> float:
         """Return the evidence between 0 (what M is where nothing has changed) and 1 (alarm)."""
         floor = math.log(max(float((self._floors * self.weights).sum()), 1.0))
-        return _between(np.array(self.log_mean(evidence)), floor, math.log(self.run_length)).item()
+        return float(_between(np.array(self.log_mean(evidence)), floor, math.log(self.run_length)))
 
     def meters(self, evidence: Evidence) -> Array:
         """Return each feature's evidence between 0 and 1 (certain), `[R]`."""
