@@ -94,8 +94,9 @@ class _Builder:
     def look(self, chunks: Iterable[Rows]) -> None:
         """Read every chunk for the sample."""
         for chunk in chunks:
-            chunk = self._watched(chunk)
-            self._sample.add(chunk)
+            if not self._sample.rows:
+                self._meet(chunk)
+            self._sample.add(self._watched(chunk))
             self._progress("reading", self._sample.rows, None)
         if not self._sample.rows:
             raise InvalidData("The reference has no rows; give one with at least a few hundred.")
@@ -106,14 +107,23 @@ class _Builder:
 
     def _watched(self, chunk: Rows) -> Rows:
         """The chunk without what is not to be profiled."""
-        if not self._columns:
-            signature = self._options.signature
-            self._columns = tuple(one.name for one in signature.inputs) if signature else tuple(chunk.inputs)
-        inputs, outputs = ({name: one for name, one in side.items() if self._is_watched(name)} for side in chunk[:2])
-        return Rows(inputs, outputs, chunk.times)
+        dropped = {name for name, what in self._options.personal.items() if what == "drop"}
+        if self._options.signature is None:
+            inputs, outputs = set(chunk.inputs), set(chunk.outputs)
+        else:
+            inputs, outputs = ({one.name for one in side} for side in _sides(self._options.signature))
+        return Rows(_only(chunk.inputs, inputs - dropped), _only(chunk.outputs, outputs - dropped), chunk.times)
 
-    def _is_watched(self, name: str) -> bool:
-        return self._options.personal.get(name) != "drop"
+    def _meet(self, chunk: Rows) -> None:
+        """Note the order of the inputs, and what is not in the reference."""
+        signature = self._options.signature
+        if signature is None:
+            self._columns = tuple(chunk.inputs)
+            return
+        self._columns = tuple(one.name for one in signature.inputs)
+        for name in self._columns:
+            if name not in chunk.inputs and self._options.personal.get(name) != "drop":
+                self._notes.append(f"Field {name!r} of the signature is not in the reference, so it is not watched.")
 
     def _described(self, side: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
         """What the sample keeps of an array: a tensor's values, any other as it is."""
@@ -353,6 +363,14 @@ class _Builder:
         if feature.field in self._options.personal:
             low, high = bins.rounded(low), bins.rounded(high, up=True)
         return replace(feature, low=low, high=high)
+
+
+def _sides(signature: Signature) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
+    return signature.inputs, signature.outputs
+
+
+def _only(arrays: Mapping[str, NDArray[Any]], names: set[str]) -> dict[str, NDArray[Any]]:
+    return {name: array for name, array in arrays.items() if name in names}
 
 
 def _side(side: str) -> Side:
