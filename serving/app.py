@@ -52,7 +52,7 @@ from serinus.serving.telemetry.metrics import CONTENT_TYPE, OPENMETRICS, collect
 from serinus.serving.telemetry.sdk_metrics import SdkHistograms, users_meters
 from serinus.serving.transport import send_whole
 
-__all__ = ["App"]
+__all__ = ["App", "Inner"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -87,6 +87,15 @@ class Address(NamedTuple):
     pattern: re.Pattern[str]
 
 
+class Inner(NamedTuple):
+    """The application that answers paths which are not ours: exactly which ones, since it counts each by its name, and
+    the metrics that it counts, in Prometheus' text form."""
+
+    app: ASGIApp
+    paths: frozenset[str]
+    metrics: Callable[[], bytes]
+
+
 class Reply(NamedTuple):
     """What goes back to the caller. `head` holds further header lines; `error_type` is empty on success."""
 
@@ -102,7 +111,7 @@ class App:
     without `control`. The counts of all workers lie in the folder `boards`."""
 
     def __init__(self, settings: Settings, router: Router, pipeline: Pipeline, board: Board, tracing: Tracing,
-                 boards: Path, control: Control | None = None, inner: ASGIApp | None = None) -> None:
+                 boards: Path, control: Control | None = None, inner: Inner | None = None) -> None:
         self.ready = False
         self.draining = False
         self._settings = settings
@@ -150,8 +159,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry."""
         if scope["type"] != "http":
-            if self._inner is not None:
-                await self._inner(scope, receive, send)
+            await self._live(scope, receive, send)
             return
         endpoint = self._endpoints.get(scope["path"])
         if endpoint is None and scope.get("root_path"):
@@ -161,6 +169,14 @@ class App:
             await self._infer(endpoint, scope, receive, send)
         else:
             await self._other(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the inner application live and end with the server; there are no websockets."""
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+        elif self._inner is not None:
+            await self._inner.app(scope, receive, send)
 
     async def _infer(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
         started = time_ns()
@@ -311,8 +327,8 @@ class App:
         if method == "POST" and (endpoint := self._address(path)) is not None:
             await self._infer(endpoint, scope, receive, send)
             return
-        if self._inner is not None and path.split("/", 2)[1] not in _OURS:
-            await self._inner(scope, receive, send)
+        if self._inner is not None and path in self._inner.paths and path.split("/", 2)[1] not in _OURS:
+            await self._inner.app(scope, receive, send)
             return
         if path.startswith(PREFIX) and self.repository is not None:
             await _send_json(send, *await self.repository.answer(scope, receive))
@@ -333,8 +349,10 @@ class App:
         openmetrics = b"application/openmetrics-text" in headers.get(b"accept", b"")
         snapshot = Home(self._settings.home).snapshot if self._control is not None else None
         families = await asyncio.to_thread(collect, self._boards, snapshot, self._settings.telemetry.cost_per_cpu_hour)
-        await _send(send, 200, (b"content-type", OPENMETRICS if openmetrics else CONTENT_TYPE),
-                    exposition(families, openmetrics=openmetrics))
+        page = exposition(families, openmetrics=openmetrics)
+        if self._inner is not None and not openmetrics:
+            page += await asyncio.to_thread(self._inner.metrics)
+        await _send(send, 200, (b"content-type", OPENMETRICS if openmetrics else CONTENT_TYPE), page)
 
     async def _look_up(self, path: str, method: str, send: Send) -> None:
         """Health and metadata, and every path that is not there."""

@@ -8,10 +8,12 @@ ten times a bare route and build spans whatever the sampler says; everything els
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any, ClassVar
 
 import bentoml
 
+from serinus.serving.app import Inner
 from serinus.serving.settings import Settings
 from serinus.serving.worker import Worker, make_worker
 
@@ -25,7 +27,7 @@ class SerinusService(bentoml.Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """Our dispatcher around BentoML's application."""
-        Predictor.worker = make_worker(super().to_asgi(is_main))
+        Predictor.worker = make_worker(_inner(super().to_asgi(is_main)))
         return Predictor.worker.app
 
 
@@ -67,6 +69,29 @@ class Predictor:
         raise NotImplementedError("the dispatcher answers /predict")
 
 
+def _inner(app: Any) -> Inner:
+    """BentoML's application with its exact paths: it counts requests by path, and anybody may invent these."""
+    from bentoml._internal.context import server_context
+    from starlette.routing import Mount
+
+    server_context.service_routes = []  # else it tells of no requests to /predict, which are not its own
+    mounts = [route for route in app.routes if isinstance(route, Mount)]
+    paths = {route.path for route in app.routes if route not in mounts}
+    for mount in mounts:
+        root = Path(mount.app.directory)
+        paths |= {f"{mount.path}/{file.relative_to(root).as_posix()}" for file in root.rglob("*") if file.is_file()}
+    return Inner(app, frozenset(paths), _metrics)
+
+
+def _metrics() -> bytes:
+    """What BentoML has counted in all workers."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    client = BentoMLContainer.metrics_client.get()
+    assert client.registry is not None  # made now: without one it fails as the process ends
+    return bytes(client.generate_latest())
+
+
 def _look_after_workers() -> None:
     """Have the supervisor look for dead workers every second (BentoML: ten), in containers too (BentoML: never)."""
     from circus.arbiter import Arbiter
@@ -92,5 +117,5 @@ service = bentoml.service(
     workers=_settings.server.workers,
     tracing={"excluded_urls": ".*"},  # its ASGI middleware records spans even at sample rate 0
     logging={"access": {"enabled": False}},
-    metrics={"enabled": False},  # ours are at /metrics; BentoML's mmap files would only be written, never read
+    metrics={"enabled": True},  # of its own paths; our /metrics holds them
 )(Predictor)

@@ -17,7 +17,7 @@ from serinus.models.loading import load
 from serinus.models.model import Model
 from serinus.models.trust import Trust
 from serinus.serving.answering import Answering
-from serinus.serving.app import App, ASGIApp
+from serinus.serving.app import App, Inner
 from serinus.serving.batching import batches_safely
 from serinus.serving.board import Board
 from serinus.serving.control import Control
@@ -68,7 +68,7 @@ def silence_access_log() -> None:
 class Worker:
     """Everything that lives in one worker. `inner` is BentoML's own application."""
 
-    def __init__(self, settings: Settings, run: RunFolder, inner: ASGIApp | None = None) -> None:
+    def __init__(self, settings: Settings, run: RunFolder, inner: Inner | None = None) -> None:
         self._settings = settings
         self._home = Home(settings.home)
         self._run = run
@@ -308,7 +308,7 @@ def _warm_up(model: Model) -> dict[int, float]:
     return {1: float(min(took))}
 
 
-def make_worker(inner: ASGIApp | None) -> Worker:
+def make_worker(inner: Inner | None) -> Worker:
     """The worker of this process, with the settings that its parent handed over."""
     settings = Settings.handed_over()
     try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import random
 import signal
 import socket
+import string
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from bentoml.exceptions import BentoMLException
 
 from serinus.serving.board import start_ticks
-from tests.integration.server import Server, eventually
+from tests.integration.server import Server, eventually, metric
 from tests.integration.zoo import CREDIT_ROWS
 
 
@@ -35,6 +37,41 @@ def test_bentomls_paths_are_still_bentomls(server: Server) -> None:
         assert [route["route"] for route in schema["routes"]] == ["/predict"]
         assert client.get("/").json() == {"status": "alive"}
         client.close()
+
+
+def test_bentomls_metrics_stand_below_ours(server: Server) -> None:
+    """Exact over both workers, by the paths that BentoML answers; what we answer it does not count."""
+    before = _bentomls(server, "bentoml_service_request_total", endpoint="/schema.json")
+    for (client,) in server.clients_of_each_worker().values():
+        for _ in range(3):
+            assert client.get("/schema.json").status == 200
+            assert client.post("/predict/credit", CREDIT_ROWS).status == 200
+        client.close()
+    named = {"endpoint": "/schema.json", "http_response_code": "200", "runner_name": "serinus_service"}
+    assert _bentomls(server, "bentoml_service_request_total", **named) == before + 6
+    assert _bentomls(server, "bentoml_service_request_duration_seconds_count", **named) == before + 6
+    assert _bentomls(server, "bentoml_service_request_in_progress") == 0
+    assert not [line for line in _page(server).splitlines() if line.startswith("bentoml") and "/predict" in line]
+
+
+def test_a_scan_adds_no_series(server: Server) -> None:
+    """A thousand invented paths, some below and around those that exist, by several methods: all are refused, and
+    /metrics is as long as before."""
+    dice = random.Random(5)
+    for (client,) in server.clients_of_each_worker().values():
+        for path in ("/livez", "/docs.json", "/static_content/index.css"):
+            assert client.get(path).status == 200
+        client.close()
+    before = _series(server)
+    with server.client() as client:
+        for number in range(1000):
+            word = "".join(dice.choices(string.ascii_lowercase, k=12))
+            path = (f"/{word}", f"/{word}/{word}", f"/static_content/{word}", f"/static_content/../{word}",
+                    f"/livez/{word}", f"/schema.json%2f{word}", f"/static_content/{word}/../index.css",
+                    f"/static_content/index.css/{word}")[number % 8]
+            assert client.send(("GET", "HEAD", "POST", "DELETE")[number // 8 % 4], path, None, {}).status == 404, path
+            assert client.get(f"/livez?{word}").status == 200
+    assert _series(server) == before
 
 
 def test_the_hook_is_where_we_use_it() -> None:
@@ -106,6 +143,19 @@ def test_the_steward_is_replaced_when_its_worker_dies(plain: Server) -> None:
     eventually(lambda: len(plain.find("serinus.serving.steward")) == 1, 5)
     with plain.client() as client:
         eventually(lambda: client.post("/api/rollouts/credit/pause", {}).status == 409, 5)
+
+
+def _page(server: Server) -> str:
+    with server.client() as client:
+        return client.get("/metrics").body.decode()
+
+
+def _bentomls(server: Server, name: str, **labels: str) -> float:
+    return metric(_page(server), name, **labels)
+
+
+def _series(server: Server) -> set[str]:
+    return {line.rpartition(" ")[0] for line in _page(server).splitlines() if not line.startswith("#")}
 
 
 def _assert_answers(client: bentoml.SyncHTTPClient) -> None:

@@ -11,12 +11,14 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serinus.serving.app import Inner
 from serinus.serving.board import Labels, read
 from serinus.serving.ids import parse_prediction_id
 from serinus.serving.router import Target
@@ -301,7 +303,8 @@ def test_metrics_count_what_was_answered(line: Line) -> None:
 
 
 def test_other_paths_are_handed_on(line: Line) -> None:
-    """To BentoML's own application, unchanged; ours are not."""
+    """To BentoML's own application, unchanged, where it knows them; ours are not, nor what nobody knows. What it counts
+    stands below what we count."""
     seen = []
 
     async def inner(scope, receive, send):
@@ -309,14 +312,30 @@ def test_other_paths_are_handed_on(line: Line) -> None:
         await send({"type": "http.response.start", "status": 204, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    line.app._inner = inner
-    assert [line.call("GET", path).status for path in ("/livez", "/schema.json", "/v2/health/live", "/")] == [
-        204,
-        204,
-        200,
-        200,
-    ]
+    line.app._inner = Inner(inner, frozenset({"/livez", "/schema.json", "/"}), lambda: b"theirs 1\n")
+    paths = ("/livez", "/schema.json", "/v2/health/live", "/", "/nowhere", "/livez/", "/livez/deeper", "*")
+    assert [line.call("GET", path).status for path in paths] == [204, 204, 200, 200, 404, 404, 404, 404]
     assert seen == ["/livez", "/schema.json"]
+    assert line.call("GET", "/metrics").body.endswith(b"\ntheirs 1\n")
+    assert b"theirs" not in line.call("GET", "/metrics", accept="application/openmetrics-text").body
+
+
+def test_there_are_no_websockets(line: Line) -> None:
+    """Whatever their path; nobody behind us hears of one."""
+    sent, heard = [], []
+
+    async def inner(scope: Any, *_: Any) -> None:
+        heard.append(scope)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    line.app._inner = Inner(inner, frozenset({"/livez"}), bytes)
+    asyncio.run(line.app({"type": "websocket", "path": "/livez"}, receive, send))
+    assert (sent, heard) == (["websocket.close"], [])
 
 
 # Bodies
