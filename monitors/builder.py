@@ -203,16 +203,13 @@ class _Builder:
 
     def _running(self, feature: Feature, values: Floats) -> Feature:
         """Mark a number that grows with time (a date, a counter): new values of it are no news."""
-        parts = np.array_split(values, _PARTS)
-        if len(values) < 10 * _PARTS or not all(np.isfinite(part).any() for part in parts):
+        if not _runs(values):
             return feature
-        ends = np.array([[np.nanmin(part), np.nanmedian(part), np.nanmax(part)] for part in parts])
-        steps = np.diff(ends[:, 1])
-        apart = ends[-1, 0] > ends[0, 2] or ends[-1, 2] < ends[0, 0]
-        if not apart or not ((steps > 0).all() or (steps < 0).all()):
-            return feature
-        return replace(feature, monitorable=False, reason=f"Feature {feature.name!r} runs with time: none of the last "
-                       "rows' values occurred among the first; give the model a difference instead.")  # fmt: skip
+        reason = (
+            f"Feature {feature.name!r} runs with time: none of the last rows' values occurred among the first; "
+            "give the model a difference instead."
+        )
+        return replace(feature, monitorable=False, reason=reason)
 
     def _named(self, feature: Feature) -> Feature:
         tally = self._tally(feature)
@@ -432,6 +429,18 @@ def _numeric(feature: Feature, values: Floats) -> Feature:
 def _open(feature: Feature) -> Feature:
     """The feature while the reference itself is counted: nothing in it is unseen but what is infinite."""
     return replace(feature, low=-_LARGEST, high=_LARGEST) if feature.kind == "numeric" else feature
+
+
+def _runs(values: Floats) -> bool:
+    """Say whether values in time order only rise, or only fall, and the last ones are apart from the first."""
+    if len(values) < 10 * _PARTS:
+        return False
+    parts = [part[np.isfinite(part)] for part in np.array_split(values, _PARTS)]
+    first, last = parts[0], parts[-1]
+    if not (first.size and last.size) or (last.min() <= first.max() and last.max() >= first.min()):
+        return False
+    steps = np.diff([np.median(part) for part in parts if part.size])
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def _coarse(feature: Feature) -> Feature:
