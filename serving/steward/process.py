@@ -23,6 +23,7 @@ from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Job
 from serinus.serving.steward.publish_snapshot import PublishSnapshot
 from serinus.serving.steward.restore_records import RestoreRecords
+from serinus.serving.steward.start_retraining import StartRetraining
 from serinus.serving.steward.steward import Steward
 from serinus.serving.steward.tell_events import TellEvents
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
@@ -40,8 +41,8 @@ _NICENESS = 10
 def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
-            EvaluateAlerts(), DeliverNotifications(), TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(),
-            ClearRunFolders()]
+            EvaluateAlerts(), DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(),
+            WatchHeartbeats(), CapLog(), ClearRunFolders()]
 
 
 def work() -> int:
