@@ -4,10 +4,11 @@ A reference is a sample, so its shares are estimates; a detector that takes them
 of the same population. And rows of one population wander: an hour, a day or a customer differs from the next. The dead
 zone ε of a contrast is, for either sign, the largest of
 
-- the **estimate's error**. Location and scale: z·sd(g)/√m of m reference rows. Bins: the distance to the binomial
-  limits of the bin's share at the same z (Clopper–Pearson up to 100 rows in the bin, Wilson's above, which is a little
-  wider), so that a bin with no reference row at all has one too. z = Φ⁻¹(1 − 0.05/(2·features·contrasts)): over the
-  draw of a reference, all contrasts are inside with probability 95 %.
+- the **estimate's error**. Location and scale: z·sd(g)/√m of m reference rows, and what bins without a reference row
+  may add. Bins: the distance to the binomial limits of the bin's share at the same z (Clopper–Pearson up to 100 rows in
+  the bin, Wilson's above, which is a little wider), so that a bin with no reference row at all has one too. Unseen
+  numbers lie outside the reference's own range, so their limit is that of one row more. z = Φ⁻¹(1 − 0.05/(2·features·
+  contrasts)): over the draw of a reference, all contrasts are inside with probability 95 %.
 - s = 1.5 times the **wander**: the largest deviation of a time block, or of the sum of 2, 4, 8 … neighbours, from the
   whole; but only for contrasts or features whose blocks differ by more than sampling explains (two χ² tests, each at
   5 % over everything that is tested). An i.i.d. reference has no wander and keeps the shortest delays; where there is
@@ -31,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serinus.monitors.contrasts import CONTRASTS, contrasts, shares
+from serinus.monitors.features import UNSEEN, WIDTH
 
 __all__ = [
     "binomial_limits",
@@ -78,10 +80,13 @@ def estimate_error(counts: Array, g: Array, z: float) -> Array:
     p = shares(counts)
     error = np.empty((len(counts), CONTRASTS, 2))
     spread = np.sqrt(np.maximum((p[:, None] * g[:, :2] ** 2).sum(-1), 0.0))
-    # A value that no reference row had may still be there: its share is below the limit for a count of 0.
-    unseen = np.abs(g[:, :2]).max(-1) * binomial_limits(np.zeros_like(rows), rows, z)[1][:, None]
-    error[:, :2] = np.maximum(z * spread / np.sqrt(np.maximum(rows, 1))[:, None], unseen)[:, :, None]
-    low, high = binomial_limits(counts, np.broadcast_to(rows[:, None], counts.shape), z)
+    # The reference's own range is what makes a number unseen: what lies outside has the law of one row more.
+    beyond = counts + (np.arange(WIDTH) == UNSEEN)
+    total = np.broadcast_to(rows[:, None], counts.shape)
+    low, high = binomial_limits(counts, total, z)[0], binomial_limits(np.minimum(beyond, total), total, z)[1]
+    # A bin that no reference row reached may still have a share.
+    reach = np.where(p[:, None] == 0, np.abs(g[:, :2]), 0.0).max(-1)
+    error[:, :2] = (z * spread / np.sqrt(np.maximum(rows, 1))[:, None] + reach * high[:, UNSEEN, None])[:, :, None]
     error[:, 2:, 0], error[:, 2:, 1] = high - p, p - low
     return error
 
