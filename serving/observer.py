@@ -38,7 +38,7 @@ _LEAST = 32
 _LOOK_S = 0.5
 _UNUSUAL = 0.01
 """A row with a smaller novelty p-value is kept as an example."""
-_PER_REQUEST = 4
+_PER_REQUEST = 2
 """Examples of one request, at most."""
 _LOOK_NS, _COUNT_NS = 1000.0, 3000.0
 """What a row is thought to cost before it was measured."""

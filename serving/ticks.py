@@ -94,13 +94,17 @@ class Ledger:
     ended: dict[str, int] = field(default_factory=dict)
     """Sheets that have ended, with their last interval: a repeated last tick is not taken for a new sheet's."""
 
+    def is_new(self, tick: Told) -> bool:
+        """Whether a tick says more of its sheet than was known."""
+        return tick.sheet not in self.ended and tick.sequence > self.known.get(tick.sheet, (-1,))[0]
+
     def news(self, ticks: Iterable[Told], features: int) -> News:
         """What these ticks add to what was known: the same for any order of them, and nothing when repeated."""
         seen, unusual, total = 0, 0, Counts(features)
         for tick in sorted(ticks, key=lambda tick: (tick.sheet, tick.sequence)):
-            before = self.known.get(tick.sheet, (-1, 0, 0, None))
-            if tick.sheet in self.ended or tick.sequence <= before[0] or tick.counts.features != features:
+            if not self.is_new(tick) or tick.counts.features != features:
                 continue
+            before = self.known.get(tick.sheet, (-1, 0, 0, None))
             seen += tick.seen - before[1]
             unusual += tick.unusual - before[2]
             total += tick.counts if before[3] is None else tick.counts - before[3]

@@ -22,7 +22,7 @@ from serinus.serving.prediction_log.frame import (
 )
 from serinus.serving.prediction_log.writer import SEGMENT_SUFFIX, segment_name
 
-__all__ = ["SegmentEnd", "find", "is_open", "read", "read_segment", "segments"]
+__all__ = ["Follower", "SegmentEnd", "find", "is_open", "read", "read_segment", "segments"]
 
 
 class SegmentEnd(NamedTuple):
@@ -69,6 +69,45 @@ def read_segment(segment: Path) -> Generator[PredictionRecord, None, SegmentEnd]
         else:
             raise FrameError(f"{segment.name}: unknown frame kind {payload[0]}")
     return SegmentEnd(offset, len(data) - offset)
+
+
+class Follower:
+    """Reads a folder's records as they are appended, each once, oldest segments first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._places: dict[Path, tuple[int, dict[int, Context]]] = {}
+
+    def read(self) -> Iterator[PredictionRecord]:
+        """The records that came since the last call; one may stop in between, and the rest comes with the next call."""
+        for segment in sorted(segments(self._folder), key=_created):
+            try:
+                yield from self._read(segment)
+            except FileNotFoundError:  # the log is capped
+                continue
+
+    def _read(self, segment: Path) -> Iterator[PredictionRecord]:
+        start, contexts = self._places.get(segment, (HEADER_BYTES, {}))
+        with segment.open("rb") as stream:
+            stream.seek(start)
+            data = memoryview(stream.read())
+        offset = 0
+        while (found := unframe(data, offset)) is not None:
+            payload, offset = found
+            self._places[segment] = start + offset, contexts
+            if payload[0] == CONTEXT:
+                number, context = decode_context(payload)
+                contexts[number] = context
+            elif payload[0] == PREDICTION:
+                yield decode_prediction(payload, contexts)
+
+
+def _created(segment: Path) -> tuple[int, str]:
+    try:
+        with segment.open("rb") as stream:
+            return unpack_header(stream.read(HEADER_BYTES))[2], segment.name
+    except (FileNotFoundError, FrameError):  # begun, not yet written: the newest
+        return 1 << 63, segment.name
 
 
 def find(folder: Path, prediction_id: str) -> PredictionRecord | None:

@@ -21,8 +21,12 @@ from serinus.serving.steward.evaluate_alerts import EvaluateAlerts
 from serinus.serving.steward.first_records import FirstRecords
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Job
+from serinus.serving.steward.judge_drift import JudgeDrift
+from serinus.serving.steward.learn_references import LearnReferences
+from serinus.serving.steward.publish_monitors import PublishMonitors
 from serinus.serving.steward.publish_snapshot import PublishSnapshot
 from serinus.serving.steward.restore_records import RestoreRecords
+from serinus.serving.steward.ship_ticks import ShipTicks
 from serinus.serving.steward.start_retraining import StartRetraining
 from serinus.serving.steward.steward import Steward
 from serinus.serving.steward.tell_events import TellEvents
@@ -41,8 +45,8 @@ _NICENESS = 10
 def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
-            EvaluateAlerts(), DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(),
-            WatchHeartbeats(), CapLog(), ClearRunFolders()]
+            ShipTicks(), LearnReferences(), JudgeDrift(), PublishMonitors(), EvaluateAlerts(), DeliverNotifications(),
+            StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
 
 
 def work() -> int:

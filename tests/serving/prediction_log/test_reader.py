@@ -8,7 +8,7 @@ import numpy as np
 
 from serinus.monitors.record import PredictionRecord
 from serinus.serving.ids import IdSource, prediction_id
-from serinus.serving.prediction_log import SegmentEnd, SegmentWriter, find, read, read_segment
+from serinus.serving.prediction_log import Follower, SegmentEnd, SegmentWriter, find, read, read_segment, segments
 from tests.serving.prediction_log.examples import WRITER, assert_same, records
 
 FIXTURE = Path(__file__).with_name("fixtures") / "format_1.segment"
@@ -118,3 +118,31 @@ def test_arrays_are_views_of_the_file(tmp_path: Path) -> None:
     (record,) = read(tmp_path)
     assert record.inputs["x"].base is not None
     assert not record.inputs["x"].flags.writeable
+
+
+def test_a_follower_reads_each_record_once(tmp_path: Path) -> None:
+    """As they come, over the ends of segments and writers; a torn tail is waited for, and stopping in between loses
+    nothing."""
+    many = [records()[0]._replace(request_id=f"r{number}") for number in range(6)]
+    first, second = SegmentWriter(tmp_path, 1, 10**6), SegmentWriter(tmp_path, 2, 10**6)
+    follower = Follower(tmp_path)
+    assert list(follower.read()) == []
+    for writer, number, sequence in ((first, 0, 0), (second, 1, 0), (first, 2, 1)):
+        writer.append(many[number], sequence)
+    assert sorted(found.request_id for found in follower.read()) == ["r0", "r1", "r2"]
+    first.append(many[3], 2)
+    first.close()
+    first.append(many[4], 3)
+    second.append(many[5], 1)
+    some = follower.read()
+    got = [next(some).request_id, *(found.request_id for found in follower.read())]
+    assert sorted(got) == ["r3", "r4", "r5"]
+    assert list(follower.read()) == []
+    second.close()
+    (segment,) = [path for path in segments(tmp_path) if path.name.startswith("000000002")]
+    whole = segment.read_bytes()
+    segment.write_bytes(whole[:-5])
+    late = Follower(tmp_path)
+    assert len(list(late.read())) == 5
+    segment.write_bytes(whole)
+    assert [found.request_id for found in late.read()] == ["r5"]
