@@ -28,7 +28,9 @@ from serinus.monitors.builder import Progress
 from serinus.monitors.errors import InvalidData
 from serinus.monitors.profile import Profile
 from serinus.monitors.reference import Reference
+from serinus.monitors.referral import confidence_output
 from serinus.monitors.sample import Rows
+from serinus.monitors.security import Baseline, margins
 from serinus.monitors.self_check import SelfCheck, count_steps
 from serinus.serving.expectations import deployment_key, expectations_of
 from serinus.serving.store import Conflict, Document, JournalEntry, Store
@@ -36,14 +38,15 @@ from serinus.serving.store import Conflict, Document, JournalEntry, Store
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Chosen", "Columns", "Made", "attached", "check_of", "choose", "chosen", "history", "keep_reference",
-           "profile_bytes", "profile_bytes_of", "profile_of", "rows_of", "self_check_of"]
+__all__ = ["Chosen", "Columns", "Made", "attached", "baseline_of", "check_of", "choose", "chosen", "history",
+           "keep_reference", "profile_bytes", "profile_bytes_of", "profile_of", "rows_of", "self_check_of"]
 
 FOLDER = "references"
 KIND = "reference"
 FORMAT = 1
 RUN_LENGTH = 1_000_000.0
 _BATCH = 1_000
+_BASELINE_ROWS = 3_000
 
 Arrays = Mapping[str, NDArray[Any]]
 Origin = Literal["registered", "set", "learnt", "inherited"]
@@ -70,10 +73,11 @@ NO_COLUMNS = Columns()
 
 
 class Made(NamedTuple):
-    """A profile, and what a replay of its own rows says of it."""
+    """A profile, what a replay of its own rows says of it, and what honest clients' rows are like."""
 
     profile: Profile
     check: SelfCheck
+    baseline: Baseline
 
 
 def profile_of(model: Model, frame: pd.DataFrame, columns: Columns = NO_COLUMNS, *, personal: Mapping[str, str] = {},
@@ -95,7 +99,14 @@ def profile_of(model: Model, frame: pd.DataFrame, columns: Columns = NO_COLUMNS,
     profile = Reference.from_arrays(
         whole.inputs, whole.outputs, times=whole.times, signature=model.signature, personal=dict(personal), salt=salt,
         seasons=seasons, source={**facts, **notes, **source}, progress=progress)
-    return Made(profile, _checked(profile, whole, run_length))
+    return Made(profile, _checked(profile, whole, run_length), _baseline(profile, whole, model.signature))
+
+
+def _baseline(profile: Profile, rows: Rows, signature: Signature) -> Baseline:
+    chosen = np.random.default_rng(0).permutation(profile.rows)[:_BASELINE_ROWS]
+    inputs, outputs = _chosen_rows(rows, chosen)
+    table = outputs.get(confidence_output(signature) or "")
+    return Baseline.fit(profile.encoder.numbers(inputs), None if table is None else margins(table))
 
 
 def _checked(profile: Profile, rows: Rows, run_length: float) -> SelfCheck:
@@ -177,6 +188,8 @@ def keep_reference(version: ModelVersion, home: Path, frame: pd.DataFrame, colum
     registry.attach(version, {_path(digest): made.profile.to_bytes()})
     if _check_path(digest) not in registry.attachments(version):  # another run length is another check
         registry.attach(version, {_check_path(digest): orjson.dumps(made.check.to_json())})
+    if _clients_path(digest) not in registry.attachments(version):
+        registry.attach(version, {_clients_path(digest): orjson.dumps(made.baseline.to_json())})
     return made
 
 
@@ -198,6 +211,15 @@ def self_check_of(registry: Registry, version: ModelVersion, digest: str) -> Sel
     return SelfCheck.from_json(orjson.loads(registry.attachment(version, _check_path(digest))))
 
 
+def baseline_of(registry: Registry, model: str, digest: str) -> Baseline | None:
+    """What honest clients' rows are like, by the reference of some version of a model; None where it was not kept."""
+    for number in registry.versions(model):
+        version = registry.get(model, number)
+        if _clients_path(digest) in registry.attachments(version):
+            return Baseline.from_json(orjson.loads(registry.attachment(version, _clients_path(digest))))
+    return None
+
+
 def profile_bytes(store: Store, registry: Registry, model: str, digest: str) -> bytes | None:
     """A profile that some version of a model, or the store, has under that digest."""
     return _found(store, registry, model, digest, _path(digest), "profile")
@@ -216,6 +238,10 @@ def _found(store: Store, registry: Registry, model: str, digest: str, path: str,
             return registry.attachment(version, path)
     found = store.document(kind, digest)
     return None if found is None else found.body
+
+
+def _clients_path(digest: str) -> str:
+    return f"{FOLDER}/{digest.removeprefix('sha256:')}.clients.json"
 
 
 def _path(digest: str) -> str:

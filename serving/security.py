@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
@@ -37,6 +37,7 @@ __all__ = ["Security"]
 
 _log = logging.getLogger("serinus.security")
 Outputs = Mapping[str, NDArray[Any]]
+Baselines = Callable[[str, str], Baseline | None]
 
 _KNOWN = 10_000
 """Clients whose hashes are remembered, and whose signals are not repeated at once."""
@@ -49,14 +50,17 @@ _REPEAT_S = 3600.0
 
 
 class Security:
-    """All clients of one worker. `key` is the deployment's secret, `limits` the file that workers share."""
+    """All clients of one worker. `key` is the deployment's secret, `limits` the file that workers share; `baselines`
+    finds what honest rows of a model are like by the digest of its reference, or None."""
 
-    def __init__(self, settings: SecuritySettings, key: bytes, board: Board, limits: Path) -> None:
+    def __init__(self, settings: SecuritySettings, key: bytes, board: Board, limits: Path,
+                 baselines: Baselines = lambda model, digest: None) -> None:
         self._header = settings.client_header.lower().encode() if settings.client_header else None
         self._share = settings.look_share if settings.signals else 0.0
         self._signals = settings.signals
         self._key = key
         self._board = board
+        self._baselines = baselines
         rate = settings.requests_per_second
         self._limits = None if rate is None else ClientLimits(limits, rate, settings.burst)
         self._names: OrderedDict[bytes, int] = OrderedDict()
@@ -65,12 +69,12 @@ class Security:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="serinus-security")
 
     @classmethod
-    def wanted(cls, settings: Settings, board: Board, run: RunFolder) -> Security | None:
+    def wanted(cls, settings: Settings, board: Board, run: RunFolder, baselines: Baselines) -> Security | None:
         """None where no client has to be known from another."""
         signals = settings.security.signals and settings.monitors.enabled
         if not signals and settings.security.requests_per_second is None:
             return None
-        return cls(settings.security, deployment_key(settings.home), board, run.clients)
+        return cls(settings.security, deployment_key(settings.home), board, run.clients, baselines)
 
     def admit(self, scope: MutableMapping[str, Any], headers: Mapping[bytes, bytes]) -> int:
         """The client of a request, as a number. Raises `RateLimited` where it asks too fast."""
@@ -91,6 +95,11 @@ class Security:
                 self._names.popitem(last=False)
         return known
 
+    @property
+    def learning(self) -> bool:
+        """Whether it is not known yet of some version what honest rows look like."""
+        return not self._watched or any(watched.clients is None for watched in self._watched.values())
+
     def look(self, client: int, arm: Arm, seen: Look | None, outputs: Outputs, rows: int) -> None:
         """Count an answered request, and look at its rows if it is one of those. Never raises."""
         if not self._signals or seen is None or not isinstance(arm.watch, Watch):
@@ -104,7 +113,9 @@ class Security:
     def _look(self, client: str, arm: Arm, profile: Profile, seen: Look, outputs: Outputs, rows: int) -> None:
         watched = self._watched.get((arm.name, arm.version))
         if watched is None or watched.digest != profile.digest:
-            watched = self._watched[arm.name, arm.version] = _Watched(profile, confidence_output(arm.signature))
+            finding = self._thread.submit(self._baselines, arm.name, profile.digest)
+            watched = self._watched[arm.name, arm.version] = _Watched(
+                profile, confidence_output(arm.signature), finding)
         if watched.clients is None:
             watched.learn(seen, outputs, rows, self._thread)
             return
@@ -134,40 +145,43 @@ class Security:
 
 
 class _Watched:
-    """One version's clients, once it is known what honest rows look like: from its first rows."""
+    """One version's clients, once it is known what honest rows look like: from its reference, where that was kept with
+    it at registration, else from its first live rows."""
 
-    def __init__(self, profile: Profile, confidence: str | None) -> None:
+    def __init__(self, profile: Profile, confidence: str | None, finding: Future[Baseline | None]) -> None:
         self.digest = profile.digest
         self.clients: Clients | None = None
         self._encoder = profile.encoder
         self._confidence = confidence
         self._learnt: list[tuple[NDArray[np.float64], NDArray[np.float64] | None]] = []
         self._rows = 0
-        self._fitting: Future[Baseline] | None = None
+        self._finding: Future[Baseline | None] | None = finding
 
     def learn(self, seen: Look, outputs: Outputs, rows: int, thread: ThreadPoolExecutor) -> None:
-        """Keep rows until there are enough to say what is usual."""
-        if self._fitting is None:
-            self._learnt.append(self._part(seen, outputs, rows)[:2])
-            self._rows += len(self._learnt[-1][0])
-            if self._rows >= _LEARNT_ROWS:
-                numbers = np.concatenate([numbers for numbers, _ in self._learnt])
-                known = [margins for _, margins in self._learnt if margins is not None]
-                self._fitting = thread.submit(Baseline.fit, numbers, np.concatenate(known) if known else None)
-                self._learnt.clear()
-        elif self._fitting.done():
-            self.clients = Clients(self._fitting.result())
+        """Take what the reference says; where it says nothing, keep rows until there are enough of them."""
+        if self._finding is not None and self._finding.done():
+            baseline, self._finding = self._finding.result(), None
+            self.clients = None if baseline is None else Clients(baseline)
+        if self._finding is not None or self.clients is not None:
+            return
+        self._learnt.append(self._part(seen, outputs, rows, _LEARNT_ROWS)[:2])
+        self._rows += len(self._learnt[-1][0])
+        if self._rows >= _LEARNT_ROWS:
+            numbers = np.concatenate([numbers for numbers, _ in self._learnt])
+            known = [margins for _, margins in self._learnt if margins is not None]
+            self._finding = thread.submit(Baseline.fit, numbers, np.concatenate(known) if known else None)
+            self._learnt.clear()
 
     def look(self, client: str, seen: Look, outputs: Outputs, rows: int) -> list[Told]:
         """What the rows of a client show."""
         assert self.clients is not None
         return self.clients.look(client, *self._part(seen, outputs, rows))
 
-    def _part(self, seen: Look, outputs: Outputs, rows: int) -> tuple[
+    def _part(self, seen: Look, outputs: Outputs, rows: int, most: int = _ROWS) -> tuple[
             NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64] | None]:
         """Numbers, margins and novelty p-values of some rows that follow one another."""
-        start = int(random() * (seen.rows - _ROWS + 1)) if seen.rows > _ROWS else 0
-        part = slice(start, start + _ROWS)
+        start = int(random() * (seen.rows - most + 1)) if seen.rows > most else 0
+        part = slice(start, start + most)
         numbers = self._encoder.numbers({name: array[part] if array.shape[:1] == (seen.rows,) else array
                                          for name, array in seen.inputs.items()})
         table = outputs.get(self._confidence) if self._confidence is not None else None

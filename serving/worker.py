@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from serinus.serving.observer import Observer
 from serinus.serving.pipeline import Pipeline
 from serinus.serving.prediction_log import SegmentWriter
 from serinus.serving.processes import die_with_parent, ensure_steward
+from serinus.serving.references import baseline_of
 from serinus.serving.repository import Repository
 from serinus.serving.rollback import boards_of
 from serinus.serving.rollout.state import RolloutRecord
@@ -265,7 +267,7 @@ class Worker:
         settings = self._settings
         pipeline = Pipeline(self._router, self._board, settings.limits, settings.log.on_error)
         pipeline.answering = Answering.wanted(settings.referral, settings.security, self._board)
-        pipeline.security = Security.wanted(settings, self._board, self._run)
+        pipeline.security = Security.wanted(settings, self._board, self._run, partial(baseline_of, self._registry))
         if settings.log.enabled:
             pipeline.log = SegmentWriter(self._home.log, pipeline.writer, settings.log.segment_bytes)
         return pipeline
