@@ -3,6 +3,7 @@
 import tempfile
 import warnings
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,7 +171,7 @@ class _About:
     def signature_of(self, adapter: Adapter, fitted: Any) -> Signature:
         """Infer what the model takes and gives, or see that it answers as the given signature says."""
         if self._signature is None:
-            return adapter.infer_signature(fitted, self.features)
+            return _without_personal_labels(adapter.infer_signature(fitted, self.features), self.features)
         _try(adapter.wrap(fitted, self._signature), self._signature)
         return self._signature
 
@@ -254,6 +255,20 @@ def _register_file(
     if digest in trust:
         trusted.remember(digest, _FLAG)
     return version
+
+
+def _without_personal_labels(signature: Signature, features: "DataFrame | None") -> Signature:
+    """List no categories of columns that seem to be personal; only a pandas category cannot be restored without."""
+    if features is None or not any(field.labels for field in signature.inputs):
+        return signature
+    personal = import_module(serinus._COMPOSITION).personal_columns(features)
+    inputs = [
+        replace(field, labels=None)
+        if field.labels and field.name in personal and not str(field.frame_dtype).startswith("category")
+        else field
+        for field in signature.inputs
+    ]
+    return replace(signature, inputs=tuple(inputs))
 
 
 def _try(model: Model, signature: Signature) -> None:

@@ -115,7 +115,7 @@ def _checks(feature: Expectation, field: Field) -> list[Check]:
             checks.append(check.ge(low, raise_warning=warns) if low is not None
                           else check.le(high, raise_warning=warns))  # fmt: skip
     categories = (field.expect or {}).get("categories") or field.labels
-    if categories:
+    if categories and not feature.personal:
         checks.append(check.isin(list(categories), raise_warning=feature.policy("unseen_category") != "reject"))
     if feature.length is not None:
         warns = feature.policy("text_length") != "reject"

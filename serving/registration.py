@@ -24,6 +24,7 @@ from serinus.models.errors import ModelError, one_line
 from serinus.models.loading import check_version_trust
 from serinus.monitors.builder import Progress
 from serinus.monitors.errors import InvalidData, MonitorError
+from serinus.monitors.personal_data import found_in
 from serinus.serving.errors import CommandError, SerinusError
 from serinus.serving.expectations import keep_expectations
 from serinus.serving.references import Columns, attached, keep_reference
@@ -31,8 +32,8 @@ from serinus.serving.references import Columns, attached, keep_reference
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["complete", "ensure_trusted", "import_source", "name_from", "read_card", "read_reference",
-           "read_signature", "register_path", "with_trust"]
+__all__ = ["complete", "ensure_trusted", "import_source", "name_from", "personal_columns", "read_card",
+           "read_reference", "read_signature", "register_path", "with_trust"]
 
 BENTOML = "bentoml:"
 """Begins what stands for a model in BentoML's store, where else a file would stand."""
@@ -120,6 +121,11 @@ def register_path(path: Path, name: str | None, *, home: Path, reference: Path |
         raise CommandError(f"Reference {reference}: {error}") from None
     except OSError as error:
         raise CommandError(f"{path} cannot be registered in {home}: {one_line(error)}.") from None
+
+
+def personal_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns that seem to hold personal data, by their names or their values."""
+    return [found.column for found in found_in(frame)]
 
 
 def complete(version: ModelVersion, home: Path, frame: pd.DataFrame, target: str | None) -> None:

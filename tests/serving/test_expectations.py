@@ -299,7 +299,9 @@ def test_personal_columns_are_found_when_a_version_is_registered(tmp_path: Path)
     assert found is not None and found.personal == {"contact": "hash", "ssn": "hash"}
     assert "e-mail address by its values" in found.unchecked["contact"]
     assert "social security number by its name" in found.unchecked["ssn"]
-    assert b"example.org" not in (version.path / ATTACHMENT).read_bytes()
+    for path in version.path.rglob("*"):
+        if path.is_file() and "artifact" not in path.parts:  # the model itself learnt its categories
+            assert b"example.org" not in path.read_bytes(), path
 
 
 def test_the_deployment_s_secret_is_made_once(tmp_path: Path) -> None:
