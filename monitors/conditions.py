@@ -28,8 +28,10 @@ def _active(finding: Finding, state: DriftState, model: str, version: str) -> Co
     # Joint features move with any other: they are named only where nothing else did.
     moved = [feature for feature in every if feature.side != "joint"] or every
     facts: dict[str, Fact] = {"evidence": round(finding.evidence, 4), "rows": state.rows,
-                              "run_length": state.run_length,
+                              "run_length": int(state.run_length), "reference": state.reference,
                               "outputs": any(feature.side == "output" for feature in moved)}
+    if finding.since is not None:
+        facts["since"] = finding.since
     if pattern := _pattern(moved):
         facts["pattern"] = pattern
     directions = "; ".join(f"{one.name} {one.direction}" for one in moved[:_SHOWN] if one.direction)

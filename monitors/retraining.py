@@ -153,7 +153,8 @@ def _why_not(advice: Recommendation, policy: RetrainingPolicy, now: float) -> st
     following = "" if planned is None else f" The calendar's next time is {_moment(after)}."
     if advice.action == "none":
         return f"Nothing asks for it.{following}"
-    return f"The recommended action is to {advice.action}, which a person does.{following}"
+    words = advice.action.replace("fix", "fix the")
+    return f"The recommended action is to {words}, which a person does.{following}"
 
 
 def _is_broken(alert: Alert) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from serinus.serving.cli.report import report
+from serinus.serving.cli.retraining import command as retrain
 
 __all__ = ["command"]
 
@@ -18,3 +19,4 @@ def command() -> None:
 
 
 command.add_command(report)
+command.add_command(retrain)

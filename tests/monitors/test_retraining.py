@@ -89,9 +89,9 @@ def test_a_recommendation_starts_it_once() -> None:
 
 def test_what_a_person_does_is_not_started() -> None:
     """Going back and mending are recommended only."""
-    for action in ("roll back", "fix pipeline"):
+    for action, words in (("roll back", "roll back"), ("fix pipeline", "fix the pipeline")):
         found = decide(Recommendation(action, ("x",)), Past(0), POLICY, NOW)  # type: ignore[arg-type]
-        assert not found.start and found.why == f"The recommended action is to {action}, which a person does."
+        assert not found.start and found.why == f"The recommended action is to {words}, which a person does."
     assert decide(Recommendation("none"), Past(0), POLICY, NOW).why == "Nothing asks for it."
 
 
