@@ -57,7 +57,8 @@ def ensure_steward(run: RunFolder) -> None:
     finally:
         os.close(file)
     _reap()
-    _own.append(start_steward(run))
+    if not _own:  # else it is on its way to the lock: on a busy machine that may take seconds
+        _own.append(start_steward(run))
 
 
 _own: list[subprocess.Popen[bytes]] = []
