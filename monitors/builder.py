@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 Source = tuple[str, str]
 
 _NOVELTY = "novelty"
+_LEARNT = (_NOVELTY, "unknown_words")
+"""Views that are learnt from one half of the rows and counted on the other."""
 _BLOCK_ROWS = 200
 _ENOUGH = 200
 _PARTS = 8
@@ -144,7 +146,9 @@ class _Builder:
         places, arrays = self._sample.kept()
         order = self._in_time(places)
         self._places = places[order]
+        fitted, self._kept = halves(len(places), 1, self._options.seed)
         self._fitted = np.zeros(self._sample.rows, bool)
+        self._fitted[self._places[fitted]] = True
         self._arrays = {source: array[order] for source, array in arrays.items()}
         self._rows = len(places)
         features = [one for source, array in self._arrays.items() for one in self._features(source, array)]
@@ -168,7 +172,7 @@ class _Builder:
         found = kinds.column_features(_side(side), name, array, tally, declared, personal)
         self._found[source] = found
         if any(one.view == "unknown_words" for one in found):
-            self._vocabularies[name] = _vocabulary(array)
+            self._vocabularies[name] = _vocabulary(np.delete(array, self._kept, axis=0))
         return found
 
     def _without_certain(self, features: list[Feature]) -> list[Feature]:
@@ -198,7 +202,8 @@ class _Builder:
         if feature.kind == "categorical":
             return self._named(feature)
         values = self._values(feature)
-        found = self._running(_numeric(feature, values), values)
+        seen = values[self._kept] if feature.view in _LEARNT else values
+        found = self._running(_numeric(feature, seen), values)
         return _coarse(found) if feature.field in self._options.personal else found
 
     def _running(self, feature: Feature, values: Floats) -> Feature:
@@ -259,9 +264,7 @@ class _Builder:
     def _novel(self, features: list[Feature], values: Floats) -> list[Feature]:
         codes = self._encoding(features).categories(self._raw("input"))
         self._novelty = Novelty.fit(values, codes=codes, seed=self._options.seed)
-        fitted, kept = halves(len(values), values.shape[1], self._options.seed)
-        self._fitted[self._places[fitted]] = True
-        scores = self._novelty.scores(values[kept], codes[kept])
+        scores = self._novelty.scores(values[self._kept], codes[self._kept])
         return [_numeric(Feature(_NOVELTY, "", "joint", "numeric", _NOVELTY), scores)]
 
     def _projected(self, values: Floats) -> list[Feature]:
@@ -298,13 +301,13 @@ class _Builder:
         self._seasons = self._empty_seasons()
         self._sums = np.zeros((features, 2))
         self._low, self._high = np.full(len(encoder.numeric), np.inf), np.full(len(encoder.numeric), -np.inf)
-        self._novelties = [index for index, one in enumerate(self.features) if one.view == _NOVELTY]
+        self._learnt = [index for index, one in enumerate(self.features) if one.view in _LEARNT]
         done = 0
         for chunk in map(self._watched, chunks):
             found = encoder.observe(chunk.inputs, chunk.outputs)
             rows = len(found.codes)
             fitted = np.flatnonzero(self._fitted[done : done + rows])
-            for index in self._novelties:
+            for index in self._learnt:
                 found.deviations[fitted, index] = 0.0
             self._add(self._table, self._blocks[done : done + rows], found.codes, fitted)
             if self._seasons is not None and chunk.times is not None:
@@ -319,9 +322,9 @@ class _Builder:
     def _add(
         self, table: NDArray[np.int64], cells: NDArray[np.intp], codes: NDArray[np.uint8], fitted: NDArray[np.intp]
     ) -> None:
-        """Count rows, but the novelty of those that it was fitted on: they seem more usual than new ones do."""
+        """Count rows, but not what was learnt from these rows themselves: they seem more usual than new ones do."""
         _add(table, cells, codes)
-        for index in self._novelties:
+        for index in self._learnt:
             np.subtract.at(table[:, index], (cells[fitted], codes[fitted, index]), 1)
 
     def _empty_seasons(self) -> NDArray[np.int64] | None:
@@ -456,7 +459,7 @@ def _name(value: Any, key: int, nameable: bool) -> Label:
 
 
 def _vocabulary(array: NDArray[Any]) -> bytes:
-    """The map of words that at least 10 rows have: no word of one person, and the same rule for old and new rows."""
+    """The map of words that at least 10 rows have: none that only one person writes."""
     rows = np.zeros(descriptors.VOCABULARY_BYTES * 8, np.int64)
     for value in array.ravel().tolist():
         if isinstance(value, str | bytes):

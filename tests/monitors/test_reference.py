@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from serinus.models.signature import Field, Signature
-from serinus.monitors import Learner, Profile, Reference
+from serinus.monitors import Learner, Profile, Reference, sample
 from serinus.monitors.errors import InvalidData
 from serinus.monitors.features import MISSING, UNSEEN, Feature
 from serinus.monitors.reference import count_frame
@@ -40,10 +40,10 @@ def test_a_frame_becomes_features() -> None:
 
 
 def test_every_row_is_counted_once_per_feature() -> None:
-    """Novelty counts those rows only that it was not fitted on."""
+    """What is learnt from one half of the rows is counted on the other only."""
     whole, data = profile(), frame()
     totals = dict(zip(whole.names, whole.counts.sum(axis=1).tolist(), strict=True))
-    assert totals.pop("novelty") == 1000 and set(totals.values()) == {2000}
+    assert totals.pop("novelty") == totals.pop("comment.unknown_words") == 1000 and set(totals.values()) == {2000}
     assert counts(whole, "age")[MISSING] == data["age"].isna().sum()
     assert counts(whole, "amount")[0] == (data["amount"] == 0).sum()
     assert counts(whole, "children")[:4] == data["children"].value_counts().sort_index().tolist()
@@ -54,10 +54,10 @@ def test_every_row_is_counted_once_per_feature() -> None:
 def test_the_reference_itself_is_counted_the_same_again() -> None:
     """Encoding its frame with its own profile gives its counts and sums."""
     whole = profile()
-    again, novelty = count_frame(whole, frame()), whole.names.index("novelty")
-    rest = np.arange(len(whole.names)) != novelty
+    again = count_frame(whole, frame())
+    rest = [index for index, name in enumerate(whole.names) if name not in ("novelty", "comment.unknown_words")]
     assert np.array_equal(again.table[rest], whole.counts[rest]) and np.array_equal(again.sums[rest], whole.sums[rest])
-    assert again.table[novelty].sum() == again.rows == 2000
+    assert (again.table.sum(axis=1) == 2000).all() and again.rows == 2000
 
 
 def test_novelty_is_counted_as_new_rows_will_be() -> None:
@@ -68,6 +68,37 @@ def test_novelty_is_counted_as_new_rows_will_be() -> None:
     place = whole.names.index("novelty")
     old, fresh = (table[place, :16] / table[place].sum() for table in (whole.counts, new.table))
     assert abs(np.cumsum(fresh) - np.cumsum(old)).max() < 1.95 * np.sqrt(1 / 200 + 1 / 4000)  # Kolmogorov, 0.1 %
+
+
+def test_unknown_words_are_counted_as_new_rows_will_be() -> None:
+    """A vocabulary of the very rows that are counted would know their words better than those of new rows."""
+    random = np.random.default_rng(1)
+    words = [f"w{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(3000)]
+    share = 1 / np.arange(1, 3001)
+
+    def texts(rows: int) -> pd.DataFrame:
+        return pd.DataFrame({"t": list(map(" ".join, random.choice(words, (rows, 20), p=share / share.sum())))})
+
+    whole = Reference.from_frame(texts(4000), joint=False)
+    place = whole.names.index("t.unknown_words")
+    fresh = count_frame(whole, texts(4000)).table
+    old, new = (table[place, :16] / table[place].sum() for table in (whole.counts, fresh))
+    assert abs(np.cumsum(new) - np.cumsum(old)).max() < 1.95 * np.sqrt(1 / 2000 + 1 / 4000)  # Kolmogorov, 0.1 %
+
+
+def test_a_reference_larger_than_the_sample_is_counted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bins come from a sample; counts, ranges and categories from every row."""
+    monkeypatch.setattr(sample, "_ROWS", 1000)
+    random = np.random.default_rng(0)
+    values, letters = random.normal(size=20_000), random.choice(list("abc"), 20_000)
+    parts = [Rows({"x": values[i : i + 900], "c": letters[i : i + 900]}, {}) for i in range(0, 20_000, 900)]
+    whole = Reference.from_chunks(lambda: parts)
+    x = feature(whole, "x")
+    expected = np.bincount(np.searchsorted(x.edges, values, "right"))
+    assert counts(whole, "x")[:16] == expected.tolist() and expected == pytest.approx(np.full(16, 1250), rel=0.3)
+    assert (x.low, x.high) == pytest.approx((values.min(), values.max()))
+    assert sorted(counts(whole, "c")[:3]) == sorted(np.unique(letters, return_counts=True)[1].tolist())
+    assert whole.counts[whole.names.index("novelty")].sum() == 19_500
 
 
 def test_blocks_are_in_time_order_whatever_the_rows_are() -> None:
