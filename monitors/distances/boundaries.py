@@ -11,8 +11,9 @@ from serinus.monitors.features import VALUES, Feature
 
 __all__ = ["boundaries_of", "unit_boundaries"]
 
-_FARTHEST = 10.0
-"""Standard deviations from the mean at which an outermost bin ends at the latest: one wild value sets no scale."""
+_REACH = 3.0
+"""An outermost bin is taken to be at most this many times as wide as its neighbour (or a standard deviation): about
+twice the mean excess of normal, exponential and log-normal values there, and no wild value sets the scale."""
 
 
 def boundaries_of(features: Sequence[Feature]) -> NDArray[np.float64]:
@@ -28,8 +29,10 @@ def unit_boundaries(features: int) -> NDArray[np.float64]:
 def _ends(feature: Feature) -> list[float]:
     if feature.kind == "categorical":
         return [float(end) for end in range(VALUES + 1)]
-    low, high = (feature.low, feature.high) if feature.low <= feature.high else (0.0, 0.0)
-    reach = _FARTHEST * feature.scale
-    first = min(max(low, feature.centre - reach), *feature.edges[:1], high)
-    last = max(min(high, feature.centre + reach), *feature.edges[-1:], first)
-    return [first, *feature.edges, *[last] * (VALUES - len(feature.edges))]
+    if not feature.edges:  # one bin: nothing moves
+        return [0.0] * (VALUES + 1)
+    edges = feature.edges
+    below, above = (max(_REACH * (other - one), feature.scale) for one, other in (edges[:2], edges[-2:])) \
+        if len(edges) > 1 else (feature.scale, feature.scale)
+    first, last = max(feature.low, edges[0] - below), min(feature.high, edges[-1] + above)
+    return [first, *edges, *[last] * (VALUES - len(edges))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,13 +12,19 @@ from serinus.monitors.counts import Counts
 from serinus.monitors.encoder import Observation
 from serinus.monitors.errors import InvalidData
 
-__all__ = ["PERIODS", "Periods"]
+__all__ = ["PERIODS", "Periods", "check_period"]
 
 PERIODS = ("hour", "day", "week", "month", "quarter", "year")
 """From the finest to the coarsest; the days, weeks and months of UTC."""
 
 _MOST = 60
 """Windows that a chart can show."""
+
+
+def check_period(period: str | None) -> None:
+    """Raise InvalidData for a period that there is not."""
+    if period is not None and period not in PERIODS:
+        raise InvalidData(f"No window is named {period!r}; wanted one of {', '.join(PERIODS)}.")
 
 
 class Periods:
@@ -30,8 +36,7 @@ class Periods:
     """
 
     def __init__(self, features: int, period: str | None = None) -> None:
-        if period is not None and period not in PERIODS:
-            raise InvalidData(f"No window is named {period!r}; wanted one of {', '.join(PERIODS)}.")
+        check_period(period)
         self.period = period or PERIODS[0]
         self._fixed = period is not None
         self._features = features
@@ -39,14 +44,14 @@ class Periods:
 
     def add(self, times: NDArray[np.float64], seen: Observation) -> None:
         """Count rows by their times, in seconds since 1970; rows without a time are in no window."""
-        known = np.isfinite(times)
-        # Rows come in order more often than not: a few runs of one hour each, not a search per row.
-        for hour in np.unique(times[known] // 3600):
-            chosen = known & (times // 3600 == hour)
-            self._of(self._start(datetime.fromtimestamp(hour * 3600, UTC))).add(
-                seen.codes[chosen], seen.deviations[chosen])
-            if len(self._counts) > _MOST and not self._fixed:
-                self._coarsen()
+        known = np.flatnonzero(np.isfinite(times))
+        hours, of_row = np.unique(times[known] // 3600, return_inverse=True)
+        moments = [datetime.fromtimestamp(hour * 3600, UTC) for hour in hours.tolist()]
+        self._make_room(moments)
+        starts = [self._start(moment) for moment in moments]
+        for start in dict.fromkeys(starts):
+            chosen = known[np.array([start == each for each in starts])[of_row]]
+            self._of(start).add(seen.codes[chosen], seen.deviations[chosen])
 
     def windows(self) -> Mapping[datetime, Counts]:
         """Give the counts by the beginning of their window, in order."""
@@ -57,8 +62,11 @@ class Periods:
             self._counts[start] = Counts(self._features)
         return self._counts[start]
 
-    def _coarsen(self) -> None:
-        while len(self._counts) > _MOST and self.period != PERIODS[-1]:
+    def _make_room(self, moments: Sequence[datetime]) -> None:
+        """Make windows longer until there are few enough of them, those of the new moments among them."""
+        while not self._fixed and self.period != PERIODS[-1]:
+            if len({*self._counts, *map(self._start, moments)}) <= _MOST:
+                return
             self.period = PERIODS[PERIODS.index(self.period) + 1]
             fine, self._counts = self._counts, {}
             for start, counts in fine.items():

@@ -21,7 +21,7 @@ from serinus.monitors.errors import InvalidData
 from serinus.monitors.profile import Profile
 from serinus.monitors.reference import Reference
 from serinus.monitors.report.comparison import Comparison, Verdict, WindowComparison, compare, compare_windows
-from serinus.monitors.report.periods import Periods
+from serinus.monitors.report.periods import Periods, check_period
 from serinus.monitors.windows import LEVEL, WindowTest, smallest_shift
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ class _How:
     window: str | None = None
     names: tuple[str, str] = ("reference", "current")
     progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names that nobody knows before anything is read."""
+        if self.distance is not None:
+            distance_named(self.distance)
+        check_period(self.window)
 
 
 @dataclass(frozen=True)
