@@ -65,7 +65,7 @@ class Security:
         self._limits = None if rate is None else ClientLimits(limits, rate, settings.burst)
         self._names: OrderedDict[bytes, int] = OrderedDict()
         self._watched: dict[tuple[str, str], _Watched] = {}
-        self._told: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str | int, str], float] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="serinus-security")
 
     @classmethod
@@ -105,12 +105,12 @@ class Security:
         if not self._signals or seen is None or not isinstance(arm.watch, Watch):
             return
         try:
-            self._look(f"{client:016x}", arm, arm.watch.profile, seen, outputs, rows)
+            self._look(client, arm, arm.watch.profile, seen, outputs, rows)
         except Exception:  # what only remarks must not fail an answer
             self._signals = False
             _log.exception("Security signals failed; this worker gives none any more")
 
-    def _look(self, client: str, arm: Arm, profile: Profile, seen: Look, outputs: Outputs, rows: int) -> None:
+    def _look(self, client: int, arm: Arm, profile: Profile, seen: Look, outputs: Outputs, rows: int) -> None:
         watched = self._watched.get((arm.name, arm.version))
         if watched is None or watched.digest != profile.digest:
             finding = self._thread.submit(self._baselines, arm.name, profile.digest)
@@ -133,8 +133,8 @@ class Security:
         self._told.move_to_end(key)
         if len(self._told) > _KNOWN:
             self._told.popitem(last=False)
-        _log.warning("Client %s of %s:%s may be probing it (%s): of %d rows looked at, the last %d were such that %s. "
-                     "A signal, no proof.", told.client, arm.name, arm.version, told.signal.name, told.looked_at,
+        _log.warning("Client %016x of %s:%s may be probing it (%s): of %d rows looked at, the last %d were such that "
+                     "%s. A signal, no proof.", told.client, arm.name, arm.version, told.signal.name, told.looked_at,
                      told.since, told.signal.meaning)
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class _Watched:
             self._finding = thread.submit(Baseline.fit, numbers, np.concatenate(known) if known else None)
             self._learnt.clear()
 
-    def look(self, client: str, seen: Look, outputs: Outputs, rows: int) -> list[Told]:
+    def look(self, client: int, seen: Look, outputs: Outputs, rows: int) -> list[Told]:
         """What the rows of a client show."""
         assert self.clients is not None
         return self.clients.look(client, *self._part(seen, outputs, rows))

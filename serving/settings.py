@@ -188,7 +188,7 @@ class SecuritySettings(_Section):
 
     signals: bool = True
     """Whether clients' rows are looked at. A signal is logged and counted; nothing is refused because of it."""
-    look_share: float = Field(default=0.05, ge=0, le=1)
+    look_share: float = Field(default=0.02, ge=0, le=1)
     """Of the requests of a client that has given no evidence yet, the share whose rows are looked at."""
     client_header: str | None = None
     """A header that names the client, set by a gateway that you trust. Without it a client is who sends the same

@@ -1,4 +1,4 @@
-"""Clients: what each of them asked lately, in at most five kilobytes, and which signals its rows give.
+"""Clients: what each of them asked lately, in at most seven kilobytes, and which signals its rows give.
 
 A client is a hash: who it is, is not kept. The table holds the most recent clients and forgets the others. Rows are
 kept as sketches; the last eight also as standardised numbers, in memory only.
@@ -26,12 +26,13 @@ CLIENTS = 10_000
 _KEPT_NUMBERS = 64
 """Of each of the last eight rows, so many numbers."""
 _ODD = 0.05
+_MASK = (1 << 64) - 1
 
 
 class Told(NamedTuple):
     """A signal that a client gave: after how many of its rows, and how long ago the evidence began to grow (rows)."""
 
-    client: str
+    client: str | int
     signal: Signal
     looked_at: int
     since: int
@@ -40,23 +41,31 @@ class Told(NamedTuple):
 class Client:
     """What is known of one client."""
 
-    __slots__ = ("began", "distances", "evidence", "looked_at", "recent", "requests", "rows", "sketches")
+    __slots__ = ("began", "distances", "evidence", "looked_at", "recent", "requests", "rows", "rows_asked",
+                 "sketches", "suspicion")
 
     def __init__(self, signals: int) -> None:
         self.requests = 0
         self.rows = 0
         self.looked_at = 0
         self.evidence = [0.0] * signals
+        self.suspicion = 0.0
+        """The evidence of the signal that has most."""
         self.began = [0] * signals
         """After which of its rows the evidence of each signal was last nil."""
+        self.rows_asked: NDArray[np.uint64] = np.empty(0, np.uint64)
+        """Hashes of the last rows, to know a repetition."""
         self.sketches: NDArray[np.uint64] = np.empty(0, np.uint64)
         self.recent: NDArray[np.float32] = np.empty((0, 0), np.float32)
         self.distances: list[int] = []
 
-    @property
-    def suspicion(self) -> float:
-        """The evidence of the signal that has most."""
-        return max(self.evidence)
+    def asked_before(self, row: Floats) -> bool:
+        """Whether the very same row is among the last 256; else it is from now on."""
+        name = np.uint64(hash(row.tobytes()) & _MASK)
+        if (self.rows_asked == name).any():
+            return True
+        self.rows_asked = np.concatenate([self.rows_asked[1 - HISTORY:], [name]])
+        return False
 
 
 class Clients:
@@ -66,15 +75,15 @@ class Clients:
         self._baseline = baseline
         self._signals = baseline.signals()
         self._limit = limit
-        self._table: OrderedDict[str, Client] = OrderedDict()
+        self._table: OrderedDict[str | int, Client] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def __getitem__(self, name: str) -> Client:
+    def __getitem__(self, name: str | int) -> Client:
         return self._table[name]
 
-    def count(self, name: str, rows: int = 1) -> Client:
+    def count(self, name: str | int, rows: int = 1) -> Client:
         """Note a request; the client that has been silent for longest is forgotten when there are too many."""
         client = self._table.get(name)
         if client is None:
@@ -87,7 +96,7 @@ class Clients:
         client.rows += rows
         return client
 
-    def look(self, name: str, numbers: Floats, margins: Floats | None = None,
+    def look(self, name: str | int, numbers: Floats, margins: Floats | None = None,
              p_values: Floats | None = None) -> list[Told]:
         """Look at rows [n, Rn] of a client that `count` noted, with the margins of their answers and the novelty
         p-values where they are known. Returns the signals that they complete; their evidence starts anew."""
@@ -96,9 +105,9 @@ class Clients:
         sketches = self._baseline.sketch.of(standard)
         numbers32 = standard[:, :_KEPT_NUMBERS].astype(np.float32)
         told: list[Told] = []
-        for at in range(len(numbers)):
-            if len(client.recent) and bool((client.recent == numbers32[at]).all(axis=1).any()):
-                continue  # a retry or a health check: who asks the same learns nothing
+        for at, row in enumerate(numbers):
+            if client.asked_before(row):
+                continue  # who polls, retries or checks health asks the same again, and learns nothing by it
             near, odd, few, tiny = self._against_history(client, sketches[at:at + 1], numbers32[at])
             boundary = None if margins is None or self._baseline.margin is None else bool(
                 margins[at] < self._baseline.margin)
@@ -127,7 +136,7 @@ class Clients:
         client.distances.clear()
         return odd
 
-    def _weigh(self, name: str, client: Client, events: Sequence[bool | None]) -> list[Told]:
+    def _weigh(self, name: str | int, client: Client, events: Sequence[bool | None]) -> list[Told]:
         client.looked_at += 1
         told = []
         for index, (signal, happened) in enumerate(zip(self._signals, events, strict=True)):
@@ -140,4 +149,5 @@ class Clients:
                 told.append(Told(name, signal, client.looked_at, client.looked_at - client.began[index]))
                 evidence, client.began[index] = 0.0, client.looked_at
             client.evidence[index] = evidence
+        client.suspicion = max(client.evidence)
         return told

@@ -135,6 +135,14 @@ def test_the_same_row_for_ever_is_a_health_check(world: World) -> None:
     assert world.told(np.tile(world.rows(3, seed=11), (200, 1))) == {}
 
 
+def test_a_client_that_polls_is_not_told_of(world: World) -> None:
+    """The same hundred rows in turn, fifty times, and in random order: each was asked before."""
+    rows = world.rows(100, seed=15)
+    order = np.random.default_rng(16).permutation(5_000) % 100
+    assert world.told(np.tile(rows, (50, 1))) == {}
+    assert world.told(rows[order]) == {}
+
+
 def test_the_table_forgets_who_was_silent_for_longest() -> None:
     """It never holds more clients than its limit, and a forgotten one starts anew."""
     clients = Clients(Baseline.fit(np.random.default_rng(12).normal(size=(50, 3))), limit=2)
