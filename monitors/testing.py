@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -289,8 +290,8 @@ def _odd(record: PredictionRecord) -> Iterator[tuple[str, PredictionRecord]]:
                                      outputs=_each(record.outputs, lambda array: array[:0]))
     for what, value in (("only NaN", math.nan), ("infinite values", math.inf), ("enormous values", 1e300),
                         ("enormous negative values", -1e300)):
-        yield what, record._replace(inputs=_each(record.inputs, lambda array, value=value: _filled(array, value)),
-                                    outputs=_each(record.outputs, lambda array, value=value: _filled(array, value)))
+        fill = partial(_filled, value=value)
+        yield what, record._replace(inputs=_each(record.inputs, fill), outputs=_each(record.outputs, fill))
 
 
 def _each(arrays: Mapping[str, NDArray[Any]], change: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Any]:

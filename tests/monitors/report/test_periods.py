@@ -24,7 +24,7 @@ def counted(times, period=None, parts=1):
     return periods
 
 
-@pytest.mark.parametrize(("days", "period"), [(1, "hour"), (2, "hour"), (3, "day"), (60, "day"), (62, "week"),
+@pytest.mark.parametrize(("days", "period"), [(1, "hour"), (2, "hour"), (20, "day"), (60, "day"), (62, "week"),
                                               (500, "month"), (3_000, "quarter"), (9_000, "year")])
 def test_the_period_fits_the_span(days, period):
     """At most sixty windows; years, if that is what it takes."""
