@@ -366,4 +366,4 @@ def _signs(field: str, width: int, seed: int) -> Floats:
     start = int.from_bytes(blake2b(f"{seed}:{field}".encode(), digest_size=8).digest(), "little")
     bits = np.random.PCG64(start).random_raw(-(-width * PROJECTIONS // 64)).astype("<u8").view(np.uint8)
     signs = np.unpackbits(bits)[: width * PROJECTIONS].reshape(width, PROJECTIONS)
-    return (2.0 * signs - 1) / np.sqrt(width)
+    return np.asarray((2.0 * signs - 1) / np.sqrt(width))
