@@ -34,6 +34,7 @@ from serinus.serving.errors import (
     Unrecorded,
     Violation,
 )
+from serinus.serving.expectations import Guard
 from serinus.serving.ids import IdSource
 from serinus.serving.inputs import validate
 from serinus.serving.prediction_log import SegmentWriter
@@ -62,7 +63,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 class Call:
     """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
 
-    __slots__ = ("batch_rows", "body", "choice", "client", "counts", "headers", "ids", "model", "parsed_ns",
+    __slots__ = ("batch_rows", "body", "choice", "client", "counts", "guard", "headers", "ids", "model", "parsed_ns",
                  "predict_ended_ns", "predict_started_ns", "prediction", "protocol", "receive", "recorded_ns",
                  "rendered_ns", "request_id", "routed_ns", "routing_key", "rows", "started_ns", "steps",
                  "validated_ns", "version", "violations")
@@ -88,6 +89,7 @@ class Call:
         self.batch_rows = 0
         self.violations: tuple[Violation, ...] = ()
         self.counts: Mapping[str, int] | None = None
+        self.guard: Guard | None = None
         self.steps: Steps = ()
 
     @property
@@ -145,6 +147,7 @@ class Pipeline:
         call.parsed_ns = time_ns()
         request = validate(sent, addressed.contract, self._max_rows)
         if addressed.guard is not None:
+            call.guard = addressed.guard
             request = addressed.guard.check(request, sent.inputs)
         call.validated_ns = time_ns()
         call.violations, call.counts = request.violations, request.counts
@@ -203,7 +206,7 @@ class Pipeline:
                 return outputs
             return _bound(arm, call.ids)(request.inputs, request.outputs)
         except Exception as error:
-            raise _translated(error, arm, call.ids) from error
+            raise _translated(error, arm, call) from error
         finally:
             ended = call.predict_ended_ns = time_ns()
             self._board.end(mark)
@@ -218,7 +221,7 @@ class Pipeline:
         call.predict_started_ns, call.predict_ended_ns, call.batch_rows = ran.started_ns, ran.ended_ns, ran.batch_rows
         call.steps = ran.steps
         if isinstance(ran.outputs, Exception):
-            raise _translated(ran.outputs, arm, call.ids) from ran.outputs
+            raise _translated(ran.outputs, arm, call) from ran.outputs
         return ran.outputs
 
     def _queue_of(self, arm: Arm) -> BatchQueue:
@@ -250,7 +253,7 @@ class Pipeline:
         except RequestError:
             raise
         except Exception as error:
-            raise _translated(error, arm, call.ids) from error
+            raise _translated(error, arm, call) from error
         finally:
             ended = call.predict_ended_ns = time_ns()
             arm.learn(request.rows, ended - started)
@@ -297,8 +300,8 @@ class Pipeline:
         arm, ids, log = choice.arm, call.ids, self.log
         assert log is not None
         inputs = request.inputs
-        if arm.guard is not None and arm.guard.personal:
-            inputs, outputs = arm.guard.loggable_inputs(inputs), arm.guard.loggable_outputs(outputs)
+        for guard in _personal_guards(call, arm):
+            inputs, outputs = guard.loggable_inputs(inputs), guard.loggable_outputs(outputs)
         record = PredictionRecord(
             uuid, call.request_id, call.started_ns, time_ns() - call.started_ns, arm.name,
             arm.version, arm.role, request.rows, inputs, outputs, choice.key_hash,
@@ -314,17 +317,24 @@ class Pipeline:
             self._board.log_counts(log.frames, log.bytes)
 
 
-def _translated(error: Exception, arm: Arm, ids: SpanContextIds | None) -> RequestError:
-    personal = arm.guard is not None and arm.guard.personal
+def _personal_guards(call: Call, arm: Arm) -> list[Guard]:
+    """Who hides what is personal: the guard of the version that answers, and of the one that was addressed, for a
+    candidate may not have been told yet what is personal."""
+    guards = dict.fromkeys(guard for guard in (arm.guard, call.guard) if guard is not None and guard.personal)
+    return list(guards)
+
+
+def _translated(error: Exception, arm: Arm, call: Call) -> RequestError:
+    personal = bool(_personal_guards(call, arm))
     if isinstance(error, UnfitInput) and personal:
         return InvalidInput("The model refused the inputs; why is not told, since some of them are personal.")
     if isinstance(error, UnknownOutput | UnfitInput):  # a date that is none, say: only the model can tell
         return InvalidInput(str(error))
     if personal:  # an exception's text may hold a value
         _log.error("%s:%s raised %s during predict, in %s", arm.name, arm.version, type(error).__name__,
-                   _place_of(error), extra=of_request(ids))
+                   _place_of(error), extra=of_request(call.ids))
     else:
-        _log.error("%s:%s raised during predict", arm.name, arm.version, exc_info=error, extra=of_request(ids))
+        _log.error("%s:%s raised during predict", arm.name, arm.version, exc_info=error, extra=of_request(call.ids))
     return PredictionFailed(f"Model {arm.name}:{arm.version} raised {type(error).__name__} on these inputs; "
                             "the server's log has the details.")
 
