@@ -78,7 +78,8 @@ def _inner(app: Any) -> Inner:
     mounts = [route for route in app.routes if isinstance(route, Mount)]
     paths = {route.path for route in app.routes if route not in mounts}
     for mount in mounts:
-        root = Path(mount.app.directory)
+        files: Any = mount.app  # Starlette's StaticFiles
+        root = Path(files.directory)
         paths |= {f"{mount.path}/{file.relative_to(root).as_posix()}" for file in root.rglob("*") if file.is_file()}
     return Inner(app, frozenset(paths), _metrics)
 
@@ -87,7 +88,7 @@ def _metrics() -> bytes:
     """What BentoML has counted in all workers."""
     from bentoml._internal.configuration.containers import BentoMLContainer
 
-    client = BentoMLContainer.metrics_client.get()
+    client: Any = BentoMLContainer.metrics_client.get()
     assert client.registry is not None  # made now: without one it fails as the process ends
     return bytes(client.generate_latest())
 
