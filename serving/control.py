@@ -15,6 +15,7 @@ from serinus.serving.auth import authorise
 from serinus.serving.errors import ControlRefused, SerinusError
 from serinus.serving.files import reachable
 from serinus.serving.home import Home, RunFolder
+from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.published_alerts import published
 from serinus.serving.rollback import live_boards, roll_back
 from serinus.serving.router import Router
@@ -75,6 +76,8 @@ class Control:
                 return 200, await asyncio.to_thread(self._models)
             case "GET", ["alerts"]:
                 return 200, await asyncio.to_thread(published, self._home.run)
+            case "GET", ["monitors", *names] if len(names) <= 1:
+                return 200, await asyncio.to_thread(self._monitors, *names)
             case "GET", ["rollouts", model]:
                 return 200, await asyncio.to_thread(self._rollout, model)
             case "POST", ["rollouts", model, "rollback"]:
@@ -102,6 +105,14 @@ class Control:
         """The versions of a model that this worker has in memory, and answers with."""
         route = self._router.routes.get(name) if self._router is not None else None
         return sorted({arm.version for arm in route.arms}, key=int) if route is not None else []
+
+    def _monitors(self, model: str | None = None) -> dict[str, Any]:
+        views = MonitorFiles(self._home.monitors).views(model)
+        if model is not None and not views:
+            known = sorted({view.model for view in MonitorFiles(self._home.monitors).views()})
+            raise ControlRefused(f"No monitor watches {model!r} yet; watched: {', '.join(known) or 'no model'}.",
+                                 "not_found")
+        return {"versions": [dict(view.document) for view in views]}
 
     def _rollout(self, model: str) -> dict[str, Any]:
         snapshot = read_snapshot(self._home.snapshot)
@@ -170,7 +181,7 @@ async def json_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) 
 def _method_of(parts: list[str]) -> str:
     """The method that a path takes; empty where there is none."""
     match parts:
-        case ["models"] | ["alerts"] | ["rollouts", _]:
+        case ["models"] | ["alerts"] | ["monitors"] | ["monitors", _] | ["rollouts", _]:
             return "GET"
         case ["drain"]:
             return "POST"

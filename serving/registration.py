@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from time import time as now
 from typing import TYPE_CHECKING, TypeVar
 
 from serinus.models import (
@@ -27,13 +28,15 @@ from serinus.monitors.errors import InvalidData, MonitorError
 from serinus.monitors.personal_data import found_in
 from serinus.serving.errors import CommandError, SerinusError
 from serinus.serving.expectations import keep_expectations
-from serinus.serving.references import Columns, attached, keep_reference
+from serinus.serving.home import Home
+from serinus.serving.references import Chosen, Columns, Made, attached, choose, keep_reference
+from serinus.serving.store import SqliteStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["complete", "ensure_trusted", "import_source", "name_from", "personal_columns", "read_card",
-           "read_reference", "read_signature", "register_path", "with_trust"]
+           "read_reference", "read_signature", "register_path", "set_reference", "with_trust"]
 
 BENTOML = "bentoml:"
 """Begins what stands for a model in BentoML's store, where else a file would stand."""
@@ -140,6 +143,24 @@ def complete(version: ModelVersion, home: Path, frame: pd.DataFrame, target: str
             keep_reference(version, home, frame, columns)
     except (ModelError, MonitorError, SerinusError, OSError) as error:
         warnings.warn(f"{version.tag} is registered, but has no reference for its monitors: {error}", stacklevel=3)
+
+
+def set_reference(tag: str, path: Path, *, home: Home, columns: Columns, seasons: bool, by: str, reason: str,
+                  progress: Progress | None = None) -> Made:
+    """Compare a version with the rows of a file from now on; who says so and why is kept in the journal."""
+    registry = Registry(home.path)
+    version = registry.get(*registry.resolve(tag))
+    try:
+        made = keep_reference(version, home.path, read_reference(path), columns, seasons=seasons,
+                              source={"file": path.name}, progress=progress)
+    except InvalidData as error:
+        raise CommandError(f"Reference {path}: {error}") from None
+    store = SqliteStore(home.store, create=True)
+    try:
+        choose(store, version.name, version.version, Chosen(made.profile.digest, "set", by, reason, now()))
+    finally:
+        store.close()
+    return made
 
 
 def import_source(source: str, *, home: Path, name: str | None = None, trust: Collection[str] = (),

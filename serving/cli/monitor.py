@@ -6,6 +6,7 @@ import click
 
 from serinus.serving.cli.report import report
 from serinus.serving.cli.retraining import command as retrain
+from serinus.serving.cli.streams import explain, reference, status
 
 __all__ = ["command"]
 
@@ -14,9 +15,13 @@ __all__ = ["command"]
 def command() -> None:
     """What the monitors see, of a server or of two files.
 
-    Exit codes: 0 done and in order, 1 drift, 2 wrong usage or data that does not fit.
+    Exit codes: 0 done and in order, 1 refused or failed (`report`: drift), 2 wrong usage or data that does not fit, 3 an
+    alarm is open.
     """
 
 
+command.add_command(status)
+command.add_command(explain)
+command.add_command(reference)
 command.add_command(report)
 command.add_command(retrain)

@@ -101,6 +101,14 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
     paths["/api/alerts"] = {"get": {
         "operationId": "alerts", "tags": ["control"], "summary": "What is wrong and lasts, and who was told",
         "responses": {"200": answer("Alerts, silences, and how many messages arrived.", told), **failed}, **secured}}
+    watched = {"200": answer("One document for each version that is watched.", _object(
+        versions={"type": "array", "items": {"type": "object"}})), **failed}
+    paths["/api/monitors"] = {"get": {
+        "operationId": "monitors", "tags": ["control"], "summary": "What the monitors see in all versions",
+        "responses": watched, **secured}}
+    paths["/api/monitors/{model}"] = {"parameters": [_model()], "get": {
+        "operationId": "monitor", "tags": ["control"], "summary": "What the monitors see in a model's versions",
+        "responses": watched, **secured}}
     for verb in _VERBS:
         good = "200" if verb == "rollback" else "202"
         paths[f"/api/rollouts/{{model}}/{verb}"] = {"parameters": [_model()], "post": {

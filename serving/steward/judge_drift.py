@@ -44,7 +44,7 @@ class _Kept:
     saved_interval: int
     saved_at: float = float("-inf")
     reported_at: float = float("-inf")
-    reported: tuple[bool, ...] = ()
+    reported: tuple[tuple[bool, str], ...] = ()
     dirty: bool = False
     shown: Chosen | None = None
     """The choice that is in the published view."""
@@ -135,7 +135,7 @@ class JudgeDrift:
     def _report(self, store: Store, kept: _Kept, now: float, epoch: int) -> None:
         """Let alerts hear of every change, and now and then that all is as it was."""
         conditions = kept.stream.conditions()
-        heard = tuple((condition.active, condition.severity) for condition in conditions)
+        heard = tuple((condition.active, str(condition.severity)) for condition in conditions)
         if heard != kept.reported or now - kept.reported_at >= _REPORT_S:
             for condition in conditions:
                 report(store, condition, now, epoch=epoch)
