@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ATTACHMENT", "Guard", "declared", "deployment_key", "expectations_of", "guard_for", "guard_of",
            "keep_expectations", "learn_expectations", "read_expectations"]
 
+Arrays = Mapping[str, NDArray[Any]]
 ATTACHMENT = "expectations.json"
 _KEY_FILE = "salt"
 _KEY_BYTES = 32
@@ -71,13 +72,15 @@ class Guard:
         return request._replace(inputs=verdict.inputs, sent=request.inputs if changed else None, block=None,
                                 counts=counts, violations=(*request.violations, *violations)[:LISTED])
 
-    def loggable_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-        """The inputs as they may be written: personal values hashed, coarsened or left out."""
-        return self._inputs.apply(inputs)
+    def hidden(self, inputs: Arrays, outputs: Arrays, *others: Guard) -> tuple[Arrays, Arrays]:
+        """Inputs and outputs as they may be written: personal values hashed, coarsened or left out.
 
-    def loggable_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-        """The outputs as they may be written."""
-        return self._outputs.apply(outputs)
+        `others` know of further fields that are personal.
+        """
+        hide_inputs, hide_outputs = self._inputs, self._outputs
+        for other in others:
+            hide_inputs, hide_outputs = hide_inputs | other._inputs, hide_outputs | other._outputs
+        return hide_inputs.apply(inputs), hide_outputs.apply(outputs)
 
 
 def guard_of(version: ModelVersion, registry: Registry, mode: str) -> Guard | None:

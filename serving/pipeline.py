@@ -300,8 +300,9 @@ class Pipeline:
         arm, ids, log = choice.arm, call.ids, self.log
         assert log is not None
         inputs = request.inputs
-        for guard in _personal_guards(call, arm):
-            inputs, outputs = guard.loggable_inputs(inputs), guard.loggable_outputs(outputs)
+        guards = _personal_guards(call, arm)
+        if guards:
+            inputs, outputs = guards[0].hidden(inputs, outputs, *guards[1:])
         record = PredictionRecord(
             uuid, call.request_id, call.started_ns, time_ns() - call.started_ns, arm.name,
             arm.version, arm.role, request.rows, inputs, outputs, choice.key_hash,

@@ -20,10 +20,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from serinus.models import Field, ModelError, ModelVersion, Registry, Signature, register, wrap
+from serinus.monitors.validation import Expectation, Expectations
 from serinus.serving import Settings, create_app
 from serinus.serving.errors import CommandError, SerinusError
 from serinus.serving.expectations import (
     ATTACHMENT,
+    Guard,
     deployment_key,
     expectations_of,
     keep_expectations,
@@ -31,6 +33,9 @@ from serinus.serving.expectations import (
     read_expectations,
 )
 from serinus.serving.prediction_log import read
+from serinus.serving.rollout.routing import Bucketer
+from serinus.serving.router import Arm, Loaded
+from tests.serving.asgi import PEOPLE, ROWS, Line, people_model
 
 ROW = {"age": 40.0, "visits": 3, "city": "Bern"}
 BAD = {"age": 4_100.0, "visits": 3, "city": "Atlantis"}
@@ -285,6 +290,24 @@ def test_personal_outputs_are_not_logged_either(tmp_path: Path) -> None:
     app.close()
     (record,) = read(tmp_path / "log" / "segments")
     assert record.outputs["predict"].tolist() == [None] and "ana" not in str(record.inputs)
+
+
+def test_a_candidate_that_was_told_nothing_hides_what_stable_hides(tmp_path: Path,
+                                                                   caplog: pytest.LogCaptureFixture) -> None:
+    """Requests are addressed to a model: what its stable version says is personal stays so on trial."""
+    line = Line(tmp_path, {"people": {"1": people_model("1"), "2": people_model("2")}})
+    route = line.router.routes["people"]
+    expectations = Expectations((Expectation("city", personal="hash"),))
+    route.stable.guard = Guard(expectations, PEOPLE, b"k" * 32)
+    arm = Arm("people", "2", "candidate", Loaded(people_model("2"), "function_model", {}))
+    line.router.routes["people"] = route._replace(candidate=arm, weight=10_000, bucketer=Bucketer("s"))
+    assert line.call("POST", "/predict", ROWS).json["role"] == "candidate"
+    broken = ROWS.replace(b"Bern", b"Troy")
+    assert line.call("POST", "/predict", broken).status == 500
+    line.close()
+    (record,) = line.records()
+    assert record.role == "candidate" and record.inputs["city"].tolist()[0].startswith("hash:")
+    assert "raised ValueError during predict" in caplog.text and "secret value 42" not in caplog.text
 
 
 def test_personal_columns_are_found_when_a_version_is_registered(tmp_path: Path) -> None:
