@@ -15,8 +15,8 @@ __all__ = ["command"]
 def command() -> None:
     """What the monitors see, of a server or of two files.
 
-    Exit codes: 0 done and in order, 1 refused or failed (`report`: drift), 2 wrong usage or data that does not fit, 3 an
-    alarm is open.
+    Exit codes: 0 done and in order, 1 refused or failed (`report`: drift), 2 wrong usage or data that does not fit, 3
+    an alarm is open.
     """
 
 
