@@ -30,8 +30,6 @@ Floats = NDArray[np.float64]
 Source = tuple[str, str]
 
 _NOVELTY = "novelty"
-_LEARNT = (_NOVELTY, "unknown_words")
-"""Views that are learnt from one half of the rows and counted on the other."""
 _BLOCK_ROWS = 200
 _ENOUGH = 200
 _PARTS = 8
@@ -202,7 +200,7 @@ class _Builder:
         if feature.kind == "categorical":
             return self._named(feature)
         values = self._values(feature)
-        seen = values[self._kept] if feature.view in _LEARNT else values
+        seen = values[self._kept] if feature.is_learnt else values
         found = self._running(_numeric(feature, seen), values)
         return _coarse(found) if feature.field in self._options.personal else found
 
@@ -301,7 +299,7 @@ class _Builder:
         self._seasons = self._empty_seasons()
         self._sums = np.zeros((features, 2))
         self._low, self._high = np.full(len(encoder.numeric), np.inf), np.full(len(encoder.numeric), -np.inf)
-        self._learnt = [index for index, one in enumerate(self.features) if one.view in _LEARNT]
+        self._learnt = [index for index, one in enumerate(self.features) if one.is_learnt]
         done = 0
         for chunk in map(self._watched, chunks):
             found = encoder.observe(chunk.inputs, chunk.outputs)

@@ -35,6 +35,8 @@ UNSEEN = 17
 NAMED = 14
 """Categories with a bin of their own; the rest is hashed into the codes 14 and 15."""
 
+_LEARNT = ("novelty", "unknown_words")
+
 Side = Literal["input", "output", "joint"]
 Kind = Literal["numeric", "categorical"]
 
@@ -79,6 +81,11 @@ class Feature:
     domain: bytes | None = None
     monitorable: bool = True
     reason: str = ""
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether a half of the reference's rows says what the value is: its profile counts the other rows only."""
+        return self.view in _LEARNT
 
     @property
     def labels(self) -> tuple[str, ...]:

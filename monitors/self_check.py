@@ -142,10 +142,11 @@ class SelfCheck:
 def count_steps(profile: Profile, chunks: Iterable[tuple[Arrays, Arrays | None]], rows: int = 64) -> Table:
     """Count inputs and outputs, in time order, in steps of so many rows `[T, R, 18]`; a rest is left out.
 
-    Novelty is not counted: rows that it was fitted on seem more usual than new ones, and its blocks leave them out.
+    What was learnt from rows of the reference (novelty, unknown words) is not counted: these rows seem more usual than
+    new ones, and its blocks leave them out.
     """
     features = len(profile.features)
-    known = np.array([feature.view != "novelty" for feature in profile.features], bool)
+    known = np.array([not feature.is_learnt for feature in profile.features], bool)
     tables, left = [], np.empty((0, features), np.uint8)
     for inputs, outputs in chunks:
         codes = np.concatenate([left, profile.encoder.encode(inputs, outputs)])
