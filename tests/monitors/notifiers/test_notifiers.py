@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -155,3 +158,25 @@ def test_a_change_becomes_a_notification() -> None:
     assert (firing.event, firing.since, firing.ended, firing.features) == ("firing", 100.0, None, ("age",))
     assert (over.event, over.since, over.ended, over.alert) == ("resolved", 100.0, 900.0, firing.alert)
     assert firing.id != over.id and Notification.from_json(firing.to_json()) == firing
+
+
+@pytest.mark.parametrize("kind", ["slack", "webhook"])
+def test_the_documentation_shows_what_is_sent(kind: str, receiver: Receiver, checkout: Path) -> None:
+    """The README's example is the message, to the letter."""
+    chapter = (checkout / "monitors" / "README.md").read_text("utf-8")
+    shown = re.search(rf"^<!-- example: {kind} -->\n```json\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL)
+    make_notifier(kind, options(kind, receiver.url)).send(examples()[0])
+    assert shown is not None and json.loads(shown[1]) == receiver.received[0].json
+
+
+def test_the_documentation_shows_settings_that_work(checkout: Path, monkeypatch: pytest.MonkeyPatch,
+                                                    tmp_path: Path) -> None:
+    """Every notifier of the README's example is made."""
+    monkeypatch.setenv("MAIL_URL", "mailtos://user:password@example.com")
+    (tmp_path / "slack").write_text("https://hooks.example/x")
+    chapter = (checkout / "monitors" / "README.md").read_text("utf-8").replace("/run/secrets", str(tmp_path))
+    for text in re.findall(r"^```toml\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL):
+        for name, given in tomllib.loads(text).get("alerts", {}).get("notifiers", {}).items():
+            if given["kind"] == "apprise":
+                pytest.importorskip("apprise")
+            assert make_notifier(given.pop("kind"), given).target, name
