@@ -9,7 +9,7 @@ as the feature's kind is *unseen*, and a field that is not there is *missing*.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -285,13 +285,12 @@ class _Categories:
         if len(values) != rows:
             return UNSEEN
         try:
-            known = self._known
-            codes = [known.get(value, UNSEEN) for value in values]
+            codes = bytes(map(self._known.get, values, repeat(UNSEEN)))
         except TypeError:  # a list or another value without a hash
-            return np.array([self._code(value) for value in values], np.uint8)
+            codes = bytes(map(self._code, values))
         if UNSEEN in codes:
-            codes = [self._code(value) if code == UNSEEN else code for value, code in zip(values, codes, strict=True)]
-        return np.array(codes, np.uint8)
+            codes = bytes(self._code(one) if code == UNSEEN else code for one, code in zip(values, codes, strict=True))
+        return np.frombuffer(codes, np.uint8)
 
     def _code(self, value: Any) -> int:
         if is_missing(value):
