@@ -332,7 +332,8 @@ class DriftMonitor:
         counts = window.counts if window.counts.rows else self._pending
         result = Window(counts, 0, window.expected).result(self._test, LEVEL)
         q, p = shares(counts.table), shares(self.reference.counts)
-        moved = Wasserstein().values(self.reference.counts, counts.table, self._boundaries)
+        with np.errstate(invalid="ignore", over="ignore"):
+            moved = Wasserstein().values(self.reference.counts, counts.table, self._boundaries)
         shift = np.where(self.reference.ordered, counts.shifts() - self._shifts, 0.0)
         opened = dict(zip(self._alarm.features, self._alarm.directions, strict=True)) if self._alarm else {}
         told = []
@@ -355,7 +356,7 @@ class DriftMonitor:
                     missing_interval=wilson(float(counts.table[i, MISSING]), counts.rows),
                     unseen=float(q[i, UNSEEN]),
                     unseen_reference=float(p[i, UNSEEN]),
-                    wasserstein=float(moved[i]) if feature.kind == "numeric" and counts.rows else None,
+                    wasserstein=float(moved[i]) if feature.kind == "numeric" and np.isfinite(moved[i]) else None,
                     since_row=row,
                     since=None if row is None else self._time_of(row),
                     monitorable=not self._reasons[i],

@@ -51,7 +51,7 @@ class FeatureState:
         direction: in words, such as "up 0.3 sd", "wider", "missing 0 % → 12 %"; empty where nothing stands out.
         missing, unseen: shares of missing and unseen values, and the reference's.
         missing_interval: Wilson's 95 % interval of `missing`.
-        wasserstein: mean distance that values moved, in the feature's own unit, from bins; None for categories.
+        wasserstein: mean distance that values moved, in the feature's own unit, from bins; None where there is none.
         since_row, since: where its strongest bet began to grow, as a row and as Unix time.
         monitorable: whether the stated run length holds for it.
         reason: why not.
