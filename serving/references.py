@@ -30,7 +30,7 @@ from serinus.monitors.profile import Profile
 from serinus.monitors.reference import Reference
 from serinus.monitors.referral import confidence_output
 from serinus.monitors.sample import Rows
-from serinus.monitors.security import Baseline, margins
+from serinus.monitors.security import Baseline, Doubt, guard_reference, margins
 from serinus.monitors.self_check import SelfCheck, count_steps
 from serinus.serving.expectations import deployment_key, expectations_of
 from serinus.serving.store import Conflict, Document, JournalEntry, Store
@@ -38,8 +38,8 @@ from serinus.serving.store import Conflict, Document, JournalEntry, Store
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Chosen", "Columns", "Made", "attached", "baseline_of", "check_of", "choose", "chosen", "history",
-           "keep_reference", "profile_bytes", "profile_bytes_of", "profile_of", "rows_of", "self_check_of"]
+__all__ = ["Chosen", "Columns", "Made", "attached", "baseline_of", "check_of", "choose", "chosen", "doubts_about",
+           "history", "keep_reference", "profile_bytes", "profile_bytes_of", "profile_of", "rows_of", "self_check_of"]
 
 FOLDER = "references"
 KIND = "reference"
@@ -197,6 +197,24 @@ def attached(registry: Registry, version: ModelVersion) -> list[str]:
     """The digests of the profiles that a version came with or was given."""
     names = [Path(name) for name in registry.attachments(version)]
     return [f"sha256:{name.stem}" for name in names if name.parent == Path(FOLDER) and name.suffixes == [".json"]]
+
+
+def doubts_about(registry: Registry, version: ModelVersion, digest: str, before: str | None = None) -> list[Doubt]:
+    """What speaks against a version's reference, compared with the one `before` it (else that of the version before) and
+    with the model's first one."""
+    others = {}
+    for number in registry.versions(version.name):
+        each = registry.get(version.name, number)
+        if int(number) <= int(version.version):
+            others |= {other: each for other in attached(registry, each) if other != digest}
+    kept = [Profile.from_bytes(profile_bytes_of(registry, others[end], end)) for end in _ends(list(others), before)]
+    new = Profile.from_bytes(profile_bytes_of(registry, version, digest))
+    return guard_reference(new, kept[-1] if kept else new, kept[0] if kept else None)
+
+
+def _ends(digests: list[str], before: str | None) -> list[str]:
+    """The first one, and the one to compare with."""
+    return [digests[0], before if before in digests else digests[-1]] if digests else []
 
 
 def profile_bytes_of(registry: Registry, version: ModelVersion, digest: str) -> bytes:

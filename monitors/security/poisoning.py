@@ -43,7 +43,10 @@ class Doubt(NamedTuple):
 
 
 def guard_reference(new: Profile, old: Profile, first: Profile | None = None) -> list[Doubt]:
-    """What speaks against replacing `old` by `new`, largest first; `first` is the reference of the registration."""
+    """What speaks against replacing `old` by `new`, largest first; `first` is the reference of the registration.
+
+    Inputs are compared, not outputs: another version of the model may answer otherwise.
+    """
     doubts = [*_structure(new, old), *_changes(new, old, first), *_blocks_apart(new), *_repeated_blocks(new)]
     return sorted(doubts, key=lambda doubt: -doubt.size)
 
@@ -60,7 +63,7 @@ def _structure(new: Profile, old: Profile) -> Iterator[Doubt]:
 
 
 def _kinds(profile: Profile) -> dict[str, str]:
-    return {feature.name: feature.kind for feature in profile.features if feature.side != "joint"}
+    return {feature.name: feature.kind for feature in profile.features if feature.side == "input"}
 
 
 def _changes(new: Profile, old: Profile, first: Profile | None) -> Iterator[Doubt]:
@@ -77,7 +80,7 @@ def _changes(new: Profile, old: Profile, first: Profile | None) -> Iterator[Doub
 
 def _distances(new: Profile, old: Profile) -> dict[str, float]:
     """The stability index of each feature that both have and whose bins can be compared."""
-    before = {feature.name: at for at, feature in enumerate(old.features) if feature.side != "joint"}
+    before = {feature.name: at for at, feature in enumerate(old.features) if feature.side == "input"}
     found = {}
     for at, feature in enumerate(new.features):
         there = before.get(feature.name)

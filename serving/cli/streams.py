@@ -189,7 +189,9 @@ def reference(tag: str, file: Path | None, listing: bool, target: str | None, ti
         raise click.UsageError("Give --set FILE, or --list.")
     if seasons and time_column is None:
         raise click.UsageError("--seasons needs --time: a season is an hour of the day.")
-    from serinus.serving.references import Columns, history
+    from serinus.models import Registry
+    from serinus.serving.cli.versions import doubtful
+    from serinus.serving.references import Columns, doubts_about, history
     from serinus.serving.registration import set_reference
 
     folder = open_home(home)
@@ -205,6 +207,11 @@ def reference(tag: str, file: Path | None, listing: bool, target: str | None, ti
     click.echo(f"{tag} is compared with {file} from now on: {made.profile.rows:,} rows, reference "
                f"{made.profile.digest[7:19]}.")
     click.echo(made.check.text)
+    registry = Registry(folder.path)
+    version = registry.get(*registry.resolve(tag))
+    before = _asked(folder.store, lambda store: list(history(store, version.name)))[-1].body["before"]
+    for line in doubtful(doubts_about(registry, version, made.profile.digest, before)):
+        click.echo(line)
 
 
 def _asked(path: Path, ask: Callable[[Store], list[JournalEntry]]) -> list[JournalEntry]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -15,6 +15,7 @@ from serinus.models.registry import Registry
 from serinus.models.signature import Field
 from serinus.models.trust import Trust
 from serinus.models.version import ModelVersion
+from serinus.monitors.security import Doubt
 from serinus.monitors.validation import Expectations
 from serinus.serving.cli.expectations import summary
 from serinus.serving.cli.local import known_records
@@ -24,8 +25,8 @@ from serinus.serving.expectations import expectations_of
 from serinus.serving.home import Home
 from serinus.serving.veto import read_vetoes
 
-__all__ = ["Roles", "aliases_of", "description", "document", "fields", "reference_notes", "size", "warn_of_skew",
-           "what_next"]
+__all__ = ["Roles", "aliases_of", "description", "document", "doubtful", "fields", "reference_notes", "size",
+           "warn_of_skew", "what_next"]
 
 
 _NOTES = 5
@@ -154,7 +155,7 @@ def warn_of_skew(version: ModelVersion) -> None:
 def reference_notes(version: ModelVersion, registry: Registry, *, given: bool, known: bool) -> Iterator[str]:
     """What live rows of a version just registered will be compared with."""
     from serinus.monitors.profile import Profile
-    from serinus.serving.references import attached, profile_bytes_of, self_check_of
+    from serinus.serving.references import attached, doubts_about, profile_bytes_of, self_check_of
 
     digests = attached(registry, version)
     if not digests:
@@ -168,12 +169,20 @@ def reference_notes(version: ModelVersion, registry: Registry, *, given: bool, k
     check = self_check_of(registry, version, digests[0])
     if check is not None:
         yield f"  {check.text}"
+    yield from (f"  {line}" for line in doubtful(doubts_about(registry, version, digests[0])))
     yield from (f"  {note}" for note in profile.notes[:_NOTES])
     if len(profile.notes) > _NOTES:
         yield f"  and {len(profile.notes) - _NOTES} more remarks"
     if given and known:
         yield (f"  It came with the version. To compare with other rows: serinus monitor reference {version.tag} --set "
                "FILE")
+
+
+def doubtful(doubts: Sequence[Doubt]) -> Iterator[str]:
+    """What speaks against a reference, in a few lines."""
+    yield from (f"Look before you trust it: {doubt.sentence}" for doubt in doubts[:_NOTES])
+    if len(doubts) > _NOTES:
+        yield f"and {len(doubts) - _NOTES} more doubts"
 
 
 def what_next(version: ModelVersion, home: Home) -> str:

@@ -20,6 +20,7 @@ from serinus.serving.references import (
     check_of,
     choose,
     chosen,
+    doubts_about,
     history,
     keep_reference,
     profile_bytes,
@@ -81,7 +82,7 @@ def test_rows_that_the_model_cannot_answer_are_left_out() -> None:
     model = wrap(strict, Signature((Field("age", "FP64", (-1,)),), (Field("y", "FP64", (-1,)),)))
     frame = FRAME[["age"]].copy()
     frame.loc[[3, 700, 701], "age"] = np.nan
-    profile, check = profile_of(model, frame)
+    profile, check, _ = profile_of(model, frame)
     assert profile.rows == 1197 and check.digest == profile.digest
     assert profile.source["left_out"] == "3 of 1200 rows, which the model cannot answer"
     assert profile.counts[:, MISSING].sum() == 0
@@ -95,7 +96,7 @@ def test_time_puts_rows_in_order_and_seasons_are_kept_if_asked(tmp_path: Path) -
     _register(tmp_path)
     registry = Registry(tmp_path)
     model = registry.load(registry.get("credit", "1"), trust=Trust(tmp_path))
-    ordered, check = profile_of(model, FRAME, COLUMNS, seasons=True)
+    ordered, check, _ = profile_of(model, FRAME, COLUMNS, seasons=True)
     shuffled, again = profile_of(model, FRAME.sample(frac=1, random_state=1), COLUMNS, seasons=True)
     assert np.array_equal(ordered.blocks.sum(axis=2), shuffled.blocks.sum(axis=2))
     assert (check.rows, check.alarms) == (again.rows, again.alarms)
@@ -170,3 +171,21 @@ def test_personal_columns_are_not_in_a_profile_by_value() -> None:
     hidden = profile_of(model, frame, Columns("y"), personal={"email": "hash"}, salt=b"s").profile.to_bytes()
     assert b"someone1@example.org" in plain
     assert b"someone" not in hidden
+
+
+def test_a_reference_is_doubted_that_differs_from_the_one_before(tmp_path: Path) -> None:
+    """The next version's reference has other incomes; the sentence names the column. The first one has nothing to be
+    compared with, and the same rows again raise no doubt."""
+    _register(tmp_path)
+    registry = Registry(tmp_path)
+    first = registry.get("credit", "1")
+    (digest,) = attached(registry, first)
+    assert doubts_about(registry, first, digest) == []
+    fitted = LogisticRegression(C=0.5).fit(FRAME[["age", "income"]], FRAME["y"])
+    for frame in (FRAME, FRAME.assign(income=3 * FRAME["income"])):
+        fitted.C *= 0.5
+        register(fitted, "credit", home=tmp_path, reference=frame[["age", "income", "y"]], target="y")
+    second, third = (registry.get("credit", number) for number in ("2", "3"))
+    assert doubts_about(registry, second, attached(registry, second)[0]) == []
+    doubts = doubts_about(registry, third, attached(registry, third)[0])
+    assert ("changed", "income") in [(doubt.kind, doubt.feature) for doubt in doubts]
