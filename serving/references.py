@@ -200,7 +200,7 @@ def attached(registry: Registry, version: ModelVersion) -> list[str]:
 
 
 def doubts_about(registry: Registry, version: ModelVersion, digest: str, before: str | None = None) -> list[Doubt]:
-    """What speaks against a version's reference, compared with the one `before` it (else that of the version before) and
+    """What speaks against a version's reference: compared with the one `before` it, else the version before, and
     with the model's first one."""
     others = {}
     for number in registry.versions(version.name):
