@@ -50,7 +50,10 @@ class BusinessMetric(Monitor):
 
     @abstractmethod
     def values(self, record: PredictionRecord) -> ArrayLike:
-        """Give a number for each row that counts; NaN and infinite ones are left out."""
+        """Give a number for each row that counts; NaN and infinite ones are left out.
+
+        A request may ask for some outputs only: where what is needed is not there, give nothing, `()`.
+        """
         ...
 
     def observe(self, record: PredictionRecord) -> Sums:

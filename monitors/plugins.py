@@ -155,7 +155,7 @@ class Standing:
             return "alarm" if self.finding.active else "ok"
         if len(self.reference) < monitor.learns:
             return f"learning, {len(self.reference)} of {monitor.learns} windows of {monitor.window:,} rows"
-        return f"collecting, {self.open['rows']:,.0f} of {monitor.window:,} rows"
+        return f"collecting a window of {monitor.window:,} rows"
 
 
 class Judge:
@@ -181,6 +181,11 @@ class Judge:
                     found.append(standing.finding)
             self.standings[monitor.name] = standing
         return found
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was said of the windows that were judged last, one for each monitor that judged any."""
+        return [one.finding for one in self.standings.values() if one.finding is not None]
 
     def status(self) -> list[dict[str, Any]]:
         """Give what a page or a program shows of each monitor."""

@@ -288,6 +288,7 @@ def _shown(record: PredictionRecord) -> list[bytes]:
 def _odd(record: PredictionRecord) -> Iterator[tuple[str, PredictionRecord]]:
     yield "no rows", record._replace(rows=0, inputs=_each(record.inputs, lambda array: array[:0]),
                                      outputs=_each(record.outputs, lambda array: array[:0]))
+    yield "no outputs, which nobody asked for", record._replace(outputs={})
     for what, value in (("only NaN", math.nan), ("infinite values", math.inf), ("enormous values", 1e300),
                         ("enormous negative values", -1e300)):
         fill = partial(_filled, value=value)

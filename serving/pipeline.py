@@ -63,10 +63,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 class Call:
     """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
 
-    __slots__ = ("batch_rows", "body", "choice", "client", "counts", "guard", "headers", "ids", "model", "parsed_ns",
-                 "predict_ended_ns", "predict_started_ns", "prediction", "protocol", "receive", "recorded_ns",
-                 "rendered_ns", "request_id", "routed_ns", "routing_key", "rows", "started_ns", "steps",
-                 "validated_ns", "version", "violations")
+    __slots__ = ("batch_rows", "body", "choice", "client", "counts", "drift", "guard", "headers", "ids", "model",
+                 "novelty_p", "parsed_ns", "predict_ended_ns", "predict_started_ns", "prediction", "protocol",
+                 "receive", "recorded_ns", "rendered_ns", "request_id", "routed_ns", "routing_key", "rows",
+                 "started_ns", "steps", "validated_ns", "version", "violations")
 
     def __init__(self, protocol: Protocol, model: str, version: str | None, headers: Headers, receive: Receive,
                  request_id: str, routing_key: str | None, ids: SpanContextIds | None, started_ns: int) -> None:
@@ -91,6 +91,8 @@ class Call:
         self.counts: Mapping[str, int] | None = None
         self.guard: Guard | None = None
         self.steps: Steps = ()
+        self.drift = ""
+        self.novelty_p: float | None = None
 
     @property
     def own_ns(self) -> int:
@@ -187,6 +189,9 @@ class Pipeline:
         if watch is not None:
             watch.keep(look, request, outputs, uuid, call.started_ns)
             more += watch.head(look, bool(call.violations))
+            call.drift, call.novelty_p = watch.state, None if look is None or look.p is None else look.least
+        if arm.custom is not None:
+            arm.custom.keep(_record_of(call, choice, request, request.inputs, outputs, uuid))
         if self.security is not None:
             self.security.look(call.client, arm, look, outputs, request.rows)
         return rendered._replace(head=rendered.head + more) if more else rendered
@@ -297,18 +302,13 @@ class Pipeline:
 
     def _record(self, call: Call, choice: Choice, request: InferenceRequest, outputs: Outputs, uuid: bytes,
                 sequence: int) -> None:
-        arm, ids, log = choice.arm, call.ids, self.log
+        arm, log, inputs = choice.arm, self.log, request.inputs
         assert log is not None
-        inputs = request.inputs
         guards = _personal_guards(call, arm)
         if guards:
             inputs, outputs = guards[0].hidden(inputs, outputs, *guards[1:])
-        record = PredictionRecord(
-            uuid, call.request_id, call.started_ns, time_ns() - call.started_ns, arm.name,
-            arm.version, arm.role, request.rows, inputs, outputs, choice.key_hash,
-            ids.trace_id if ids is not None else 0, ids.span_id if ids is not None else 0)
         try:
-            log.append(record, sequence)
+            log.append(_record_of(call, choice, request, inputs, outputs, uuid), sequence)
         except OSError as error:
             self._board.log_failed()
             if self._on_log_error == "refuse":
@@ -323,6 +323,15 @@ def _personal_guards(call: Call, arm: Arm) -> list[Guard]:
     candidate may not have been told yet what is personal."""
     guards = dict.fromkeys(guard for guard in (arm.guard, call.guard) if guard is not None and guard.personal)
     return list(guards)
+
+
+def _record_of(call: Call, choice: Choice, request: InferenceRequest, inputs: Outputs, outputs: Outputs,
+               uuid: bytes) -> PredictionRecord:
+    arm, ids = choice.arm, call.ids
+    return PredictionRecord(
+        uuid, call.request_id, call.started_ns, time_ns() - call.started_ns, arm.name,
+        arm.version, arm.role, request.rows, inputs, outputs, choice.key_hash,
+        ids.trace_id if ids is not None else 0, ids.span_id if ids is not None else 0)
 
 
 def _translated(error: Exception, arm: Arm, call: Call) -> RequestError:

@@ -19,6 +19,7 @@ from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
 from serinus.serving.veto import Veto
 
 if TYPE_CHECKING:
+    from serinus.serving.custom_monitors import CustomWatch
     from serinus.serving.observer import Waiting, Watch
 
 __all__ = ["Arm", "Choice", "Loaded", "Route", "Router", "decide", "key_hash"]
@@ -69,10 +70,9 @@ class Pace:
 class Arm:
     """One loaded version in one role, with what every request of it shares."""
 
-    __slots__ = ("batches", "class_counters", "class_output", "contract", "expected_ns", "guard", "head", "mark",
-                 "model", "name", "pace", "platform", "queue", "role", "runs_user_code", "series", "signature",
-                 "tells_steps", "value_output",
-                 "values", "version", "watch")
+    __slots__ = ("batches", "class_counters", "class_output", "contract", "custom", "expected_ns", "guard", "head",
+                 "mark", "model", "name", "pace", "platform", "queue", "role", "runs_user_code", "series", "signature",
+                 "tells_steps", "value_output", "values", "version", "watch")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -105,6 +105,8 @@ class Arm:
         self.pace = Pace()
         self.watch: Watch | Waiting | None = None
         """What its monitors look at; None where they are off, or have not begun."""
+        self.custom: CustomWatch | None = None
+        """What installed monitors look at; None where none watches this model."""
         self.tells_steps = tells_steps(model)
         self.runs_user_code: bool = getattr(model, "runs_user_code", False)
 

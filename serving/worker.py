@@ -22,6 +22,7 @@ from serinus.serving.app import App, Inner
 from serinus.serving.batching import batches_safely
 from serinus.serving.board import Board
 from serinus.serving.control import Control
+from serinus.serving.custom_monitors import CustomMonitors
 from serinus.serving.errors import SerinusError
 from serinus.serving.expectations import guard_of
 from serinus.serving.home import Home, RunFolder, current_run_folder
@@ -85,6 +86,7 @@ class Worker:
         self._pipeline = self._make_pipeline()
         self._observer = Observer(settings.monitors, MonitorFiles(self._home.monitors), run.sheets,
                                   self._board.incarnation) if settings.monitors.enabled else None
+        self._custom = CustomMonitors(run.sheets, self._board.incarnation) if settings.monitors.enabled else None
         self.app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards,
                        Control(settings, run, self._registry, self._obey, self._router), inner)
         self.app.security = self._pipeline.security
@@ -130,6 +132,8 @@ class Worker:
             self._pipeline.security.close()
         if self._observer is not None:
             self._observer.close()
+        if self._custom is not None:
+            self._custom.close()
         await asyncio.gather(*(asyncio.to_thread(end, WORKERS_S)
                                for end in (self._tracing.close, flush_metrics, end_logging)))
         self._router.close()
@@ -143,6 +147,8 @@ class Worker:
                 self._obey()
                 if self._observer is not None:
                     self._observer.turn(self._router)
+                if self._custom is not None:
+                    self._custom.turn()
                 now = time.monotonic()
                 if now - beaten >= _BEAT_S:
                     self._beat()
@@ -174,6 +180,8 @@ class Worker:
         self.app.rebuild()
         if self._observer is not None:
             self._observer.attach(self._router)
+        if self._custom is not None:
+            self._custom.attach(self._router)
         if all(obeyed):
             self._board.acknowledge_veto(vetoes.sequence)
         self._seen, self._asked_generation = stamps, snapshot.generation

@@ -7,6 +7,7 @@ import orjson
 from serinus.serving.monitoring import MonitorFiles, View
 from serinus.serving.references import profile_bytes
 from serinus.serving.steward.job import Shared
+from serinus.serving.steward.judge_custom_monitors import VIEW as CUSTOM
 from serinus.serving.steward.judge_drift import VIEW, watched_versions
 
 
@@ -17,7 +18,7 @@ class PublishMonitors:
     period_s = 1.0
 
     def __init__(self) -> None:
-        self._published: dict[str, int] = {}
+        self._published: dict[str, tuple[int, int]] = {}
 
     def run(self, shared: Shared) -> None:
         """See `Job.run`."""
@@ -26,11 +27,14 @@ class PublishMonitors:
         views = {document.key: document for document in shared.store.documents(VIEW) if document.key in wanted}
         if not shared.settings.monitors.enabled:
             views = {}
+        custom = {document.key: document for document in shared.store.documents(CUSTOM)}
         for key, document in views.items():
-            if self._published.get(key) != document.revision:
-                view = View(orjson.loads(document.body))
-                self._publish(shared, files, view)
-                self._published[key] = document.revision
+            added = custom.get(key)
+            revisions = document.revision, added.revision if added is not None else 0
+            if self._published.get(key) != revisions:
+                judged = orjson.loads(added.body) if added is not None else []
+                self._publish(shared, files, View({**orjson.loads(document.body), "custom": judged}))
+                self._published[key] = revisions
         if self._published.keys() - views.keys():
             self._published = {key: revision for key, revision in self._published.items() if key in views}
         kept = [View(orjson.loads(document.body)) for document in views.values()]

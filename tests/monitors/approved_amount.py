@@ -18,4 +18,6 @@ class ApprovedAmount(BusinessMetric):
         return any(field.name == "amount" for field in signature.inputs)
 
     def values(self, record):
+        if "approve" not in record.outputs:
+            return ()
         return np.where(record.outputs["approve"] == 1, record.inputs["amount"], np.nan)

@@ -125,7 +125,7 @@ def test_the_first_windows_are_learnt_and_the_next_are_judged():
     judge = Judge([ApprovedAmount()])
     assert judge.status()[0]["state"] == "learning, 0 of 12 windows of 400 rows"
     assert [judge.add(day(start=1_000 * number)) for number in range(12)] == [[]] * 12
-    assert judge.status()[0]["state"] == "collecting, 0 of 400 rows"
+    assert judge.status()[0]["state"] == "collecting a window of 400 rows"
     states = []
     for factor, start in ((1.0, 50_000), (2.0, 60_000), (1.0, 70_000)):
         (finding,) = judge.add(day(factor, start))

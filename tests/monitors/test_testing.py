@@ -108,7 +108,10 @@ BROKEN_MONITORS = {
     },
     "keeps nothing": {"remembers": monitor(observe=_remembers)},
     "leaves the record": {"sorts in place": monitor(observe=_sorts)},
-    "odd records": {"sums what is not finite": monitor(observe=_trusting)},
+    "odd records": {
+        "sums what is not finite": monitor(observe=_trusting),
+        "needs an output": monitor(values=lambda self, record: record.inputs["amount"] * record.outputs["approve"]),
+    },
     "findings": {
         "no finding": monitor(finding=lambda self, window, reference: None),
         "another kind": monitor(finding=_says(kind="other")),
