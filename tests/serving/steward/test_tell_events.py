@@ -11,6 +11,7 @@ from serinus.serving.rollout import controller
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.tell_events import TellEvents
+from serinus.serving.store import JournalEntry
 from tests.serving.steward.hosts import host, start
 
 __all__ = ["host"]
@@ -54,3 +55,14 @@ def test_only_the_holder_of_the_lease_tells(host: Shared, caplog: pytest.LogCapt
     start(host)
     job.run(host)
     assert told(caplog) == []
+
+
+def test_other_subjects_have_names_of_their_own(host: Shared, caplog: pytest.LogCaptureFixture) -> None:
+    """A kind with a dot is no rollout's; alerts are told by their notifiers, and not twice."""
+    job = TellEvents()
+    HoldLease().run(host)
+    job.run(host)
+    for kind in ("alert.firing", "retraining.started"):
+        host.store.append(JournalEntry("wine", kind, time.time(), 1, "ana", "it drifts", {"text": f"{kind}."}))
+    job.run(host)
+    assert told(caplog) == ["serinus.retraining.started"]
