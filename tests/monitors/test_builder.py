@@ -22,11 +22,9 @@ def feature(whole: Profile, name: str) -> Feature:
     return whole.features[whole.names.index(name)]
 
 
-
 def counts(whole: Profile, name: str) -> list[int]:
     """The counts of one feature."""
     return whole.counts[whole.names.index(name)].tolist()
-
 
 
 def test_every_row_is_counted_once_per_feature() -> None:
@@ -41,7 +39,6 @@ def test_every_row_is_counted_once_per_feature() -> None:
     assert not whole.counts[:, UNSEEN].any()
 
 
-
 def test_novelty_is_counted_as_new_rows_will_be() -> None:
     """Also of a small reference with many numbers: new rows do not look more novel than its counts say."""
     random = np.random.default_rng(0)
@@ -50,7 +47,6 @@ def test_novelty_is_counted_as_new_rows_will_be() -> None:
     place = whole.names.index("novelty")
     old, fresh = (table[place, :16] / table[place].sum() for table in (whole.counts, new.table))
     assert abs(np.cumsum(fresh) - np.cumsum(old)).max() < 1.95 * np.sqrt(1 / 200 + 1 / 4000)  # Kolmogorov, 0.1 %
-
 
 
 def test_unknown_words_are_counted_as_new_rows_will_be() -> None:
@@ -69,7 +65,6 @@ def test_unknown_words_are_counted_as_new_rows_will_be() -> None:
     assert abs(np.cumsum(new) - np.cumsum(old)).max() < 1.95 * np.sqrt(1 / 2000 + 1 / 4000)  # Kolmogorov, 0.1 %
 
 
-
 def test_a_reference_larger_than_the_sample_is_counted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bins come from a sample; counts, ranges and categories from every row."""
     monkeypatch.setattr(sample, "_ROWS", 1000)
@@ -85,7 +80,6 @@ def test_a_reference_larger_than_the_sample_is_counted_whole(monkeypatch: pytest
     assert whole.counts[whole.names.index("novelty")].sum() == 19_500
 
 
-
 def test_blocks_are_in_time_order_whatever_the_rows_are() -> None:
     """A shuffled frame with a time column has the blocks of the sorted one."""
     data = frame()
@@ -93,7 +87,6 @@ def test_blocks_are_in_time_order_whatever_the_rows_are() -> None:
     sorted_, shuffled = (Reference.from_frame(each, time="at", joint=False) for each in (data, mixed))
     assert np.array_equal(sorted_.blocks, shuffled.blocks) and sorted_.blocks.sum(axis=2)[:, 0].tolist() == [200] * 10
     assert not np.array_equal(Reference.from_frame(mixed.drop(columns="at"), joint=False).blocks, sorted_.blocks)
-
 
 
 def test_the_signature_decides_what_is_watched() -> None:
@@ -109,7 +102,6 @@ def test_the_signature_decides_what_is_watched() -> None:
     assert column[0] in (14, 15) and column[1] == UNSEEN
 
 
-
 def test_one_of_two_scores_is_enough() -> None:
     """They add up to 1; scores of three classes are all watched, and two numbers of their own both."""
     random = np.random.default_rng(0)
@@ -117,7 +109,6 @@ def test_one_of_two_scores_is_enough() -> None:
     outputs = {"two": np.stack([1 - score, score], 1), "three": random.random((300, 3)), "own": random.random((300, 2))}
     names = Reference.from_arrays(inputs, outputs, joint=False).names
     assert names == ("x", "two[1]", "three[0]", "three[1]", "three[2]", "own[0]", "own[1]")
-
 
 
 def test_rare_and_personal_categories_have_no_name() -> None:
@@ -129,7 +120,6 @@ def test_rare_and_personal_categories_have_no_name() -> None:
     assert b"Ann" not in whole.to_bytes() and b"Oslo" not in whole.to_bytes()
     codes = count_frame(whole, pd.DataFrame({"city": ["Oslo", "Bern"], "name": ["Bob", "Cid"]})).table
     assert codes[0, 1] == codes[1, 1] == 1 and codes[0, UNSEEN] == codes[1, UNSEEN] == 1
-
 
 
 def test_dropped_and_coarsened_fields_tell_nothing_exact() -> None:
@@ -146,7 +136,6 @@ def test_dropped_and_coarsened_fields_tell_nothing_exact() -> None:
         Reference.from_frame(data, personal={"age": "hide"})
 
 
-
 def test_too_many_categories_are_said_by_name() -> None:
     """Their domain is off, and nothing of them is unseen."""
     values = [f"v{number}" for number in range(10_100)] * 2 + ["often"] * 20_000
@@ -154,7 +143,6 @@ def test_too_many_categories_are_said_by_name() -> None:
     assert any("'code' has more than 10,000 categories" in note for note in whole.notes)
     assert feature(whole, "code").domain is None and feature(whole, "code").categories[0] == "often"
     assert not count_frame(whole, pd.DataFrame({"code": ["made up"] * 5})).table[0, UNSEEN]
-
 
 
 def test_what_runs_with_time_is_not_monitorable() -> None:
@@ -171,7 +159,6 @@ def test_what_runs_with_time_is_not_monitorable() -> None:
     assert np.array_equal(whole.novelty.scores(whole.encoder.numbers(usual), whole.encoder.categories(usual)), expected)
 
 
-
 def test_seasons_are_hours_of_working_days_and_weekends() -> None:
     """4 March 2024 was a Monday, the 9th a Saturday; numbers as times have no hours."""
     at = pd.to_datetime(["2024-03-04 05:10", "2024-03-05 05:50", "2024-03-09 05:00"] * 100)
@@ -181,7 +168,6 @@ def test_seasons_are_hours_of_working_days_and_weekends() -> None:
     assert np.array_equal(whole.seasons.sum(axis=0), whole.counts)
     with pytest.raises(InvalidData, match="Seasons need the time"):
         Reference.from_frame(data.assign(at=2015), time="at", seasons=True)
-
 
 
 @pytest.mark.parametrize(
@@ -214,7 +200,6 @@ def test_bad_references_have_a_profile_too(data: dict[str, Any]) -> None:
     assert found.rows == 5 and np.isfinite(found.sums).all() and found.table.sum() == 5 * len(whole.features)
 
 
-
 def test_small_and_empty_references_say_so() -> None:
     """Five rows work with a note; an all-missing feature is named; no rows are refused."""
     whole = Reference.from_frame(pd.DataFrame({"x": range(5), "y": [None] * 5}))
@@ -226,14 +211,12 @@ def test_small_and_empty_references_say_so() -> None:
         Reference.from_arrays({})
 
 
-
 def test_many_features_fit() -> None:
     """2,000 columns and fewer rows; every one has its bins."""
     data = pd.DataFrame(np.random.default_rng(0).normal(size=(300, 2000)))
     whole = Reference.from_frame(data, joint=False)
     assert len(whole.features) == 2000 and (whole.counts.sum(axis=1) == 300).all()
     assert all(len(one.edges) == 15 for one in whole.features)
-
 
 
 def test_images_are_described() -> None:

@@ -26,7 +26,6 @@ def test_a_frame_becomes_features() -> None:
     assert whole.span == ("2024-01-01T00:00:00+00:00", "2024-03-24T07:00:00+00:00")
 
 
-
 def test_the_reference_itself_is_counted_the_same_again() -> None:
     """Encoding its frame with its own profile gives its counts and sums."""
     whole = profile()
@@ -36,13 +35,11 @@ def test_the_reference_itself_is_counted_the_same_again() -> None:
     assert (again.table.sum(axis=1) == 2000).all() and again.rows == 2000
 
 
-
 def test_target_time_and_group_are_no_features() -> None:
     """They are kept as facts."""
     whole = Reference.from_frame(frame(300), target="member", time="at", group="colour")
     assert not {"member", "at", "colour"} & {one.field for one in whole.features}
     assert whole.source == {"kind": "frame", "target": "member", "time": "at", "group": "colour"}
-
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.parquet"])
@@ -57,7 +54,6 @@ def test_a_file_is_its_frame(name: str, tmp_path: Path) -> None:
     assert found.source["file"] == name and told[0][0] == "reading" and told[-1] == ("counting", 500, 500)
 
 
-
 def test_arrays_and_chunks_are_the_same_rows() -> None:
     """However they are cut."""
     random = np.random.default_rng(0)
@@ -67,7 +63,6 @@ def test_arrays_and_chunks_are_the_same_rows() -> None:
     chunked = Reference.from_chunks(lambda: parts)
     assert whole.source["kind"] == "arrays" and np.array_equal(whole.blocks, chunked.blocks)
     assert whole.features[whole.names.index("y")].kind == "categorical" and whole.features == chunked.features
-
 
 
 def test_the_first_live_rows_can_be_learnt() -> None:
@@ -83,7 +78,6 @@ def test_the_first_live_rows_can_be_learnt() -> None:
     assert whole.rows == learner.rows == 1000
     assert whole.source == {"kind": "live", "reason": "learnt from the first 1,000 live rows"}
     assert whole.counts[0, MISSING] == 0 < whole.counts[1, MISSING] < 1000
-
 
 
 def test_a_column_that_is_not_there_is_named() -> None:
