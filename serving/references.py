@@ -202,7 +202,7 @@ def attached(registry: Registry, version: ModelVersion) -> list[str]:
 def doubts_about(registry: Registry, version: ModelVersion, digest: str, before: str | None = None) -> list[Doubt]:
     """What speaks against a version's reference: compared with the one `before` it, else the version before, and
     with the model's first one."""
-    others = {}
+    others: dict[str, ModelVersion] = {}
     for number in registry.versions(version.name):
         each = registry.get(version.name, number)
         if int(number) <= int(version.version):

@@ -97,7 +97,7 @@ def test_time_puts_rows_in_order_and_seasons_are_kept_if_asked(tmp_path: Path) -
     registry = Registry(tmp_path)
     model = registry.load(registry.get("credit", "1"), trust=Trust(tmp_path))
     ordered, check, _ = profile_of(model, FRAME, COLUMNS, seasons=True)
-    shuffled, again = profile_of(model, FRAME.sample(frac=1, random_state=1), COLUMNS, seasons=True)
+    shuffled, again, _ = profile_of(model, FRAME.sample(frac=1, random_state=1), COLUMNS, seasons=True)
     assert np.array_equal(ordered.blocks.sum(axis=2), shuffled.blocks.sum(axis=2))
     assert (check.rows, check.alarms) == (again.rows, again.alarms)
     assert ordered.span == shuffled.span and ordered.span is not None
