@@ -68,6 +68,8 @@ _PROBLEM = (b"content-type", b"application/problem+json")
 _SIZE_DIGITS = 18
 _EXEMPLAR_EVERY_NS = 5_000_000
 _TRY_AGAIN = (429, 503)
+_NOVEL = 0.001
+"""Chance of a request of usual rows below which its stages are told."""
 
 
 class Endpoint(NamedTuple):
@@ -259,7 +261,8 @@ class App:
             ids, "POST", scope["path"], endpoint.route, scope["http_version"], status, error_type,
             arm.name if arm else model, arm.version if arm else "", arm.role if arm else "",
             choice.reason if choice else "", call.request_id, call.prediction, call.rows, call.batch_rows,
-            call.violation_count, self._detail(call, arm, ended, error_type), call.marks, ended, call.steps))
+            call.violation_count, self._detail(call, arm, ended, error_type), call.marks, ended, call.steps,
+            call.novelty_p, call.drift))
 
     def _detail(self, call: Call, arm: Arm | None, ended_ns: int, error_type: str) -> str:
         """Why a request is interesting enough to tell its stages one by one; empty when it is not."""
@@ -270,6 +273,8 @@ class App:
             return "violation"
         if arm is not None and arm.role != STABLE:
             return arm.role
+        if call.novelty_p is not None and call.novelty_p * call.rows <= _NOVEL:
+            return "novelty"
         if slow:
             return "slow"
         return "sample" if random() < self._detail_share else ""

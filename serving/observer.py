@@ -65,6 +65,7 @@ class Waiting:
     """A version that is not compared with anything yet; its answers say so."""
 
     def __init__(self, view: View) -> None:
+        self.state = view.state
         self._head = b"x-serinus-monitor: schema=%%b; %b\r\n" % view.brief.encode()
 
     def look(self, request: InferenceRequest, uuid: bytes, own_ns: int) -> Look | None:
@@ -110,6 +111,7 @@ class Watch:
 
     def follow(self, view: View) -> None:
         """Tell what is known by now."""
+        self.state = view.state
         self._plain_head = b"x-serinus-monitor: schema=%%b; %b\r\n" % view.brief.encode()
         self._head = b"x-serinus-monitor: schema=%%b; novelty_p=%%b; %b\r\n" % view.brief.encode()
 

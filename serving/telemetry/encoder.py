@@ -35,6 +35,7 @@ class TraceEncoder:
         self._batch_rows = string_key(names.BATCH_ROWS)
         self._violations = string_key(names.VIOLATIONS)
         self._detail = string_key(names.DETAIL)
+        self._novelty_p, self._drift = string_key(names.NOVELTY_P), string_key(names.DRIFT_STATE)
         self._error_type = string_key(names.ERROR_TYPE)
         self._steps: dict[str, SpanTemplate] = {}
         self._stages = {(stage, failed): SpanTemplate(stage, INTERNAL, {}, error=failed)
@@ -88,6 +89,10 @@ class TraceEncoder:
                 self._queue, max(0, marks.predict_started_ns - marks.routed_ns) / 1e9)
         if done.violations:
             attributes += integer_attribute(self._violations, done.violations)
+        if done.novelty_p is not None:
+            attributes += double_attribute(self._novelty_p, done.novelty_p)
+        if done.drift:
+            attributes += string_attribute(self._drift, done.drift)
         return attributes + string_attribute(self._detail, done.detail) if done.detail else attributes
 
     def _add(self, key: tuple[Any, ...], done: Trace) -> tuple[SpanTemplate, SpanTemplate | None]:

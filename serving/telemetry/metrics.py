@@ -7,7 +7,7 @@ hands them to OpenTelemetry's exporter.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from serinus.serving.board import (
     read_all,
     start_ticks,
 )
+from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.published_alerts import published
 from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
 from serinus.serving.snapshot import read_snapshot
@@ -47,6 +48,7 @@ BOUNDS: Mapping[str, tuple[float, ...]] = {
     "serinus.queue.duration": _QUEUE_SECONDS, "serinus.batch.rows": _BATCH_ROWS}
 """The buckets of the histograms that a request adds one value to."""
 _TICKS = os.sysconf("SC_CLK_TCK")
+_FEATURES = 10
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 Attributes = Mapping[str, str | int]
@@ -85,6 +87,8 @@ class Counted(NamedTuple):
     living: list[Reading]
     rollouts: Iterable[RolloutRecord]
     cost_per_cpu_hour: float
+    monitors: Sequence[Mapping[str, Any]]
+    """What the steward published of them, by version."""
     alerts: Mapping[str, Any]
     """What the steward published of them; empty where there is no steward."""
 
@@ -112,7 +116,9 @@ def collect(boards: Path, snapshot: Path | None = None, cost_per_cpu_hour: float
     rollouts = read_snapshot(snapshot).records.values() if snapshot is not None else ()
     living = [reading for reading in readings if start_ticks(reading.pid) == reading.start_ticks]
     alerts = published(snapshot.parent) if snapshot is not None else {}
-    counted = Counted(counters, dict(sorted(series.items())), living, rollouts, cost_per_cpu_hour, alerts)
+    views = MonitorFiles(snapshot.parent / "monitors").views() if snapshot is not None else ()
+    monitors = [view.document for view in views if view.document["drift"] is not None]
+    counted = Counted(counters, dict(sorted(series.items())), living, rollouts, cost_per_cpu_hour, monitors, alerts)
     return [Family(name, instrument, list(_POINTS[name](counted))) for name, instrument in METRICS.items()]
 
 
@@ -167,6 +173,21 @@ def _weights(counted: Counted) -> Iterator[Point]:
         if record.running and record.candidate is not None:
             yield Point({names.MODEL_NAME: record.model, names.MODEL_VERSION: record.candidate,
                          names.PHASE: record.phase.value}, record.weight / FULL_WEIGHT)
+
+
+def _of_drift(value: Callable[[Mapping[str, Any]], float]) -> Callable[[Counted], Iterator[Point]]:
+    """A number of each version that is compared with a reference."""
+    return lambda counted: (Point(_watched(view), value(view)) for view in counted.monitors)
+
+
+def _watched(view: Mapping[str, Any]) -> dict[str, str | int]:
+    return {names.MODEL_NAME: view["model"], names.MODEL_VERSION: view["version"]}
+
+
+def _feature_evidence(counted: Counted) -> Iterator[Point]:
+    for view in counted.monitors:
+        for feature in view["drift"]["features"][:_FEATURES]:
+            yield Point(_watched(view) | {names.FEATURE: feature["name"]}, feature["evidence"])
 
 
 def _alerts(counted: Counted) -> Iterator[Point]:
@@ -265,6 +286,11 @@ _POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
     "serinus.referrals": _referrals,
     "serinus.rounded": _rounded,
     "serinus.signals": _signals,
+    "serinus.drift.evidence": _of_drift(lambda view: view["drift"]["evidence"]),
+    "serinus.drift.alarms": _of_drift(lambda view: view["drift"]["alarms"]),
+    "serinus.drift.feature.evidence": _feature_evidence,
+    "serinus.monitor.rows": _of_drift(lambda view: view["rows"]),
+    "serinus.novelty": _of_drift(lambda view: view["novelty"]["unusual"]),
     "serinus.rollout.weight": _weights,
     "serinus.in_flight": _sum_of(lambda reading: reading.in_flight),
     "serinus.workers": _sum_of(lambda reading: reading.ready),

@@ -29,6 +29,8 @@ PREDICT_SECONDS = "serinus.predict.duration"
 QUEUE_SECONDS = "serinus.queue.duration"
 BATCH_ROWS = "serinus.batch.rows"
 VIOLATIONS = "serinus.violations"
+NOVELTY_P = "serinus.novelty.p"
+DRIFT_STATE = "serinus.drift.state"
 DETAIL = "serinus.detail"
 FLAG_KEY = "feature_flag.key"
 FLAG_VARIANT = "feature_flag.result.variant"
@@ -52,6 +54,7 @@ ALERT_SEVERITY = "serinus.alert.severity"
 
 # Attributes of metrics only
 VIOLATION_KIND = "serinus.violation.kind"
+FEATURE = "serinus.feature"
 CLASS = "serinus.class"
 REFERRAL_REASON = "serinus.referral.reason"
 SIGNAL = "serinus.signal"
@@ -95,6 +98,14 @@ METRICS: Mapping[str, Instrument] = MappingProxyType({
     "serinus.rounded": Instrument("counter", "{request}", "Answers whose probabilities were rounded."),
     "serinus.signals": Instrument("counter", "{signal}", "Signs that a client probes a model, by kind; none is a "
                                                          "proof."),
+    "serinus.drift.evidence": Instrument("gauge", "1", "How far the evidence of drift is on its way to an alarm; 1 "
+                                                       "while one is open."),
+    "serinus.drift.alarms": Instrument("counter", "{alarm}", "Alarms of drift since the reference was chosen."),
+    "serinus.drift.feature.evidence": Instrument("gauge", "1", "The same of single features, of the ten most "
+                                                               "suspicious ones at most."),
+    "serinus.monitor.rows": Instrument("counter", "{row}", "Rows that monitors observed, of those answered."),
+    "serinus.novelty": Instrument("counter", "{row}", "Observed rows that at most 1 in 100 reference rows are as "
+                                                "unusual as."),
     "serinus.rollout.weight": Instrument("gauge", "1", "The candidate's share of the traffic, 0 to 1, of a rollout "
                                                        "that runs."),
     "serinus.in_flight": Instrument("gauge", "{call}", "Predict calls under way."),

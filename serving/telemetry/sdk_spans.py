@@ -100,6 +100,9 @@ def attributes_of(done: Trace) -> dict[str, Value]:
     if done.batch_rows:
         found |= {names.BATCH_ROWS: done.batch_rows,
                   names.QUEUE_SECONDS: max(0, marks.predict_started_ns - marks.routed_ns) / 1e9}
+    if done.novelty_p is not None:
+        found[names.NOVELTY_P] = done.novelty_p
     optional: dict[str, Value] = {names.VIOLATIONS: done.violations, names.DETAIL: done.detail,
+                                  names.DRIFT_STATE: done.drift,
                                   names.ERROR_TYPE: done.error_type}
     return found | {name: value for name, value in optional.items() if value}

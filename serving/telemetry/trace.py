@@ -72,6 +72,10 @@ class Trace(NamedTuple):
     ended_ns: int
     steps: tuple[tuple[str, int], ...] = ()
     """The steps inside the model's call: name, and when it ended."""
+    novelty_p: float | None = None
+    """The smallest of the rows'; None where nothing is compared."""
+    drift: str = ""
+    """Where the version's stream stands."""
 
     @property
     def predict_ended_ns(self) -> int:

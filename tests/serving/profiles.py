@@ -11,6 +11,10 @@ from serinus.monitors.counts import Counts
 from serinus.monitors.features import Feature, category_hash
 from serinus.monitors.novelty import Novelty
 from serinus.monitors.profile import Profile
+from serinus.serving.monitoring import View
+from serinus.serving.references import Chosen
+from serinus.serving.stream import Stream
+from serinus.serving.ticks import Told
 
 SALT = b"salt"
 KEYS = tuple(category_hash(name, SALT) for name in ("red", "blue"))
@@ -53,3 +57,16 @@ def live(rows: int, seed: int, shift: float = 0.0) -> tuple[dict[str, Any], dict
     age = draw.normal(shift, 1.0, rows)
     colour = np.array(["red", "blue"], object)[draw.integers(0, 2, rows)]
     return {"age": age, "colour": colour}, {"label": colour.copy(), "score": draw.normal(0.0, 1.0, rows)}
+
+
+def watched(model: str, version: str = "1", rows: int = 1000, shift: float = 0.0) -> View:
+    """What is published of a version after so many rows."""
+    profile = small_profile()
+    stream = Stream(model, version, Chosen(profile.digest, "registered"), profile, None, 1_000_000)
+    counts = profile.empty()
+    for second in range(rows // 200):
+        seen = profile.encoder.observe(*live(200, second, shift))
+        counts.add(seen.codes, seen.deviations)
+        told = Told("w", model, version, profile.digest, second, second, counts.rows, counts.copy(), (), 3, False)
+        stream.take([told], second)
+    return stream.view()

@@ -13,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from serinus.serving import create_app
 from serinus.serving.board import Board, Labels
+from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.published_alerts import publish
 from serinus.serving.rollout import Phase, Plan, RolloutRecord
 from serinus.serving.settings import LogSettings, Settings, TelemetrySettings
@@ -22,6 +23,7 @@ from serinus.serving.telemetry.encoder import TraceEncoder
 from serinus.serving.telemetry.metrics import collect
 from serinus.serving.telemetry.otlp import decode, envelope, request_body
 from tests.serving.asgi import ROW, people_model
+from tests.serving.profiles import watched
 from tests.serving.telemetry.receivers import Receiver
 from tests.serving.telemetry.traces import ANSWERED, DETAILED, FAILED, REFUSED, SHARED
 
@@ -131,6 +133,7 @@ def filled(folder: Path) -> Path:
     publish(folder, {"alerts": [{"model": "wine", "state": "firing"}, {"model": "beer", "state": "resolved"}],
                      "silences": [], "counts": {}, "notifications": {
                          "log": {"delivered": 3, "failures": 1, "given_up": 0, "waiting": 0}}})
+    MonitorFiles(folder / "monitors").publish(watched("wine"))
     _kept.append(board)
     return folder
 

@@ -54,7 +54,7 @@ ANSWERED = Trace(
     START + 300_000,
 )
 DETAILED = ANSWERED._replace(detail="candidate")
-SHARED = ANSWERED._replace(batch_rows=200, violations=3)
+SHARED = ANSWERED._replace(batch_rows=200, violations=3, novelty_p=0.004, drift="ok")
 FAILED = ANSWERED._replace(
     ids=ANSWERED.ids._replace(parent_id=0),
     status=500,
@@ -116,6 +116,10 @@ def by_sdk(done: Trace, child_id: int) -> Any:
         attributes["serinus.queue.duration"] = (marks.predict_started_ns - marks.routed_ns) / 1e9
     if done.violations:
         attributes["serinus.violations"] = done.violations
+    if done.novelty_p is not None:
+        attributes["serinus.novelty.p"] = done.novelty_p
+    if done.drift:
+        attributes["serinus.drift.state"] = done.drift
     shared: dict[str, Any] = {
         "resource": Resource(RESOURCE),
         "instrumentation_scope": InstrumentationScope("serinus", __version__),
