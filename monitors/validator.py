@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import ge, gt, le, lt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,9 +90,10 @@ class Validator:
         """
         if self._columns is not None and not self._columns.are_fine(inputs, block if self._whole else None):
             return self._explain(inputs)
-        if all(part.is_fine(inputs) for part in self._others):
-            return None
-        return self._explain(inputs)
+        for part in self._others:
+            if not part.is_fine(inputs):
+                return self._explain(inputs)
+        return None
 
     def _explain(self, inputs: Inputs) -> Verdict | None:
         said = _Said(inputs, self._fields, self._enforce)
@@ -174,6 +176,7 @@ class _Numbers:
         self._features = [_Feature(feature) for feature in features]
         limits = np.array([feature.limits for feature in features])
         self._low, self._high = limits[:, :1].copy(), limits[:, 1:].copy()
+        self._lows, self._highs = limits[:, 0].tolist(), limits[:, 1].tolist()
         self._strict = np.array([[not feature.missing] for feature in features])
         self._all_strict = bool(self._strict.all())
         self._any_strict = bool(self._strict.any())
@@ -183,23 +186,35 @@ class _Numbers:
         if block is None:
             try:
                 arrays = [inputs[name] for name in self._names]
+                if arrays[0].size == 1 and (self._all_strict or not self._any_strict):
+                    return self._is_row_fine([array.item() for array in arrays])
                 flat = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=None)
                 block = flat.reshape(len(arrays), -1)
-            except (KeyError, ValueError):  # a column was left out
+            except (KeyError, ValueError, TypeError):  # a column was left out, or holds objects
                 return False
             if block.dtype.hasobject:
                 return False
         return _fine(block, self._low, self._high, self._strict, self._all_strict, self._any_strict)
 
+    def _is_row_fine(self, values: list[float]) -> bool:
+        """The same of one row, half as dear as an array of so few numbers."""
+        if self._all_strict:
+            return all(map(le, self._lows, values)) and all(map(ge, self._highs, values))
+        return not (any(map(gt, self._lows, values)) or any(map(lt, self._highs, values)))
+
     def explain(self, inputs: Inputs, said: _Said) -> None:
         """Say what is wrong, column by column."""
         rows = next((len(array) for array in inputs.values() if array.ndim), 1)
-        for name, feature in zip(self._names, self._features, strict=True):
-            array = inputs.get(name)
-            if array is not None:
-                feature.explain(_floats(array.reshape(-1)), said)
-            elif not feature.expectation.missing:
-                said.find(feature.expectation, "missing_value", "a value", range(rows), [None] * rows)
+        columns = {place: _floats(inputs[name].reshape(-1)) for place, name in enumerate(self._names) if name in inputs}
+        places = np.array(list(columns), dtype=np.intp)
+        block = np.array(list(columns.values())).reshape(len(columns), -1)
+        bad = _bad(block, self._low[places], self._high[places], self._strict[places]).any(axis=1)
+        for place in places[bad].tolist():
+            self._features[place].explain(columns[place], said)
+        for place in sorted(set(range(len(self._names))) - set(columns)):
+            expected = self._features[place].expectation
+            if not expected.missing:
+                said.find(expected, "missing_value", "a value", range(rows), [None] * rows)
 
 
 class _Matrix:
@@ -207,20 +222,24 @@ class _Matrix:
 
     def __init__(self, field: Field, features: Sequence[Expectation]) -> None:
         self._name = field.name
-        self._features = [_Feature(feature) for feature in features]
-        limits = np.array([feature.limits for feature in features])
-        self._low, self._high = limits[:, 0].copy(), limits[:, 1].copy()
-        self._strict = np.array([not feature.missing for feature in features])
+        self._by_column = features[0].element is not None
+        self._features = {feature.element or 0: _Feature(feature) for feature in features}
+        columns = field.shape[1] if self._by_column and len(field.shape) == 2 else 1
+        self._width = max(columns, max(self._features) + 1)
+        self._low, self._high = np.full(self._width, -math.inf), np.full(self._width, math.inf)
+        self._strict = np.zeros(self._width, dtype=bool)
+        for place, feature in self._features.items():
+            self._low[place], self._high[place] = feature.expectation.limits
+            self._strict[place] = not feature.expectation.missing
         self._all_strict = bool(self._strict.all())
         self._any_strict = bool(self._strict.any())
-        self._by_column = features[0].element is not None
 
     def is_fine(self, inputs: Inputs) -> bool:
         """Whether nothing is to be said of any number."""
         array = inputs.get(self._name)
         if array is None or not array.size:
             return True
-        if self._by_column and (array.ndim != 2 or array.shape[1] != len(self._features)):
+        if self._by_column and (array.ndim != 2 or array.shape[1] != self._width):
             return True  # of a width that the reference did not have: each column may be anything
         return _fine(array, self._low, self._high, self._strict, self._all_strict, self._any_strict)
 
@@ -228,10 +247,13 @@ class _Matrix:
         """Say what is wrong, column by column."""
         if self.is_fine(inputs):
             return
-        array = inputs[self._name]
-        for feature in self._features:
-            column = feature.expectation.element
-            feature.explain(_floats(array.reshape(-1) if column is None else array[:, column]), said)
+        array = _floats(inputs[self._name])
+        if not self._by_column:
+            self._features[0].explain(array.reshape(-1), said)
+            return
+        bad = _bad(array, self._low, self._high, self._strict).any(axis=0)
+        for place in np.flatnonzero(bad).tolist():
+            self._features[place].explain(array[:, place], said)
 
 
 class _Feature:
@@ -370,6 +392,14 @@ def _fine(block: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float6
     return not (any_strict and block.dtype.kind == "f" and np.count_nonzero((block != block) & strict))
 
 
+def _bad(block: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64],
+         strict: NDArray[np.bool_]) -> NDArray[np.bool_]:  # fmt: skip
+    """Which values there is something to say of."""
+    inside = (block >= low) & (block <= high)
+    bad: NDArray[np.bool_] = ~inside & (strict | (block == block))
+    return bad
+
+
 def _is_number(field: Field, features: Sequence[Expectation]) -> bool:
     return field.dtype.kind in "iuf" and features[0].domain is None
 
@@ -382,7 +412,8 @@ def _floats(array: NDArray[Any]) -> NDArray[np.float64]:
     """Numbers as doubles; what is none (a gap among objects) as NaN."""
     if not array.dtype.hasobject:
         return array.astype(np.float64, copy=False)
-    return np.array([value if isinstance(value, int | float) else math.nan for value in array.tolist()], np.float64)
+    flat = [value if isinstance(value, int | float) else math.nan for value in array.ravel().tolist()]
+    return np.array(flat, np.float64).reshape(array.shape)
 
 
 def _clipped(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
