@@ -188,7 +188,7 @@ class DriftMonitor:
         if detector.alarms(self._evidence):
             self._give_alarm()
         elif self._alarm is not None and _LONG in finished:
-            self._close_alarm(self._alarm, finished[_LONG])
+            self._close_alarm(self._alarm, finished[_LONG].result(self._test, LEVEL))
 
     def _note_time(self) -> None:
         if self._time is not None:
@@ -379,7 +379,7 @@ class DriftMonitor:
             "interval": self._interval,
             "time": self._time,
             "alarm": None if self._alarm is None else asdict(self._alarm),
-            "evidence": {"logs": squeeze(self._evidence.logs), "age": squeeze(self._evidence.age)},
+            "evidence": {"bets": squeeze(self._evidence.bets), "age": squeeze(self._evidence.age)},
             "pending": self._pending.to_json(),
             "checkpoints": [list(each) for each in self._checkpoints],
             "windows": self._windows.to_json(),
@@ -413,7 +413,7 @@ class DriftMonitor:
         if alarm is not None:
             lists = {name: tuple(alarm[name]) for name in ("features", "directions")}
             self._alarm = _Alarm(**{**alarm, **lists})
-        self._evidence = Evidence(*(unsqueeze(document["evidence"][name]) for name in ("logs", "age")))
+        self._evidence = Evidence(*(unsqueeze(document["evidence"][name]) for name in ("bets", "age")))
         self._pending = Counts.from_json(document["pending"])
         self._checkpoints = [(int(row), float(time)) for row, time in document["checkpoints"]]
         self._windows.restore(document["windows"])

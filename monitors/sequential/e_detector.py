@@ -39,16 +39,21 @@ STAKES = (0.03, 0.08, 0.2, 0.4, 0.65, 0.9)
 BETS = (CONTRASTS, 2, len(STAKES))
 
 
+_MOST = 1e30
+"""Where M is cut: far above every limit, and far below float32's largest."""
+_GAIN = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What the detector has gathered: a value that `EDetector.step` takes and gives.
 
     Attributes:
-        logs: log M of every bet, float32 `[R, 20, 2, 6]`; −∞ before the first row.
+        bets: M of every bet, float32 `[R, 20, 2, 6]`; 0 before the first row.
         age: rows since each bet was last at its start, float32 of the same shape.
     """
 
-    logs: Array
+    bets: Array
     age: Array
 
 
@@ -91,49 +96,55 @@ class EDetector:
         prior = _bet_weights(np.asarray(self.ordered, bool), np.maximum(*gains[1:]) > 0, gains[0].max(2) > 0)
         object.__setattr__(self, "_tables", _log_tables(gains, worst))
         object.__setattr__(self, "_floors", _floors(prior, self.dead_zone, worst, self.run_length))
-        with np.errstate(divide="ignore"):
-            object.__setattr__(self, "_prior", np.log(prior).astype(np.float32)[..., None])
+        object.__setattr__(self, "_prior", prior)
 
     def start(self) -> Evidence:
         """Return no evidence."""
         shape = (len(self.reference), *BETS)
-        return Evidence(np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32))
+        return Evidence(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
     def step(self, evidence: Evidence, counts: Array) -> Evidence:
         """Return the evidence after rows with these counts `[R, 18]`; the evidence given is not touched."""
-        rows = counts.sum(-1).astype(np.float32)[:, None, None, None]
-        with np.errstate(divide="ignore"):
-            log_rows = np.log(rows)
-        fresh = evidence.logs < log_rows
-        logs = np.logaddexp(evidence.logs, log_rows) + self._gains(counts)
-        age = np.where(fresh, rows, evidence.age + rows)
-        return Evidence(logs, age)
-
-    def _gains(self, counts: Array) -> Array:
-        ordered, inside, outside = self._tables
         table = counts.astype(np.float32)
         rows = table.sum(-1)[:, None, None, None]
-        bins = table[:, :, None, None]
-        moved = np.matmul(table[:, None, None], ordered).reshape(len(table), 2, *BETS[1:])
-        return np.concatenate([moved, bins * inside + (rows - bins) * outside], 1)
+        factors = self._gains(table, rows)
+        np.minimum(factors, _GAIN, out=factors)
+        np.exp(factors, out=factors)
+        with np.errstate(over="ignore"):
+            factors *= evidence.bets + rows
+        np.minimum(factors, _MOST, out=factors)
+        age = evidence.age * (evidence.bets >= rows)
+        age += rows
+        return Evidence(factors, age)
+
+    def _gains(self, table: Array, rows: Array) -> Array:
+        ranks, more, outside = self._tables
+        gains = np.empty((len(table), *BETS), np.float32)
+        gains[:, :2] = np.einsum("rb,rcbk->rck", table, ranks).reshape(len(table), 2, *BETS[1:])
+        np.multiply(table[:, :, None, None], more, out=gains[:, 2:])
+        gains[:, 2:] += rows * outside
+        return gains
+
+    def _means(self, evidence: Evidence) -> Array:
+        """Return each feature's mean M, `[R]`."""
+        means: Array = np.einsum("rcsl,rcs->r", evidence.bets, self._prior, dtype=float)
+        return means
 
     def log_features(self, evidence: Evidence) -> Array:
         """Return the log of each feature's mean M, `[R]`."""
-        return _log_sum(evidence.logs + self._prior)
+        return _log(self._means(evidence))
 
     def log_mean(self, evidence: Evidence) -> float:
         """Return the log of the weighted mean of all M."""
-        with np.errstate(divide="ignore"):
-            return float(_log_sum((self.log_features(evidence) + np.log(self.weights))[None])[0])
+        return float(_log(self._means(evidence) @ self.weights))
 
     def alarms(self, evidence: Evidence) -> bool:
         """Tell whether the mean has reached the run length."""
-        return self.log_mean(evidence) >= math.log(self.run_length)
+        return bool(self._means(evidence) @ self.weights >= self.run_length)
 
     def certain(self, evidence: Evidence) -> Array:
         """Tell which features would have given the alarm alone, `[R]`."""
-        with np.errstate(divide="ignore"):
-            mine: Array = self.log_features(evidence) + np.log(self.weights) >= math.log(self.run_length)
+        mine: Array = self._means(evidence) * self.weights >= self.run_length
         return mine
 
     def meter(self, evidence: Evidence) -> float:
@@ -143,25 +154,21 @@ class EDetector:
 
     def meters(self, evidence: Evidence) -> Array:
         """Return each feature's evidence between 0 and 1 (certain), `[R]`."""
-        with np.errstate(divide="ignore"):
-            floors = np.log(np.maximum(self._floors, 1.0))
-            return _between(self.log_features(evidence), floors, math.log(self.run_length) - np.log(self.weights))
+        floors, top = _log(np.maximum(self._floors, 1.0)), math.log(self.run_length) - _log(self.weights)
+        return _between(self.log_features(evidence), floors, top)
 
     def best_bets(self, evidence: Evidence) -> tuple[Array, Array, Array]:
         """Return each feature's strongest bet: its contrast, its sign (+1, −1) and its age in rows, all `[R]`."""
-        flat = (evidence.logs + self._prior).reshape(len(evidence.logs), -1)
+        flat = (evidence.bets * self._prior[..., None]).reshape(len(evidence.bets), -1)
         best = flat.argmax(1)
         contrast, sign, _ = np.unravel_index(best, BETS)
         return contrast, 1 - 2 * sign, evidence.age.reshape(flat.shape)[np.arange(len(flat)), best]
 
 
-def _log_sum(logs: Array) -> Array:
-    flat = logs.reshape(len(logs), -1).astype(float)
-    top = flat.max(1, initial=-np.inf)
-    safe = np.where(np.isfinite(top), top, 0.0)
+def _log(values: Array) -> Array:
     with np.errstate(divide="ignore"):
-        total: Array = np.log(np.exp(flat - safe[:, None]).sum(1)) + safe
-    return total
+        logs: Array = np.log(values)
+    return logs
 
 
 def _between(value: Array, floor: Array | float, top: Array | float) -> Array:
@@ -204,10 +211,12 @@ def _floors(prior: Array, dead_zone: Array, worst: Array, run_length: float) -> 
 
 
 def _log_tables(gains: tuple[Array, Array, Array], worst: Array) -> tuple[Array, Array, Array]:
-    """Return log(1 + λ·gain): of location and scale `[R, 2, 18, 12]`, of bins inside and outside `[R, 18, 2, 6]`."""
+    """Return log(1 + λ·gain): of location and scale `[R, 2, 18, 12]`; of bins, what a row inside adds to one outside,
+    and one outside, `[R, 18, 2, 6]`."""
     ranks, inside, outside = gains
     table = _log_bets(ranks, worst[:, :2, None]).reshape(len(ranks), 2, WIDTH, -1)
-    return table, _log_bets(inside, worst[:, 2:]), _log_bets(outside, worst[:, 2:])
+    beyond = _log_bets(outside, worst[:, 2:])
+    return table, _log_bets(inside, worst[:, 2:]) - beyond, beyond
 
 
 def _log_bets(gain: Array, worst: Array) -> Array:

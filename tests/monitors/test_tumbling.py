@@ -69,7 +69,7 @@ def test_what_is_recent_lies_within_the_age_that_was_asked_for() -> None:
 def test_a_window_is_compared_with_the_mixture_that_was_expected() -> None:
     """All of one value, where that is what the season has: no drift, though the reference has two."""
     window = Window(Counts(1))
-    window.add(_counts(300), np.eye(1, WIDTH))
+    window.add(Window(_counts(300), expected=300 * np.eye(1, WIDTH)))
     assert not window.result(TEST, 0.01).alarm
     assert Window(_counts(300)).result(TEST, 0.01).alarm
 
