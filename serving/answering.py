@@ -20,7 +20,7 @@ from serinus.serving.board import Board
 from serinus.serving.observer import Look, Watch
 from serinus.serving.request import InferenceRequest, Referred
 from serinus.serving.router import Arm
-from serinus.serving.settings import ReferralSettings, SecuritySettings
+from serinus.serving.settings import ReferralLimits, ReferralSettings, SecuritySettings
 
 __all__ = ["Answering", "head"]
 
@@ -51,7 +51,8 @@ class Answering:
     @classmethod
     def wanted(cls, referral: ReferralSettings, security: SecuritySettings, board: Board) -> Answering | None:
         """None where no setting asks for anything."""
-        if security.round_digits is None and referral.confidence is None and referral.novelty_p is None:
+        limits = (referral, *referral.by_model.values())
+        if security.round_digits is None and not any(_referral(each).active for each in limits):
             return None
         return cls(referral, security.round_digits, board)
 
@@ -66,10 +67,9 @@ class Answering:
         known = self._plans.get((arm.name, arm.version))
         if known is not None and known[0] is arm.signature:
             return known[1]
-        settings, confidence = self._settings, confidence_output(arm.signature)
-        applies = not settings.models or arm.name in settings.models
+        confidence = confidence_output(arm.signature)
         plan = _Plan(tuple(field.name for field in arm.signature.outputs if _tells_confidence(field, confidence)),
-                     confidence, Referral(settings.confidence, settings.novelty_p) if applies else Referral())
+                     confidence, _referral(self._settings.by_model.get(arm.name, self._settings)))
         self._plans[arm.name, arm.version] = arm.signature, plan
         return plan
 
@@ -89,6 +89,10 @@ class Answering:
             self._board.tally("referred", arm.name, arm.version, reason,
                               amount=sum(one.reason == reason for one in referred))
         return referred
+
+
+def _referral(limits: ReferralLimits) -> Referral:
+    return Referral(limits.confidence, limits.novelty_p)
 
 
 def _tells_confidence(field: Field, confidence: str | None) -> bool:

@@ -20,16 +20,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from serinus.models.home import default_home
 from serinus.serving.errors import SettingsError
 
-__all__ = ["AlertSettings", "ControlSettings", "LimitSettings", "LogSettings", "MonitorSettings", "ReferralSettings",
-           "RetrainingSettings", "RoutingSettings", "SecuritySettings", "ServerSettings", "Settings",
-           "TelemetrySettings", "ValidationSettings"]
+__all__ = ["AlertSettings", "ControlSettings", "LimitSettings", "LogSettings", "MonitorSettings", "ReferralLimits",
+           "ReferralSettings", "RetrainingSettings", "RoutingSettings", "SecuritySettings", "ServerSettings",
+           "Settings", "TelemetrySettings", "ValidationSettings"]
 
 _PREFIX = "SERINUS_"
 # Read by a process of ours directly; not settings of the tree.
 _OTHER_VARIABLES = {"SERINUS_SETTINGS", "SERINUS_RUN", "SERINUS_PARENT", "SERINUS_ONNX_THREADS", "SERINUS_WORKERS",
                     "SERINUS_SPAWNER", "SERINUS_URL", "SERINUS_TELEMETRY_SOURCE", "SERINUS_RETRAINING"}
 # Tables whose keys are the user's own words.
-_TABLES = {"alerts.notifiers"}
+_TABLES = {"alerts.notifiers", "referral.by_model"}
 
 
 class _Section(BaseModel):
@@ -172,15 +172,21 @@ class ValidationSettings(_Section):
     Types, shapes and presence are held to the signature always, and personal values are never written."""
 
 
-class ReferralSettings(_Section):
-    """Which answers are a person's to give: they are marked, with the reason, and counted."""
+class ReferralLimits(_Section):
+    """Which answers of a model are a person's to give."""
 
     confidence: float | None = Field(default=None, gt=0, le=1)
     """Answers whose largest class probability is below this."""
     novelty_p: float | None = Field(default=None, gt=0, le=1)
     """Rows whose novelty p-value is at or below this: of rows like the reference, about this share."""
-    models: tuple[str, ...] = ()
-    """Names; empty means every model."""
+
+
+class ReferralSettings(ReferralLimits):
+    """Which answers are a person's to give: they are marked, with the reason, and counted. What stands here holds for
+    every model that `by_model` does not name."""
+
+    by_model: Mapping[str, ReferralLimits] = {}
+    """By a model's name: `confidence` and `novelty_p`; what is left out is off for it."""
 
 
 class SecuritySettings(_Section):

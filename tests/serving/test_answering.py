@@ -106,18 +106,23 @@ def test_novel_rows_are_referred(line_of: Any) -> None:
     assert line.call("POST", "/predict", body(many)).json["refer"] == [{"row": 3_000, "reason": "novel_row"}]
 
 
-def test_other_models_are_not_referred(line_of: Any) -> None:
-    """Where models are named, the others answer as ever."""
-    line = line_of(referral={"confidence": 1.0, "models": ["fraud"]})
-    assert "refer" not in line.call("POST", "/predict", body(ROWS)).json
+@pytest.mark.parametrize(("referral", "referred"), [
+    ({"confidence": 1.0, "by_model": {"credit": {}}}, None),
+    ({"confidence": 1.0, "by_model": {"fraud": {}}}, 40),
+    ({"by_model": {"credit": {"confidence": 1.0}}}, 40),
+    ({"by_model": {"fraud": {"confidence": 1.0}}}, None)])
+def test_a_model_may_have_limits_of_its_own(line_of: Any, referral: dict[str, Any], referred: int | None) -> None:
+    """They stand in place of the general ones; without any limit an answer has no word of referral."""
+    answer = line_of(referral=referral).call("POST", "/predict", body(ROWS)).json
+    assert (len(answer["refer"]) if "refer" in answer else None) == referred
 
 
 def test_what_is_wanted_decides_whether_there_is_anything_to_do(line_of: Any) -> None:
     """Any of the three settings, also rounding to no digit at all."""
     board = line_of().board
-    assert Answering.wanted(ReferralSettings(models=("a",)), SecuritySettings(), board) is None
+    assert Answering.wanted(ReferralSettings(by_model={"a": {}}), SecuritySettings(), board) is None
     for referral, security in ((ReferralSettings(confidence=0.5), SecuritySettings()),
-                               (ReferralSettings(novelty_p=0.5), SecuritySettings()),
+                               (ReferralSettings(by_model={"a": {"novelty_p": 0.5}}), SecuritySettings()),
                                (ReferralSettings(), SecuritySettings(round_digits=0))):
         assert Answering.wanted(referral, security, board) is not None
 

@@ -162,6 +162,16 @@ def test_settings_are_handed_over_whole(tmp_path: Path, monkeypatch: pytest.Monk
 NOTIFIERS = {"ops": {"kind": "slack", "url_env": "HOOK"}, "am": {"kind": "alertmanager", "labels": {"team": "ml"}}}
 
 
+def test_a_models_referral_stands_in_a_table_of_its_own(tmp_path: Path) -> None:
+    """In the file by its name; a limit that cannot be is refused by its key."""
+    path = tmp_path / "serinus.toml"
+    path.write_text("[referral]\nnovelty_p = 0.01\n[referral.by_model.fraud]\nconfidence = 0.9\n")
+    referral = Settings.resolve(config=path, environ={}).referral
+    assert (referral.novelty_p, referral.by_model["fraud"].confidence) == (0.01, 0.9)
+    assert "'referral.by_model.fraud.confidence'" in refused(
+        environ={"SERINUS_REFERRAL_BY_MODEL": '{"fraud": {"confidence": 2}}'})
+
+
 def test_notifiers_have_names_of_the_users_own(tmp_path: Path) -> None:
     """As tables in the file, or as JSON in the environment."""
     path = tmp_path / "serinus.toml"
