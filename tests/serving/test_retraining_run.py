@@ -56,3 +56,11 @@ def test_a_signal_ends_the_command_and_is_written_down(tmp_path: Path) -> None:
     os.kill(runner.pid, signal.SIGTERM)
     assert runner.wait(20) == 0
     assert json.loads((tmp_path / "outcome.json").read_text())["exit_code"] == -signal.SIGTERM
+
+
+def test_who_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while; the time-out is told."""
+    monkeypatch.setattr("serinus.serving.retraining_run._GRACE_S", 0.2)
+    main(asked(tmp_path, "sh", "-c", "trap '' TERM; while true; do sleep 0.1; done", timeout_seconds=0.3))
+    outcome = json.loads((tmp_path / "outcome.json").read_text())
+    assert (outcome["exit_code"], outcome["timed_out"]) == (-signal.SIGKILL, True)
