@@ -6,7 +6,11 @@ import json
 import shlex
 
 from serinus.models.examples import example_rows
+from serinus.models.registry import Registry
 from serinus.models.signature import Signature
+from serinus.serving.home import Home
+from serinus.serving.monitoring import MonitorFiles
+from serinus.serving.references import attached
 from serinus.serving.served_models import open_registry, served
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import read_snapshot
@@ -22,17 +26,19 @@ def banner(settings: Settings) -> str:
     url = _url(settings)
     names = sorted(served(settings, registry))
     lines = [f"Serinus answers at {url} ({settings.server.workers} workers, home {settings.home})."]
+    stable = {}
     for name in names:
         record = records.get(name)
-        stable = (record.stable if record else None) or registry.versions(name)[0]
-        lines.append(f"  {name}: version {stable} is stable; registered: {', '.join(registry.versions(name))}.")
+        stable[name] = (record.stable if record else None) or registry.versions(name)[0]
+        lines.append(f"  {name}: version {stable[name]} is stable; registered: {', '.join(registry.versions(name))}.")
     if not names:
         lines.append("  No model is registered yet: `serinus models register NAME PATH`.")
     lines += [f"  Infer:   POST {url}/predict (rows, columns, CSV, Parquet), /v2/models/NAME/infer (Open Inference "
               "Protocol),",
               "           /invocations (MLflow, SageMaker), /v1/models/NAME:predict (KServe V1)",
               f"  Look:    {url}/docs in a browser, /openapi.json, /metrics, /api/models, /api/rollouts/NAME",
-              f"  Log:     {_log(settings)}", f"  Traces:  {_traces(settings)}", f"  Control: {_control(settings)}"]
+              f"  Log:     {_log(settings)}", *_monitors(settings, registry, stable),
+              f"  Traces:  {_traces(settings)}", f"  Control: {_control(settings)}"]
     if names:
         first = registry.get(names[0], registry.versions(names[0])[0])
         lines.append(f"  Try:     {curl_line(url, names[0], first.signature)}")
@@ -57,6 +63,27 @@ def _log(settings: Settings) -> str:
     if not settings.log.enabled:
         return "off (log.enabled)"
     return f"every answer, before it is sent, in {settings.home}/log; at most {settings.log.cap_bytes / 1e9:g} GB"
+
+
+def _monitors(settings: Settings, registry: Registry, stable: dict[str, str]) -> list[str]:
+    """Whether live rows are compared with anything, and a line for each model that has no reference."""
+    if not settings.monitors.enabled:
+        return ["  Monitors: off (monitors.enabled)"]
+    files = MonitorFiles(Home(settings.home).monitors)
+    lines = [f"  Monitors: at most one false alarm in {settings.monitors.run_length:,} rows on average; "
+             "`serinus monitor status`, /api/monitors"]
+    for name, version in stable.items():
+        view = files.view(name, version)
+        if not attached(registry, registry.get(name, version)) and (view is None or view.digest is None):
+            lines.append(f"    {name}:{version} has no reference: {_learning(settings)} Better give one: serinus monitor "
+                         f"reference {name}:{version} --set FILE")
+    return lines
+
+
+def _learning(settings: Settings) -> str:
+    if not settings.monitors.learn_rows or not settings.log.enabled:
+        return "it is NOT watched."
+    return f"its first {settings.monitors.learn_rows:,} rows will be taken for normal, WHATEVER THEY ARE."
 
 
 def _traces(settings: Settings) -> str:

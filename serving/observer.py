@@ -60,6 +60,15 @@ class Look(NamedTuple):
     least: float = 1.0
     """The smallest of them."""
 
+    def by_row(self, rows: int) -> tuple[float | None, ...] | None:
+        """The p-value of each of a request's rows, None for those that are not observed."""
+        if self.p is None:
+            return None
+        if self.chosen is None:
+            return tuple(map(float, self.p))
+        known = dict(zip(self.chosen.tolist(), self.p, strict=True))
+        return tuple(float(known[row]) if row in known else None for row in range(rows))
+
 
 class Waiting:
     """A version that is not compared with anything yet; its answers say so."""

@@ -37,6 +37,7 @@ from serinus.serving.errors import (
 from serinus.serving.expectations import Guard
 from serinus.serving.ids import IdSource
 from serinus.serving.inputs import validate
+from serinus.serving.observer import Look
 from serinus.serving.prediction_log import SegmentWriter
 from serinus.serving.protocols import Headers, Protocol, Rendered
 from serinus.serving.request import Answer, InferenceRequest, is_request_id
@@ -54,6 +55,7 @@ _THREADS = 4
 _CLASSES = 20
 """Labels of a version that are counted each by itself."""
 
+_EXPLAIN = b"x-serinus-explain"
 _IDS = (b"ce-id", b"x-amzn-sagemaker-inference-id")
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -176,7 +178,8 @@ class Pipeline:
         told, referred = (outputs, None) if self.answering is None else self.answering.finish(
             arm, request, outputs, look)
         rendered = call.protocol.render(
-            Answer(request, told, arm.name, arm.version, arm.role, call.request_id, call.prediction, referred))
+            Answer(request, told, arm.name, arm.version, arm.role, call.request_id, call.prediction, referred,
+                   _novelty(call, look, request.rows)))
         call.rendered_ns = time_ns()
         if arm.class_output is not None:
             self._count_classes(arm, outputs, request.rows)
@@ -316,6 +319,11 @@ class Pipeline:
                                  "policy is to refuse: free space, or set log.on_error = \"serve\".") from None
         else:
             self._board.log_counts(log.frames, log.bytes)
+
+
+def _novelty(call: Call, look: Look | None, rows: int) -> tuple[float | None, ...] | None:
+    """Row by row, for a caller who asks for it."""
+    return None if look is None or call.headers.get(_EXPLAIN) != b"novelty" else look.by_row(rows)
 
 
 def _personal_guards(call: Call, arm: Arm) -> list[Guard]:

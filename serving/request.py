@@ -68,3 +68,5 @@ class Answer(NamedTuple):
     """Text of the request's UUID; a prediction id is this, `-`, the row's number."""
     referred: tuple[Referred, ...] | None = None
     """The rows that a person should decide; None where nobody asks for that."""
+    novelty_p: tuple[float | None, ...] | None = None
+    """Each row's novelty p-value, None for one that was not observed; None where nobody asked for them."""

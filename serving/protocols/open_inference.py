@@ -35,7 +35,7 @@ from serinus.serving.protocols.binary_tensors import (
     lone_tensor,
 )
 from serinus.serving.protocols.documents import SHORT, dumps, holds
-from serinus.serving.protocols.predictions import refer, remarked
+from serinus.serving.protocols.predictions import novelty, refer, remarked
 from serinus.serving.request import Answer, InferenceRequest
 
 __all__ = ["OpenInference"]
@@ -116,7 +116,7 @@ def _document(answer: Answer, outputs: list[dict[str, Any]]) -> dict[str, Any]:
 def _remarked(answer: Answer) -> dict[str, Any]:
     """What was remarked upon, as parameters, which hold plain values only: the list is JSON text."""
     return {name: value if isinstance(value, int) else orjson.dumps(value).decode()
-            for name, value in (remarked(answer.request) | refer(answer)).items()}
+            for name, value in (remarked(answer.request) | refer(answer) | novelty(answer)).items()}
 
 
 def _render_binary(answer: Answer, reply: BinaryReply) -> Rendered:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from serinus.models.signature import element_of
 from serinus.serving.request import Answer, InferenceRequest
 
-__all__ = ["by_row", "chosen", "csv_columns", "is_row_wise", "prediction_head", "refer", "remarked", "unnamed",
-           "values", "wholes"]
+__all__ = ["by_row", "chosen", "csv_columns", "is_row_wise", "novelty", "prediction_head", "refer", "remarked",
+           "unnamed", "values", "wholes"]
 
 
 def values(array: NDArray[Any]) -> Any:
@@ -78,6 +78,11 @@ def remarked(request: InferenceRequest) -> dict[str, Any]:
 def refer(answer: Answer) -> dict[str, Any]:
     """The rows that a person should decide, with the reason; nothing where nobody asks for that."""
     return {} if answer.referred is None else {"refer": [one._asdict() for one in answer.referred]}
+
+
+def novelty(answer: Answer) -> dict[str, Any]:
+    """Each row's novelty p-value; nothing where nobody asked for them."""
+    return {} if answer.novelty_p is None else {"novelty_p": list(answer.novelty_p)}
 
 
 def csv_columns(outputs: Mapping[str, NDArray[Any]]) -> Iterable[tuple[str, list[Any]]]:

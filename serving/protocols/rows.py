@@ -16,7 +16,7 @@ from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
 from serinus.serving.protocols.csv_tables import write_csv
 from serinus.serving.protocols.documents import dumps
 from serinus.serving.protocols.media_types import FILES, media_type, wants_csv
-from serinus.serving.protocols.predictions import by_row, csv_columns, is_row_wise, refer, remarked, wholes
+from serinus.serving.protocols.predictions import by_row, csv_columns, is_row_wise, novelty, refer, remarked, wholes
 from serinus.serving.protocols.tables import (
     Table,
     from_columns,
@@ -75,7 +75,7 @@ class Rows:
             {"predictions": by_row(outputs) if row_wise else [wholes(outputs)],
              "model": answer.model, "version": answer.version, "role": answer.role,
              "request_id": answer.request_id, "prediction_ids": ids,
-             "violations": [], **remarked(request), **refer(answer)}))
+             "violations": [], **remarked(request), **refer(answer), **novelty(answer)}))
 
     def error(self, error: RequestError, request_id: str) -> ErrorAnswer:
         """See `Protocol.error`."""

@@ -16,10 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from serinus.models import wrap
+from serinus.models import register, wrap
 from serinus.serving import Settings, create_app
 from serinus.serving.banner import banner, curl_line
-from serinus.serving.settings import ControlSettings, ServerSettings
+from serinus.serving.settings import ControlSettings, MonitorSettings, ServerSettings
 
 
 def people() -> Any:
@@ -60,3 +60,16 @@ def test_it_says_what_is_open(server: dict[str, Any], control: dict[str, Any], w
     settings = Settings(home=tmp_path, server=ServerSettings(**server), control=ControlSettings(**control))
     text = banner(settings)
     assert words in text and "s3cret" not in text
+
+
+@pytest.mark.parametrize(("monitors", "words"), [
+    ({}, "plain:1 has no reference: its first 5,000 rows will be taken for normal, WHATEVER THEY ARE."),
+    ({"learn_rows": 0}, "plain:1 has no reference: it is NOT watched."), ({"enabled": False}, "Monitors: off")])
+def test_it_says_what_is_not_watched(monitors: dict[str, Any], words: str, tmp_path: Any) -> None:
+    """Loudly, with the command that helps; a model with a reference is not mentioned."""
+    frame = pd.DataFrame({"a": np.arange(300.0), "b": np.arange(300.0) % 7})
+    fitted = LogisticRegression().fit(frame, [0, 1, 1] * 100)
+    register(fitted, "plain", home=tmp_path)
+    register(fitted, "known", home=tmp_path, reference=frame)
+    text = banner(Settings(home=tmp_path, monitors=MonitorSettings(**monitors)))
+    assert words in text and "known:1 has no reference" not in text

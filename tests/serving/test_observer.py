@@ -4,6 +4,7 @@ expense."""
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from serinus.serving.request import InferenceRequest
 from serinus.serving.router import Loaded, Router, Target
 from serinus.serving.settings import MonitorSettings
 from serinus.serving.sheet import Sheet, is_owned, read, sheets_in
+from tests.serving.asgi import Line
 from tests.serving.profiles import live, small_profile
 
 PROFILE = small_profile()
@@ -184,6 +186,40 @@ def test_no_input_makes_a_monitor_fail(watch: Watch, caplog: pytest.LogCaptureFi
     watch.flush()
     assert watch.sheet.rows == len(next(iter(inputs.values())))
     assert not caplog.records
+
+
+PEOPLE = Signature((Field("age", "FP64", (-1,)), Field("colour", "BYTES", (-1,))),
+                   (Field("label", "BYTES", (-1,)), Field("score", "FP64", (-1,))))
+ROWS = b'{"rows": [{"age": 0.5, "colour": "red"}, {"age": 50, "colour": "blue"}]}'
+TENSORS = (b'{"inputs": [{"name": "age", "shape": [2], "datatype": "FP64", "data": [0.5, 50]}, '
+           b'{"name": "colour", "shape": [2], "datatype": "BYTES", "data": ["red", "blue"]}]}')
+
+
+def test_an_answer_tells_each_rows_novelty_if_asked(tmp_path: Path) -> None:
+    """The header always has the smallest; with `x-serinus-explain: novelty` the body has all, in both forms."""
+    model = wrap(lambda inputs: {"label": inputs["colour"], "score": inputs["age"]}, PEOPLE)
+    line = Line(tmp_path / "home", {"people": {"1": model}})
+    watch = line.router.routes["people"].stable.watch = _watch(tmp_path / "sheets")
+    plain = line.call("POST", "/predict", ROWS)
+    assert "novelty_p=0.000999;" in plain.headers["x-serinus-monitor"] and "novelty_p" not in plain.json
+    usual, unusual = line.call("POST", "/predict", ROWS, x_serinus_explain="novelty").json["novelty_p"]
+    assert unusual == pytest.approx(1 / 1001) and usual > 0.05
+    tensors = line.call("POST", "/v2/models/people/infer", TENSORS, x_serinus_explain="novelty").json
+    assert json.loads(tensors["parameters"]["novelty_p"]) == [usual, unusual]
+    watch.flush()
+    assert (watch.sheet.seen, watch.sheet.rows) == (6, 6)
+    line.close()
+    watch.close()
+
+
+def test_rows_that_were_not_observed_have_no_p_value(watch: Watch) -> None:
+    """They are null: unknown is not usual."""
+    inputs, _ = live(100, 0)
+    look = watch.look(InferenceRequest(inputs, 100), _uuid(), 0)
+    assert look is not None
+    told = look.by_row(100)
+    assert told is not None and len(told) == 100
+    assert sum(p is not None for p in told) == 32 and look.least == min(p for p in told if p is not None)
 
 
 SIGNATURE = Signature((Field("x", "FP64", (-1,)),), (Field("y", "FP64", (-1,)),))
