@@ -263,6 +263,11 @@ class DriftMonitor:
         return f"{what} {100 * p[code]:.3g} % → {100 * q[code]:.3g} %"
 
     @property
+    def alarms(self) -> int:
+        """How many alarms were given so far; cheaper to ask for than the state."""
+        return self._alarms
+
+    @property
     def state(self) -> DriftState:
         """Where the stream stands."""
         detector = self._detectors.at(self._time)
