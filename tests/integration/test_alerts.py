@@ -9,6 +9,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from serinus.monitors.alerts import Condition
 from serinus.monitors.notifiers import is_authentic
 from serinus.serving.alerting import report
@@ -22,6 +24,7 @@ from tests.monitors.notifiers.receiver import Received, Receiver, receiver
 __all__ = ["receiver"]
 
 SEEN = Condition("credit", "1", "error_rate", "alarm", True, "3 % of the requests fail.", {"share": 0.03})
+SECRET = "Mnemosyne-4711"
 KEY = "a key that both know"
 
 
@@ -62,6 +65,35 @@ def test_alerts_survive_everything(home: Path, start: Start, receiver: Receiver)
     assert "3 % of the requests fail." in server.output()
     assert [entry.kind for entry in store.journal("credit") if entry.kind.startswith("alert.")] == [
         "alert.pending", "alert.firing", "alert.resolved"]
+
+
+def test_drift_of_requests_is_told_and_trained_for(home: Path, start: Start, receiver: Receiver) -> None:
+    """From rows that the reference never had so many of to a message, an entry of the journal, and the user's command;
+    no value of a request is in any of them."""
+    server = start(home, environ={
+        "SERINUS_MONITORS_OBSERVE_SHARE": "1e9", "SERINUS_ALERTS_FOR_SECONDS": "1",
+        "SERINUS_ALERTS_NOTIFIERS": json.dumps({"chat": {"kind": "slack", "url": receiver.url}}),
+        "SERINUS_RETRAINING_ENABLED": "true", "SERINUS_RETRAINING_COMMAND": "touch,trained"})
+    draw = np.random.default_rng(3)
+    with server.client() as client:
+        def tell() -> bool:
+            ages, incomes = draw.integers(65, 80, 50), draw.normal(3e4, 9e3, 50)
+            rows = [{"age": int(age), "income": float(income), "city": SECRET if not number else "Rome"}
+                    for number, (age, income) in enumerate(zip(ages, incomes, strict=True))]
+            assert client.post("/predict/credit", {"rows": rows}).status == 200
+            time.sleep(0.1)
+            return bool(receiver.received)
+
+        eventually(tell, 60)
+        told = receiver.received[0].json
+        assert told["text"].startswith("*[firing] credit:1 drift (a") and "age" in told["attachments"][0]["text"]
+        eventually(lambda: list((home / "retraining" / "credit").glob("*/trained")), 30)
+        (alert, *_) = client.get("/api/alerts").json()["alerts"]
+    reason = json.loads(next((home / "retraining" / "credit").glob("*/reason.json")).read_text())
+    assert (reason["action"], reason["alerts"][0]["id"]) == ("retrain", alert["id"])
+    assert all(SECRET.encode() not in one.body for one in receiver.received)
+    kept = [*(home / "retraining").rglob("*.*"), home / "run" / "alerts.json"]
+    assert len(kept) >= 4 and all(SECRET not in path.read_text() for path in kept if path.is_file())
 
 
 def events(received: list[Received]) -> list[str]:
