@@ -75,8 +75,8 @@ def _monitors(settings: Settings, registry: Registry, stable: dict[str, str]) ->
     for name, version in stable.items():
         view = files.view(name, version)
         if not attached(registry, registry.get(name, version)) and (view is None or view.digest is None):
-            lines.append(f"    {name}:{version} has no reference: {_learning(settings)} Better give one: serinus monitor "
-                         f"reference {name}:{version} --set FILE")
+            lines.append(f"    {name}:{version} has no reference: {_learning(settings)} Better give one: serinus "
+                         f"monitor reference {name}:{version} --set FILE")
     return lines
 
 
