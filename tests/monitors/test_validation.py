@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,16 @@ def test_every_kind_has_a_default() -> None:
     """And it is one of the policies that the kind allows."""
     assert set(DEFAULTS) == set(KINDS)
     assert all(policy in KINDS[kind] for kind, policy in DEFAULTS.items())
+
+
+def test_the_readme_s_table_is_true(checkout: Path) -> None:
+    """Every kind stands there with its default, and with all that may be done otherwise."""
+    text = (checkout / "monitors" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (\w+)(?:; reject where declared)? \| ([\w, ]+) \|$", text, re.MULTILINE)
+    assert {kind: default for kind, default, _ in rows if kind in KINDS} == DEFAULTS
+    for kind, default, others in rows:
+        told = {*others.split(", "), default} | ({"reject"} if kind in ("unseen_category", "text_length") else set())
+        assert kind not in KINDS or told == KINDS[kind]
 
 
 def test_what_is_usual_holds_the_reference() -> None:

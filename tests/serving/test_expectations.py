@@ -320,8 +320,8 @@ def test_personal_columns_are_found_when_a_version_is_registered(tmp_path: Path)
     version = register(fitted, "people", reference=frame, home=tmp_path)
     found = keep_expectations(version, tmp_path, frame)
     assert found is not None and found.personal == {"contact": "hash", "ssn": "hash"}
-    assert "e-mail address by its values" in found.unchecked["contact"]
-    assert "social security number by its name" in found.unchecked["ssn"]
+    assert "(e-mail address, by its values)" in found.unchecked["contact"]
+    assert "(social security number, by its name)" in found.unchecked["ssn"]
     for path in version.path.rglob("*"):
         if path.is_file() and "artifact" not in path.parts:  # the model itself learnt its categories
             assert b"example.org" not in path.read_bytes(), path

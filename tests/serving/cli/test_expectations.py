@@ -40,7 +40,7 @@ def test_registration_learns_and_names_what_is_personal(cli: Any, words: list[An
     """And `show` sums it up."""
     said = cli("models", "register", "people", *words)
     assert said.code == 0
-    assert "Personal: contact: it seems to be a e-mail address by its values, so it is hashed" in said.out
+    assert "Personal: contact: it seems personal (e-mail address, by its values), so it is hashed" in said.out
     assert "expectations  of 3 features, learnt from 200 rows; personal: contact" in cli("models", "show", "people").out
 
 
@@ -51,7 +51,7 @@ def test_a_person_can_read_them(cli: Any, words: list[Any]) -> None:
     assert head.split() == ["NAME", "EXPECTED", "OTHERWISE"]
     assert any(line.split()[0] == "age" and "usually" in line for line in lines)
     assert any(line.split()[0] == "city" and "one of 2 categories" in line for line in lines)
-    assert any(line.startswith("contact: it seems to be") for line in lines)
+    assert any(line.startswith("contact: it seems personal") for line in lines)
 
 
 def test_they_can_be_taken_to_another_home(cli: Any, words: list[Any], tmp_path: Path) -> None:
