@@ -233,3 +233,11 @@ def test_a_distance_that_breaks_a_rule_is_caught(rule, broken):
 def test_every_rule_is_shown_to_fail():
     """A rule that catches nobody would prove nothing."""
     assert (tuple(BROKEN_MONITORS), tuple(BROKEN_DISTANCES)) == (MONITOR_RULES, DISTANCE_RULES)
+
+
+@pytest.mark.parametrize(("subject", "rules"), [("distance", DISTANCE_RULES), ("monitor", MONITOR_RULES)])
+def test_every_rule_is_described(checkout, subject, rules):
+    """The chapter's table has a line for each rule, in the order in which they are tried."""
+    chapter = (checkout / "monitors" / "README.md").read_text("utf-8").partition(f"The rules of a {subject}:")[2]
+    table = chapter.partition("\n\n")[2].partition("\n\n")[0]
+    assert tuple(re.findall(r"^\| ([a-z ]+) \| .", table, re.MULTILINE))[1:] == rules
