@@ -15,10 +15,12 @@ import orjson
 
 from serinus.monitors.alerts import Condition
 from serinus.monitors.conditions import of_drift
+from serinus.monitors.counts import Counts
 from serinus.monitors.drift import DriftMonitor, DriftState
 from serinus.monitors.drift_state import WARM_UP
 from serinus.monitors.errors import InvalidData
 from serinus.monitors.profile import Profile
+from serinus.monitors.security import evasion_in
 from serinus.monitors.self_check import SelfCheck
 from serinus.serving.monitoring import FORMAT as VIEW_FORMAT
 from serinus.serving.monitoring import View
@@ -27,8 +29,9 @@ from serinus.serving.ticks import Example, Ledger, Told
 
 __all__ = ["Stream"]
 
-FORMAT = 1
+FORMAT = 2
 _EXAMPLES = 32
+_EVASION_ROWS = 4096
 _FEATURES = 50
 """Features in the published view, the most suspicious first."""
 
@@ -50,6 +53,9 @@ class Stream:
         self._ledger = Ledger()
         self._examples: dict[str, Example] = {}
         self._known: DriftState | None = None
+        self._window = profile.empty()
+        """Rows since evasion was last looked for."""
+        self._evasion: list[dict[str, Any]] = []
 
     @property
     def state(self) -> DriftState:
@@ -80,10 +86,21 @@ class Stream:
         self.interval = interval
         self._monitor.apply(interval, news.counts, float(interval))
         self._known = None
+        self._look_for_evasion(news.counts)
         for tick in ticks:
             self._examples.update((example.prediction, example) for example in tick.examples)
         latest = sorted(self._examples.values(), key=lambda example: (example.time, example.prediction))[-_EXAMPLES:]
         self._examples = {example.prediction: example for example in latest}
+
+    def _look_for_evasion(self, counts: Counts) -> None:
+        """In windows of 4,096 rows and more; the last one's result is shown."""
+        self._window = self._window + counts
+        if self._window.rows >= _EVASION_ROWS:
+            self._evasion = [
+                {"kind": look.kind, "feature": look.feature, "told": look.told, "rows": self._window.rows,
+                 "share": round(look.excess.share, 4), "expected": round(look.excess.expected, 4), "p": look.excess.p}
+                for look in evasion_in(self.profile, self._window.table)]
+            self._window = self.profile.empty()
 
     def view(self) -> View:
         """What is published of it."""
@@ -100,6 +117,7 @@ class Stream:
             "self_check": None if self.check is None else self.check.text, "drift": drift,
             "features_watched": len(self.profile.features),
             "novelty": {"unusual": self.unusual, "share": self.unusual / state.rows if state.rows else None},
+            "evasion": self._evasion,
             "examples": [self._example(example) for example in reversed(self._examples.values())]})
 
     def _reference(self) -> dict[str, Any]:
@@ -126,6 +144,7 @@ class Stream:
         return orjson.dumps({
             "format": FORMAT, "chosen": asdict(self.chosen), "run_length": self._run_length, "interval": self.interval,
             "seen": self.seen, "unusual": self.unusual, "ledger": self._ledger.to_json(),
+            "window": self._window.to_json(), "evasion": self._evasion,
             "examples": list(map(list, self._examples.values())), "monitor": self._monitor.to_json()})
 
     def restore(self, data: bytes) -> bool:
@@ -140,6 +159,7 @@ class Stream:
             return False
         self.interval, self.seen, self.unusual = stored["interval"], stored["seen"], stored["unusual"]
         self._ledger = Ledger.from_json(stored["ledger"])
+        self._window, self._evasion = Counts.from_json(stored["window"]), stored["evasion"]
         self._examples = {row[0]: Example(*row) for row in stored["examples"]}
         self._known = None
         return True

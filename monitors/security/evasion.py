@@ -11,16 +11,20 @@ from bisect import bisect_right
 from collections.abc import Callable
 from math import sqrt
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serinus.monitors.features import MISSING, VALUES, Feature
+from serinus.monitors.profile import Profile
 
-__all__ = ["Excess", "boundary_bin", "bunching", "excess", "flip_rate", "unusual_rows"]
+__all__ = ["Evasion", "Excess", "boundary_bin", "bunching", "evasion_in", "excess", "flip_rate", "unusual_rows"]
 
 Table = NDArray[np.int64]
+
+RARE, LARGE = 1e-4, 1.25
+_ROUNDING = 1e-6
 
 
 class Excess(NamedTuple):
@@ -47,15 +51,16 @@ def boundary_bin(feature: Feature, threshold: float) -> int:
     return after if nearer_below else after + 1
 
 
-def bunching(reference: Table, live: Table, boundary: int, width: int = 2) -> Excess:
-    """Whether scores lie just past a threshold too often, among those within `width` bins on either side of it.
+def bunching(reference: Table, live: Table, boundary: int, width: int = 2, *, below: bool = False) -> Excess:
+    """Whether scores lie just past a threshold (just `below` it) too often, among those within `width` bins around it.
 
     `reference` and `live` are the counts [18] of the score's feature, `boundary` the first bin past the threshold. A
     drift that moves scores across moves both sides; only what stops right behind the threshold changes this share.
     """
     before, past = slice(max(0, boundary - width), boundary), slice(boundary, min(VALUES, boundary + width))
-    return excess(int(live[past].sum()), int(live[before].sum()), int(reference[past].sum()),
-                   int(reference[before].sum()))
+    wanted, other = (before, past) if below else (past, before)
+    return excess(int(live[wanted].sum()), int(live[other].sum()), int(reference[wanted].sum()),
+                  int(reference[other].sum()))
 
 
 def unusual_rows(reference: Table, live: Table) -> Excess:
@@ -67,7 +72,7 @@ def unusual_rows(reference: Table, live: Table) -> Excess:
     high = [VALUES - 2, VALUES - 1, *range(MISSING + 1, len(reference))]
     usual = list(range(VALUES - 2))
     return excess(int(live[high].sum()), int(live[usual].sum()), int(reference[high].sum()),
-                   int(reference[usual].sum()))
+                  int(reference[usual].sum()))
 
 
 def excess(live_hits: int, live_rest: int, hits: int, rest: int) -> Excess:
@@ -83,6 +88,42 @@ def excess(live_hits: int, live_rest: int, hits: int, rest: int) -> Excess:
     margin = max(0.0, abs(share - expected) - (1 / live + 1 / reference) / 2)
     z = margin / error if share > expected else -margin / error
     return Excess(share, expected, NormalDist().cdf(-z))
+
+
+class Evasion(NamedTuple):
+    """One look at a window of all clients' rows. `told`: the excess is large, and chance gives one so large in one of
+    10,000 windows."""
+
+    kind: Literal["unusual_rows", "bunching_above", "bunching_below"]
+    feature: str
+    excess: Excess
+
+    @property
+    def told(self) -> bool:
+        """Whether a person should look."""
+        return self.excess.p <= RARE and self.excess.factor >= LARGE
+
+
+def evasion_in(profile: Profile, live: Table) -> list[Evasion]:
+    """What a window's counts [R, 18] show: unusual rows, and scores that bunch at one half, on either side, where an
+    output gives the probabilities of two classes. Real drift shows here, too."""
+    found = []
+    for at, feature in enumerate(profile.features):
+        if feature.name == "novelty" and feature.side == "joint":
+            found.append(Evasion("unusual_rows", feature.name, unusual_rows(profile.counts[at], live[at])))
+        elif feature.side == "output" and _is_one_of_two(feature, profile):
+            half = boundary_bin(feature, 0.5)
+            found += [Evasion("bunching_above", feature.name, bunching(profile.counts[at], live[at], half)),
+                      Evasion("bunching_below", feature.name, bunching(profile.counts[at], live[at], half, below=True))]
+    return found
+
+
+def _is_one_of_two(feature: Feature, profile: Profile) -> bool:
+    """Whether a feature is the probability of one of two classes; of two that sum to 1 a profile has one only."""
+    parts = [each for each in profile.features if each.side == "output" and each.field == feature.field]
+    return len(parts) <= 2 and all(
+        part.kind == "numeric" and part.view == "element" and part.index <= 1 and len(part.edges) > 1
+        and part.low >= -_ROUNDING and part.high <= 1 + _ROUNDING for part in parts)
 
 
 def flip_rate(predict: Callable[[NDArray[np.float64]], NDArray[Any]], rows: NDArray[np.float64],

@@ -62,6 +62,21 @@ def test_a_change_is_seen_and_told() -> None:
                                             "feature": "age"}
 
 
+def test_signs_of_evasion_are_shown_for_each_window_of_4096_rows() -> None:
+    """Clean rows give nothing to look at; rows that became unusual are told of, after a restart in between, too."""
+    stream = _stream()
+    stream.take(_ticks(34, 2, [0.0] * 34), closed=33)
+    assert stream.view().document["evasion"] == []
+    again = _stream()
+    assert again.restore(stream.to_bytes())
+    ticks = _ticks(35, 2, [0.0] * 35)
+    again.take(ticks, closed=34)
+    (look,) = again.view().document["evasion"]
+    assert (look["kind"], look["rows"], look["told"]) == ("unusual_rows", 35 * 120, False)
+    again.take(_ticks(70, 2, [0.0] * 35 + [1.5] * 35), closed=69)
+    assert again.view().document["evasion"][0]["told"]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_order_repetition_and_batches_of_ticks_do_not_matter(seed: int) -> None:
     """The same set of ticks gives the identical view, to the last bit."""

@@ -1,12 +1,23 @@
 """Evasion, as it shows in all rows together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from serinus.monitors.features import Feature
 from serinus.monitors.novelty import Novelty
-from serinus.monitors.security.evasion import Excess, boundary_bin, bunching, excess, flip_rate, unusual_rows
+from serinus.monitors.profile import Profile
+from serinus.monitors.security.evasion import (
+    Excess,
+    boundary_bin,
+    bunching,
+    evasion_in,
+    excess,
+    flip_rate,
+    unusual_rows,
+)
 
 EDGES = tuple(np.linspace(1, 15, 15) / 16)
 SCORE = Feature("score", "score", "output", "numeric", edges=EDGES, low=0.0, high=1.0)
@@ -80,6 +91,25 @@ def test_adversarial_rows_show_in_the_bins_of_novelty() -> None:
                              for rows in (factors[:4_000], clean, attacked))
     assert unusual_rows(reference, odd).p < 1e-6
     assert unusual_rows(reference, usual).p > 0.01
+
+
+def test_a_window_of_all_clients_is_looked_at() -> None:
+    """Of a profile with novelty and one probability of two classes: who pushes a fraud score below one half is told of,
+    clean rows are not, and a number that is no probability is left alone."""
+    random = np.random.default_rng(5)
+    features = (replace(SCORE, name="proba[1]", field="proba", view="element", index=1),
+                replace(SCORE, name="amount", field="amount"), replace(SCORE, name="novelty", side="joint", field=""))
+    scores = random.beta(2, 2, 8_000)
+    reference = np.array([counted(scores)] * 3)
+    profile = Profile(features, reference[None], np.zeros((3, 2)), 8_000)
+    clean, pushed = random.beta(2, 2, 4_096), random.beta(2, 2, 4_096)
+    pushed[(pushed > 0.5) & (pushed < 0.7) & (random.random(4_096) < 0.5)] = 0.47
+    usual, found = (evasion_in(profile, np.array([counted(each), counted(each), counted(clean)]))
+                    for each in (clean, pushed))
+    assert [look.kind for look in usual] == ["bunching_above", "bunching_below", "unusual_rows"]
+    assert {look.feature for look in usual} == {"proba[1]", "novelty"}
+    assert not any(look.told for look in usual)
+    assert [look.kind for look in found if look.told] == ["bunching_below"]
 
 
 def test_answers_at_the_boundary_flip_under_one_step_of_noise() -> None:
