@@ -38,6 +38,7 @@ Arrays = Mapping[str, NDArray[Any]]
 ATTACHMENT = "expectations.json"
 _KEY_FILE = "salt"
 _KEY_BYTES = 32
+_HASHED = "so it is hashed and nothing is kept"
 
 
 class Guard:
@@ -129,11 +130,11 @@ def learn_expectations(version: ModelVersion, home: Path, frame: DataFrame | Non
     for found in found_in(frame) if frame is not None else ():
         if found.column in columns:
             personal[found.column] = "hash"
-            reasons[found.column] = f"it seems personal ({found.kind}, by {found.by}), so it is hashed and nothing is kept"
+            reasons[found.column] = f"it seems personal ({found.kind}, by {found.by}), {_HASHED}"
     for name in columns - set(personal) if frame is None else ():
         if (kind := kind_of_name(name)) is not None:
             personal[name] = "hash"
-            reasons[name] = f"it seems personal ({kind}, by its name), so it is hashed and nothing is kept"
+            reasons[name] = f"it seems personal ({kind}, by its name), {_HASHED}"
     salt = hmac.new(deployment_key(home), version.digest.encode(), "sha256").hexdigest()[:32]
     learnt = Expectations.infer(version.signature, frame, salt=salt, personal=personal)
     tagged = {field.name for field in version.signature.inputs if field.expect and "personal" in field.expect}

@@ -11,7 +11,7 @@ import orjson
 
 from serinus.models.errors import InvalidSignature
 from serinus.models.signature import DATATYPES, Field, Signature, datatype_of
-from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError
+from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError, Violation
 from serinus.serving.inputs import (
     fit,
     input_field,
@@ -75,7 +75,8 @@ class OpenInference:
             name, field, array = (_plain(tensor, signature) if quick else None) or _tensor(
                 tensor, f"$.inputs[{index}]", signature, tail)
             if name in inputs:
-                raise InvalidInput(f"Input {quote(name)} stands twice in $.inputs. Send each input once.")
+                raise InvalidInput(f"Input {quote(name)} stands twice in $.inputs. Send each input once.",
+                                   (Violation(f"$.inputs[{index}]", "duplicate_column", "once", "twice"),))
             inputs[name] = array
             if rows is None and field.shape and field.shape[0] == -1 and not field.sequence:
                 rows = array.shape[0]

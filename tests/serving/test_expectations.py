@@ -240,6 +240,9 @@ def test_a_column_named_twice_is_a_violation(served: Any) -> None:
     answer = ask(served, "/predict", content=text, headers={"content-type": "text/csv"})
     assert answer.status_code == 422
     assert [one["kind"] for one in answer.json()["violations"]] == ["duplicate_column"]
+    tensors = _tensors(ROW)["inputs"]
+    (violation,) = ask(served, "/v2/models/people/infer", json={"inputs": [*tensors, tensors[0]]}).json()["violations"]
+    assert (violation["path"], violation["kind"]) == ("$.inputs[3]", "duplicate_column")
 
 
 SECRET = Field("who", "BYTES", (-1,), expect={"personal": "hash"})
