@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,7 +78,20 @@ def _environment(home: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(CHECKOUT), "BENTOML_HOME": str(home / "bentoml"), "BENTOML_DO_NOT_TRACK": "true"}
 
 
-UNMONITORED = {"SERINUS_LOG_ENABLED": "false", "SERINUS_TELEMETRY_TRACES": "off"}
+WATCHES_NOTHING = {"SERINUS_MONITORS_ENABLED": "false"}
+UNMONITORED = {"SERINUS_LOG_ENABLED": "false", "SERINUS_TELEMETRY_TRACES": "off", **WATCHES_NOTHING}
+
+
+def _with_reference(python: Path, model: Path, folder: Path) -> None:
+    """Register the model with its training rows as reference, as a careful user would."""
+    from sklearn.datasets import load_breast_cancer
+
+    reference = folder / "reference.csv"
+    load_breast_cancer(as_frame=True).data.to_csv(reference, index=False)
+    command = [str(python), "-m", "serinus", "models", "register", "breast", str(model), "--reference", str(reference)]
+    home = folder.parent
+    environment = {**_cleared(), **_environment(home)}
+    subprocess.run([*command, "--home", str(home / "serinus")], env=environment, check=True, capture_output=True)
 
 
 def _serinus(name: str, settings: dict[str, str], *, trust: tuple[str, ...] = (), **more: Any) -> Server:
@@ -164,15 +178,18 @@ SERVERS = {
         FASTAPI,
         FASTAPI_ASYNC,
         _serinus("serinus-unmonitored", UNMONITORED),
-        _serinus("serinus-log", {"SERINUS_TELEMETRY_TRACES": "off"}),
-        _serinus("serinus-telemetry", {"SERINUS_LOG_ENABLED": "false"}),
-        _serinus("serinus-telemetry-traced", {"SERINUS_LOG_ENABLED": "false"}, traced=True),
+        _serinus("serinus-log", {"SERINUS_TELEMETRY_TRACES": "off", **WATCHES_NOTHING}),
+        _serinus("serinus-telemetry", {"SERINUS_LOG_ENABLED": "false", **WATCHES_NOTHING}),
+        _serinus("serinus-telemetry-traced", {"SERINUS_LOG_ENABLED": "false", **WATCHES_NOTHING}, traced=True),
+        _serinus("serinus-unwatched", WATCHES_NOTHING),
         _serinus("serinus-default", {}),
-        _serinus("serinus-traced", {}, traced=True),
+        _serinus("serinus-monitored", {}, prepare=_with_reference),
+        _serinus("serinus-traced", {}, traced=True, prepare=_with_reference),
         _mlserver("mlserver-sklearn", "mlserver_sklearn.SKLearnModel", FrameSubject),
         _sklearn("serinus-sklearn-unmonitored", UNMONITORED),
         _sklearn("serinus-sklearn-default", {}),
     )
 }
 """In the order in which a round measures them. `serinus-telemetry` and `-traced` after it keep no log;
-`serinus-default` is what a user gets: it logs, and traces to nobody."""
+`serinus-default` is what a user gets: it logs, traces to nobody, and learns what is normal from the first rows;
+`serinus-unwatched` is the same without monitors. `serinus-monitored` and `serinus-traced` have a reference."""

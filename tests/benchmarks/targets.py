@@ -45,6 +45,7 @@ TARGETS = (
     Target("serinus-unmonitored", "fastapi", 3.5, **ONE_ROW),
     Target("serinus-default", BEST, 2.5, **ONE_ROW),
     Target("serinus-default", "floor", 0.75, **ONE_ROW),
+    Target("serinus-monitored", "floor", 0.75, **ONE_ROW),
     Target("serinus-telemetry", "floor", 0.75, **ONE_ROW),
     Target("serinus-telemetry-traced", "floor", 0.40, **ONE_ROW),
     Target("serinus-telemetry-traced", "floor", 0.80, rows=(64,), connections=(16,)),
