@@ -26,6 +26,8 @@ _SHAPE = 0
 """The question of `WindowTest` whose dispersion a distance takes over."""
 _TOP = 3
 _TELLING = 0.005
+_FEW_UNSEEN = 0.01
+_SMALL_SHIFT = 0.2
 
 
 class Verdict(StrEnum):
@@ -71,7 +73,8 @@ class Comparison:
         psi: population stability index, less what chance adds.
         shift: of the mean, in the reference's standard deviations; None for categories.
         means: of reference and current, in the feature's unit; None for categories.
-        wasserstein: how far values moved, in the feature's unit; None for categories.
+        wasserstein: how far values moved, in the feature's unit; None for categories, and where more than one value
+            in a hundred lies outside the reference's range, so that nobody knows.
         missing, unseen: rates of missing and unseen values.
         bins: all bins that hold anything, in order.
         change: what changed most, in words.
@@ -230,7 +233,7 @@ def _comparison(feature: Feature, facts: _Facts, effect: float, level: float, *,
         psi=psi if judged else None,
         shift=facts.shift if numeric else None,
         means=_means(feature, facts) if numeric else None,
-        wasserstein=_finite(facts.wasserstein) if numeric else None,
+        wasserstein=_finite(facts.wasserstein) if numeric and now[UNSEEN] <= _FEW_UNSEEN * now.sum() else None,
         missing=_rate(before, now, MISSING),
         unseen=_rate(before, now, UNSEEN),
         bins=bins,
@@ -301,8 +304,9 @@ def _change(feature: Feature, facts: _Facts, bins: Sequence[Bin]) -> str:
     chosen = [each for each in moved if each.label in special or feature.kind == "categorical"]
     for each in [each for each in chosen if abs(each.current - each.reference) >= _TELLING][:_TOP]:
         phrases.append(f"{each.label} {_percent(each.reference)} → {_percent(each.current)}")
-    if not phrases and moved and abs(moved[0].current - moved[0].reference) >= _TELLING:
-        phrases.append(f"{moved[0].label} {_percent(moved[0].reference)} → {_percent(moved[0].current)}")
+    told = len(phrases) > 1 or (phrases and abs(facts.shift) >= _SMALL_SHIFT)
+    if not told and moved and moved[0] not in chosen and abs(moved[0].current - moved[0].reference) >= _TELLING:
+        phrases.append(f"{moved[0].label}: {_percent(moved[0].reference)} → {_percent(moved[0].current)}")
     return ", ".join(phrases)
 
 

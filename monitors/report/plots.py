@@ -5,13 +5,14 @@ Every picture says in words what it shows (`aria-label`), and each mark has a `<
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
 __all__ = ["bars", "heat", "meter", "rows_by_window", "spark"]
 
 _WIDTH = 460
-_LEFT, _BOTTOM, _TOP = 34, 26, 10
+_LEFT, _BOTTOM, _TOP = 40, 26, 10
 
 
 def bars(labels: Sequence[str], reference: Sequence[float], current: Sequence[float],
@@ -73,7 +74,7 @@ def heat(names: Sequence[str], starts: Sequence[str], values: Sequence[Sequence[
     marks = []
     for row, name in enumerate(names):
         y = row * line
-        marks.append(f'<text x="{_HEAT_LEFT - 8}" y="{y + 15}" class="name">{escape(_short(name, 24))}</text>')
+        marks.append(f'<text x="{_HEAT_LEFT - 8}" y="{y + 15}" class="name">{escape(_short(name, 22))}</text>')
         for column, start in enumerate(starts):
             x = _HEAT_LEFT + column * step
             strength = min(max(values[row][column], 0.0) / 0.25, 1.0) * (1.0 if drifted[row][column] else _UNSURE)
@@ -139,9 +140,10 @@ def _steps(most: float) -> list[float]:
 
 def _dates(starts: Sequence[str], step: float, y: float) -> list[str]:
     """Name some of the windows: as many as have room."""
-    every = max(1, round(96 / step))
-    return [f'<text x="{_HEAT_LEFT + place * step:.1f}" y="{y}" class="date">{escape(_date(starts[place]))}</text>'
-            for place in range(0, len(starts), every)]
+    dates = list(map(_date, starts))
+    every = math.ceil((6.5 * max(map(len, dates)) + 12) / step)
+    return [f'<text x="{_HEAT_LEFT + place * step:.1f}" y="{y}" class="date">{escape(dates[place])}</text>'
+            for place in range(0, len(starts), every) if place == 0 or len(starts) - place >= every]
 
 
 def _date(start: str) -> str:
