@@ -27,7 +27,7 @@ from serinus.serving.monitoring import MonitorFiles, View
 from serinus.serving.request import InferenceRequest
 from serinus.serving.router import Arm, Router
 from serinus.serving.settings import MonitorSettings
-from serinus.serving.sheet import Sheet, Unusual
+from serinus.serving.sheet import Pane, Sheet, Unusual
 
 __all__ = ["Look", "Observer", "Waiting", "Watch"]
 
@@ -38,8 +38,8 @@ _LEAST = 32
 _LOOK_S = 0.5
 _UNUSUAL = 0.01
 """A row with a smaller novelty p-value is kept as an example."""
-_PER_REQUEST = 2
-"""Examples of one request, at most."""
+_EXAMPLES = 2
+"""Of rows that are counted together, the most unusual ones are kept as examples, so many at most."""
 _LOOK_NS, _COUNT_NS = 1000.0, 3000.0
 """What a row is thought to cost before it was measured."""
 _STEP = 0.1
@@ -195,7 +195,8 @@ class Watch:
             pane = self.sheet.begin()
             for together in pending.values():
                 self._count(pane.counts, together)
-            self.sheet.remember(pane, self._unusual(pending))
+            self._remember(pane, [rows for together in pending.values() for rows in together
+                                  if rows.look.least <= _UNUSUAL])
             self.sheet.flip(time.time_ns())
         except Exception:
             self._fail()
@@ -210,13 +211,18 @@ class Watch:
                 if name not in outputs:  # nobody asked for it: that is not the same as a missing value
                     counts.table[positions, MISSING] -= rows
 
-    def _unusual(self, pending: Mapping[tuple[str, ...], list[_Rows]]) -> Iterator[Unusual]:
-        for rows in (rows for together in pending.values() for rows in together if rows.look.least <= _UNUSUAL):
+    def _remember(self, pane: Pane, requests: list[_Rows]) -> None:
+        """Keep examples of unusual rows: looking for what is unusual about a row costs more than counting it."""
+        if not requests:
+            return
+        number = sum(int(np.count_nonzero(np.asarray(rows.look.p) <= _UNUSUAL)) for rows in requests)
+        examples = []
+        for rows in sorted(requests, key=lambda rows: rows.look.least)[:_EXAMPLES]:
             look = rows.look
-            assert look.p is not None
-            for index in np.flatnonzero(np.asarray(look.p) <= _UNUSUAL)[:_PER_REQUEST].tolist():
-                row = index if look.chosen is None else int(look.chosen[index])
-                yield Unusual(rows.uuid, row, rows.received_ns, float(look.p[index]), self._reason(rows, index))
+            index = int(np.argmin(np.asarray(look.p)))
+            row = index if look.chosen is None else int(look.chosen[index])
+            examples.append(Unusual(rows.uuid, row, rows.received_ns, look.least, self._reason(rows, index)))
+        self.sheet.remember(pane, examples, number)
 
     def _reason(self, rows: _Rows, index: int) -> int:
         """The feature that adds most to a row's novelty."""

@@ -43,7 +43,7 @@ _RING_TYPE = np.dtype([("uuid", "V16"), ("row", "<u8"), ("time_ns", "<u8"), ("p"
 
 # Words of the header. Part of format 1: never renumber, only add.
 (_W_MAGIC, _W_FORMAT, _W_PID, _W_START_TICKS, _W_CREATED_NS, _W_FEATURES, _W_SEQUENCE, _W_SEEN, _W_FLUSHED_NS,
- _W_UNUSUAL) = range(10)
+ _W_UNUSUAL, _W_REMEMBERED) = range(11)
 
 
 class SheetError(Exception):
@@ -145,13 +145,14 @@ class Sheet:
         pane.memory[:] = self._panes[shown].memory
         return pane
 
-    def remember(self, pane: Pane, unusual: Iterable[Unusual]) -> None:
-        """Put unusual rows into the ring of a pane that was begun; the oldest make room."""
-        number = self._words[_W_UNUSUAL]
-        for row in unusual:
+    def remember(self, pane: Pane, examples: Iterable[Unusual], unusual: int) -> None:
+        """Put examples into the ring of a pane that was begun, the oldest make room; of so many unusual rows in all."""
+        number = self._words[_W_REMEMBERED]
+        for row in examples:
             pane.ring[number % RING] = (np.void(row.prediction_uuid), row.row, row.time_ns, row.p, row.feature)
             number += 1
-        self._words[_W_UNUSUAL] = number
+        self._words[_W_REMEMBERED] = number
+        self._words[_W_UNUSUAL] += unusual
 
     def flip(self, now_ns: int) -> None:
         """Let readers see what was added at Unix time `now_ns`."""

@@ -44,7 +44,7 @@ def test_what_was_flipped_is_read(tmp_path: Path) -> None:
         sheet.see(10)
         pane = sheet.begin()
         pane.counts.add(np.full((step, 3), 17, np.uint8), np.full((step, 3), 0.5))
-        sheet.remember(pane, [Unusual(b"u" * 15 + bytes([step]), step, 100 + step, 0.001, 2)])
+        sheet.remember(pane, [Unusual(b"u" * 15 + bytes([step]), step, 100 + step, 0.001, 2)], 3)
         sheet.flip(step)
     sheet.begin().counts.table[:] = 99
     found = read(sheet.path)
@@ -54,7 +54,7 @@ def test_what_was_flipped_is_read(tmp_path: Path) -> None:
     assert found.counts.table[:, 17].tolist() == [3, 3, 3]
     assert found.counts.sums.tolist() == [[1.5, 0.75]] * 3
     assert found.unusual == tuple(Unusual(b"u" * 15 + bytes([step]), step, 100 + step, 0.001, 2) for step in (1, 2))
-    assert found.unusual_rows == 2
+    assert found.unusual_rows == 6
 
 
 def test_the_ring_keeps_the_latest(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_ring_keeps_the_latest(tmp_path: Path) -> None:
     sheet = _sheet(tmp_path)
     rows = [Unusual(bytes(15) + bytes([number]), number, 1000 + number, 0.01, -1) for number in range(RING + 5)]
     pane = sheet.begin()
-    sheet.remember(pane, rows)
+    sheet.remember(pane, rows, len(rows))
     sheet.flip(1)
     found = read(sheet.path)
     assert found.unusual == tuple(rows[5:])

@@ -31,7 +31,7 @@ def test_a_sheet_becomes_a_tick_and_is_read_again(tmp_path: Path) -> None:
     sheet.see(9)
     pane = sheet.begin()
     pane.counts.add(np.full((4, FEATURES), 3, np.uint8), np.ones((4, FEATURES)))
-    sheet.remember(pane, [Unusual(uuid, 5, 2_500_000_000, 0.001, 1)])
+    sheet.remember(pane, [Unusual(uuid, 5, 2_500_000_000, 0.001, 1)], 1)
     sheet.flip(1)
     tick = to_tick(read(sheet.path), 77, ended=True)
     (found,) = of_ticks([Tick(tick.incarnation, tick.sequence, 77, json.loads(json.dumps(tick.body))),
