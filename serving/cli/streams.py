@@ -107,6 +107,9 @@ def _print_status(found: list[dict[str, Any]]) -> None:
 def _explained(view: dict[str, Any]) -> Iterator[str]:
     yield click.style(f"{view['model']}:{view['version']}  {view['state']}", fg=_COLOURS.get(view["state"]), bold=True)
     yield f"  {view['text']}"
+    for one in view.get("custom", []):
+        said = f"{one['name']}: {one['state']}" if one["finding"] is None else one["finding"]["text"]
+        yield f"  {one['state'].partition(',')[0]:<10} {said}"
     drift, reference = view["drift"], view["reference"]
     if drift is None:
         return

@@ -63,6 +63,17 @@ def test_an_explanation_names_what_moved(cli: Any, home: Path) -> None:
     assert "100 %" in age and "→" in age and "2023-11-14T22:13:2" in age
 
 
+def test_custom_monitors_say_their_own(cli: Any, home: Path) -> None:
+    """A line each: the state, and the finding's sentence, or the name of one that is still learning."""
+    view = _published(home, 0.0)
+    custom = [{"name": "amount", "state": "alarm", "finding": {"text": "amount: the mean is 5, expected 1 to 2."}},
+              {"name": "rate", "state": "learning, 2 of 20 windows of 500 rows", "finding": None}]
+    MonitorFiles(Home(home).monitors).publish(View({**view.document, "custom": custom}))
+    said = cli("monitor", "explain", "iris").out.splitlines()
+    assert said[2:4] == ["  alarm      amount: the mean is 5, expected 1 to 2.",
+                         "  learning   rate: learning, 2 of 20 windows of 500 rows"]
+
+
 def test_what_is_not_watched_says_why(cli: Any, home: Path) -> None:
     """Learning and off are no alarms, and not fine."""
     document = {"format": FORMAT, "model": "iris", "version": "1", "state": "learning", "text": "Learning.",
