@@ -17,7 +17,7 @@ they arrived nor the number of workers matters. A step is taken when at least 64
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from serinus.monitors import frames
 from serinus.monitors.contrasts import LOCATION, SCALE, shares
 from serinus.monitors.counts import Counts
-from serinus.monitors.detectors import GROUPS, TOO_WIDE, Detectors, estimated, width
+from serinus.monitors.detectors import GROUPS, TOO_WIDE, Detectors, estimated, weights_of, width
 from serinus.monitors.distances.boundaries import boundaries_of
 from serinus.monitors.distances.wasserstein import Wasserstein
 from serinus.monitors.drift_state import WARM_UP, DriftState, FeatureState, Finding, Severity
@@ -52,6 +52,8 @@ FORMAT = 1
 STEP = 64
 """Rows of a step, at least."""
 
+_SHORT = 256
+"""Rows of the window in which a column is lost that has nothing but missing or unseen values."""
 _LONG = 4_096
 """Rows of the window that closes an alarm."""
 _ACT = 0.1
@@ -107,7 +109,7 @@ class DriftMonitor:
         self.reference, self.run_length, self.tolerance, self.check = reference, float(run_length), tolerance, check
         raised = None if check is None else np.array(check.raised)
         self._detectors = Detectors(reference, self.run_length, tolerance, raised)
-        self._test = WindowTest.of(reference.blocks, reference.ordered) if check is None else check.test(reference)
+        self._test = check.test(reference) if check else _test_of(reference)
         self._boundaries = boundaries_of(reference.features)
         self._shifts = reference.tally().shifts()
         self._reasons = self._why_not()
@@ -187,6 +189,8 @@ class DriftMonitor:
         self._trailing.observe(counts.table)
         if detector.alarms(self._evidence):
             self._give_alarm()
+        elif _SHORT in finished and (lost := self._lost(finished[_SHORT].counts)):
+            self._give_alarm(lost)
         elif self._alarm is not None and _LONG in finished:
             self._close_alarm(self._alarm, finished[_LONG].result(self._test, LEVEL))
 
@@ -203,16 +207,28 @@ class DriftMonitor:
         known = [time for at, time in self._checkpoints if at <= row]
         return known[-1] if known else next((time for _, time in self._checkpoints), None)
 
-    def _give_alarm(self) -> None:
+    def _lost(self, counts: Counts) -> list[int]:
+        """Return features of which nothing but missing or unseen values came, and that no alarm names yet.
+
+        In a restless reference the dead zone may cover even that; it is an alarm all the same.
+        """
+        ends = [MISSING, UNSEEN]
+        gone = counts.table[:, ends].sum(-1) == counts.rows
+        usual = self.reference.counts[:, ends].sum(-1) >= self.reference.counts.sum(-1) / 2
+        named = self._alarm.features if self._alarm else ()
+        watched = self._detectors.pooled.weights > 0
+        return [int(i) for i in np.flatnonzero(gone & ~usual & watched) if self.reference.names[i] not in named]
+
+    def _give_alarm(self, lost: Sequence[int] = ()) -> None:
         """Open an alarm, or add to the open one; the evidence begins anew."""
         detector = self._detectors.at(self._time)
         strength = detector.log_features(self._evidence)
-        top = int((strength + _log(detector.weights)).argmax())
+        top = lost[0] if lost else int((strength + _log(detector.weights)).argmax())
         contrast, sign, age = detector.best_bets(self._evidence)
         window = self._windows.recent(age[top])
         result = window.result(self._test, LEVEL)
         named = detector.certain(self._evidence) | (result.drifted & (detector.weights > 0))
-        named[top] = True
+        named[[top, *lost]] = True
         # A joint feature tells that something moved together, its inputs tell what.
         joint = np.array([feature.side == "joint" for feature in self.reference.features])
         order = [int(i) for i in np.lexsort((-strength, joint)) if named[i]]
@@ -423,6 +439,10 @@ class DriftMonitor:
         self._checkpoints = [(int(row), float(time)) for row, time in document["checkpoints"]]
         self._windows.restore(document["windows"])
         self._trailing.restore(document["trailing"])
+
+
+def _test_of(reference: Profile) -> WindowTest:
+    return WindowTest.of(reference.blocks, reference.ordered, weights_of(reference.features))
 
 
 def _log(weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,6 +6,9 @@ that the dead zone does not cover, and its ε is raised by half until a replay o
 that leaves a dead zone of more than 0.25 standard deviations, the stated run length is not supported for the feature,
 and the check says so: then season cells may help, or a reference that covers more time.
 
+Detectors are fitted to the steps here, not to the profile's counts: those of features that were learnt from rows
+(novelty, unknown words) leave these rows out, since they seem more usual than new ones do.
+
 The finer the steps, the more the check sees: give `steps`, counts of 64 rows or more in time order (`count_steps`),
 where the rows are at hand; the profile's own blocks do otherwise. Windows learn their dispersion from the same steps.
 """
@@ -74,10 +77,11 @@ class SelfCheck:
         half = len(tables) // 2
         raised, alarms = np.ones(len(profile.features)), 0
         if half:
-            first = _Replay(profile, _blocks(tables[:half]), run_length)
+            known = _blocks(tables[:half])
+            first = _Replay(profile, known, dead_zone(known, profile.ordered), run_length)
             alarms = _replayed(first, tables[half:], raised, 1.0)[1]
             raised = _replayed(first, tables[half:], raised)[0] if alarms else raised
-        whole = _Replay(profile, profile.blocks, run_length)
+        whole = _Replay(profile, tables, dead_zone(profile.blocks, profile.ordered), run_length)
         for _ in range(_PASSES):
             raised, left = _replayed(whole, tables, raised)
             if not left:
@@ -120,7 +124,7 @@ class SelfCheck:
 
     def test(self, profile: Profile) -> WindowTest:
         """Give the window test with what the steps said."""
-        return WindowTest.from_json(self.windows, profile.counts, profile.ordered)
+        return WindowTest.from_json(self.windows, profile.counts, profile.ordered, weights_of(profile.features))
 
     def to_json(self) -> dict[str, Any]:
         """Give the result as JSON values, marked with its format."""
@@ -140,18 +144,13 @@ class SelfCheck:
 
 
 def count_steps(profile: Profile, chunks: Iterable[tuple[Arrays, Arrays | None]], rows: int = 64) -> Table:
-    """Count inputs and outputs, in time order, in steps of so many rows `[T, R, 18]`; a rest is left out.
-
-    What was learnt from rows of the reference (novelty, unknown words) is not counted: these rows seem more usual than
-    new ones, and its blocks leave them out.
-    """
+    """Count inputs and outputs, in time order, in steps of so many rows `[T, R, 18]`; a rest is left out."""
     features = len(profile.features)
-    known = np.array([not feature.is_learnt for feature in profile.features], bool)
     tables, left = [], np.empty((0, features), np.uint8)
     for inputs, outputs in chunks:
         codes = np.concatenate([left, profile.encoder.encode(inputs, outputs)])
         whole = len(codes) // rows
-        tables.append(tables_of(codes[: whole * rows], rows) * known[:, None])
+        tables.append(tables_of(codes[: whole * rows], rows))
         left = codes[whole * rows :]
     return np.concatenate(tables) if tables else np.empty((0, features, WIDTH), np.int64)
 
@@ -165,12 +164,12 @@ def tables_of(codes: NDArray[np.uint8], rows: int) -> Table:
 
 
 class _Replay:
-    """A detector fitted to blocks, whose dead zone can be raised."""
+    """A detector of some tables, whose dead zone can be raised."""
 
-    def __init__(self, profile: Profile, blocks: Table, run_length: float) -> None:
-        self._counts, self._ordered, self._run_length = blocks.sum(0), profile.ordered, run_length
+    def __init__(self, profile: Profile, tables: Table, zone: Floats, run_length: float) -> None:
+        self._counts, self._ordered, self._run_length = tables.sum(0), profile.ordered, run_length
         self._weights = weights_of(profile.features)
-        self.zone = dead_zone(blocks, profile.ordered)
+        self.zone = zone
 
     def detector(self, raised: Floats) -> EDetector:
         zone = self.zone * raised[:, None, None]

@@ -6,10 +6,12 @@ questions, and its p-value is the smallest of theirs, each divided by its share 
 - shape: Pearson's two-sample χ² over the bins, Σ (x·√(m/n) − r·√(n/m))² / (x + r), of n window and m reference rows;
   bins with less than 5 expected window rows are one bin;
 - location and scale (numbers): the contrast's difference over its standard error, squared;
-- missing and unseen: the exact conditional binomial test of two counts.
+- missing and unseen: the exact conditional binomial test of two counts. It also stands for shape and location where
+  few rows are expected beside the most frequent bin: there χ² promises too much at such levels.
 
 All of them count the reference's own error. Holm's step-down over the features makes the p-values those of a family: at
-level 0.01 at most 1 in 100 windows of the same population names any feature, however features depend on one another.
+level 0.02 at most 2 in 100 windows of the same population name any feature, however features depend on one another;
+features may have weights, so that a few outputs are not drowned by many inputs.
 
 **Rows that wander.** Where the reference's time blocks differ among themselves by more than chance, a statistic's mean
 over blocks is φ > 1 and its tail is heavier. It is then compared with the gamma distribution that has the blocks' own
@@ -41,8 +43,8 @@ Array = NDArray[Any]
 SIZES = (64, 256, 1_024, 4_096, 16_384)
 """Rows of the tumbling windows."""
 
-LEVEL = 0.01
-"""Of 100 windows of the same population, at most one names any feature."""
+LEVEL = 0.02
+"""Of 100 windows of the same population, at most two name any feature."""
 
 _QUESTIONS = 5
 _SHAPE, _LOCATION, _SCALE, _MISSING, _UNSEEN = range(_QUESTIONS)
@@ -50,6 +52,10 @@ _SHARES = np.array([[0.70, 0.00, 0.00, 0.15, 0.15], [0.30, 0.40, 0.10, 0.10, 0.1
 """How the error of a feature is shared between the questions: of a categorical one, of a numeric one."""
 
 _LEAST = 5.0
+"""Bins with less expected window rows are put together."""
+_RARE = 100.0
+"""Where less than a quarter of the rows, and less than so many of a window, are expected beside the most frequent bin,
+χ² promises too much at small levels."""
 
 
 def level_of(rows: int, run_length: float) -> float:
@@ -73,11 +79,15 @@ def wilson(count: float, rows: float, z: float = 1.959963984540054) -> tuple[flo
     return max((middle - half) / (rows + z * z), 0.0), min((middle + half) / (rows + z * z), 1.0)
 
 
-def holm(p: Array) -> Array:
-    """Return Holm's adjusted p-values."""
-    order = np.argsort(p, kind="stable")
+def holm(p: Array, weights: Array | None = None) -> Array:
+    """Return Holm's adjusted p-values; with weights, those of his weighted procedure (1 where a weight is 0)."""
+    w = np.ones(len(p)) if weights is None else np.asarray(weights, float)
+    asked = np.where(w > 0, p / np.where(w > 0, w, 1.0), np.inf)
+    order = np.argsort(asked, kind="stable")
+    left = np.cumsum(w[order][::-1])[::-1]
     adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    each = np.where(w > 0, asked, 0.0)[order] * left
+    adjusted[order] = np.minimum(np.maximum.accumulate(np.where(w[order] > 0, each, 1.0)), 1.0)
     return adjusted
 
 
@@ -120,6 +130,7 @@ class WindowTest:
         sizes: rows of the time blocks that were compared, rising.
         inflation: φ per size and question, `[S, 5, R]`, 1 where blocks differ by chance only.
         freedom: what the blocks' variance leaves of each statistic's degrees of freedom; infinite where all.
+        weights: of the features `[R]` in the family; all alike by default.
     """
 
     counts: Array
@@ -127,9 +138,10 @@ class WindowTest:
     sizes: Array
     inflation: Array
     freedom: Array
+    weights: Array | None = None
 
     @classmethod
-    def of(cls, blocks: Array, ordered: Array) -> WindowTest:
+    def of(cls, blocks: Array, ordered: Array, weights: Array | None = None) -> WindowTest:
         """Learn from a reference's counts `[K, R, 18]` in time order how far windows of one population differ."""
         counts, ordered = blocks.sum(0), np.asarray(ordered, bool)
         tables = [table for table in _sums_of_neighbours(blocks) if len(table) >= 8]
@@ -137,7 +149,7 @@ class WindowTest:
         sizes = np.array([table.sum(-1).mean() for table in tables])
         inflation = np.array([each[0] for each in learnt]).reshape(-1, _QUESTIONS, len(counts))
         freedom = np.array([each[1] for each in learnt]).reshape(-1, _QUESTIONS, len(counts))
-        return cls(counts, ordered, sizes, inflation, freedom)
+        return cls(counts, ordered, sizes, inflation, freedom, weights)
 
     @cached_property
     def _contrasts(self) -> Array:
@@ -149,7 +161,7 @@ class WindowTest:
         rows = int(window.sum(-1).max(initial=0))
         inflation, freedom = self._null(rows)
         p = self._p_values(window, statistics, np.minimum(free, freedom), inflation * free, inflation)
-        adjusted = holm(p)
+        adjusted = holm(p, self.weights)
         q, p0 = shares(window), shares(self.counts)
         change = q - p0
         return WindowResult(
@@ -164,19 +176,33 @@ class WindowTest:
         )
 
     def _p_values(self, window: Array, statistics: Array, freedom: Array, mean: Array, inflation: Array) -> Array:
-        from scipy.special import chdtri, gammaincc  # not at the top: a worker never tests
+        from scipy.special import gammaincc  # not at the top: a worker never tests
 
         p = gammaincc(freedom / 2, statistics / mean * freedom / 2)
         for question, code in ((_MISSING, MISSING), (_UNSEEN, UNSEEN)):
-            exact = _exact(window, self.counts, code)
-            wanders = inflation[question] > 1
-            squares = chdtri(1, np.maximum(exact, 1e-300))
-            inflated = gammaincc(freedom[question] / 2, squares / mean[question] * freedom[question] / 2)
-            p[question] = np.where(wanders, inflated, exact)
+            # However restless, a feature that has nothing else any more has changed.
+            lost = (window[:, code] == window.sum(-1)) & (self.counts[:, code] < self.counts.sum(-1) / 2)
+            exact = _exact(window[:, code], self.counts[:, code], window, self.counts)
+            restless = (inflation[question] > 1) & ~lost
+            p[question] = np.where(restless, _inflated(exact, mean[question], freedom[question]), exact)
+        rare, exact = self._of_rare(window)
+        found = np.where(inflation[_SHAPE] > 1, _inflated(exact, mean[_SHAPE], freedom[_SHAPE]), exact)
+        p[_SHAPE], p[_LOCATION], p[_SCALE] = (
+            np.where(rare, each, p[at]) for at, each in enumerate((found, found, 1.0))
+        )
         weights = _SHARES[self.ordered.astype(int)].T
         asked = np.where(weights > 0, p / np.where(weights > 0, weights, 1.0), 1.0)
         smallest: Array = np.minimum(asked.min(0), 1.0)
         return smallest
+
+    def _of_rare(self, window: Array) -> tuple[Array, Array]:
+        """Tell which features have too few rows beside their most frequent bin for χ², and their exact p."""
+        both = window + self.counts
+        bins, most = np.arange(len(both)), both.argmax(1)
+        rest, others = (each.sum(-1) - each[bins, most] for each in (window, self.counts))
+        share = (rest + others) / np.maximum(both.sum(-1), 1)
+        rare = (share < 0.25) & (share * window.sum(-1) < _RARE)
+        return rare, _exact(rest, others, window, self.counts)
 
     def _null(self, rows: int) -> tuple[Array, Array]:
         """Return φ and the degrees of freedom for windows of so many rows, each `[5, R]`."""
@@ -202,9 +228,11 @@ class WindowTest:
         return {name: pack(getattr(self, name)) for name in ("sizes", "inflation", "freedom")}
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any], counts: Array, ordered: Array) -> WindowTest:
+    def from_json(
+        cls, document: Mapping[str, Any], counts: Array, ordered: Array, weights: Array | None = None
+    ) -> WindowTest:
         """Read what `to_json` wrote, for the profile it was learnt from."""
-        return cls(counts, ordered, *(unpack(document[name]) for name in ("sizes", "inflation", "freedom")))
+        return cls(counts, ordered, *(unpack(document[name]) for name in ("sizes", "inflation", "freedom")), weights)
 
 
 def _sums_of_neighbours(blocks: Array) -> list[Array]:
@@ -265,17 +293,24 @@ def _chi_squared(window: Array, reference: Array) -> tuple[Array, Array]:
     return (terms * alone).sum(1), np.maximum(alone.sum(1) - 1, 1)
 
 
-def _exact(window: Array, reference: Array, code: int) -> Array:
-    """Return the two-sided p of a code's two counts: of their sum, the window's is binomial."""
+def _exact(x: Array, r: Array, window: Array, reference: Array) -> Array:
+    """Return the two-sided p of two counts `[R]` among all rows: of their sum, the window's is binomial."""
     from scipy.special import betainc
 
-    x, both = window[:, code], window[:, code] + reference[:, code]
-    rows = window.sum(-1)
+    both, rows = x + r, window.sum(-1)
     share = rows / np.maximum(rows + reference.sum(-1), 1)
     up = np.where(x > 0, betainc(np.maximum(x, 1), both - x + 1, share), 1.0)
     down = np.where(x < both, 1 - betainc(x + 1, np.maximum(both - x, 1), share), 1.0)
     two_sided: Array = np.minimum(2 * np.minimum(up, down), 1.0)
     return two_sided
+
+
+def _inflated(p: Array, mean: Array, freedom: Array) -> Array:
+    """Return what is left of an exact p where the statistic's blocks differ by more than chance."""
+    from scipy.special import chdtri, gammaincc
+
+    left: Array = gammaincc(freedom / 2, chdtri(1, np.maximum(p, 1e-300)) / mean * freedom / 2)
+    return left
 
 
 def _stability(window: Array, reference: Array) -> Array:

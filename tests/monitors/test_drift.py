@@ -97,6 +97,15 @@ def test_a_lost_column_says_so(reference: Profile) -> None:
     assert top.missing_interval[0] > 0.9
 
 
+def test_a_column_that_is_lost_is_an_alarm_however_restless_the_reference() -> None:
+    """The reference itself had days without a value, so the dead zone covers all; 256 rows of nothing still alarm."""
+    restless = _frame(8_000, 0)
+    restless.loc[(restless.index // 250) % 4 == 0, "amount"] = np.nan
+    live = _change(amount=lambda rng, rows: np.full(rows, np.nan))
+    state = DriftMonitor(Reference.from_frame(restless, joint=False)).observe(live)
+    assert state.alarm and state.findings[0].features == ("amount",)
+
+
 def test_one_wild_value_neither_alarms_nor_hides_a_change(reference: Profile) -> None:
     """1e300 in one row moves one count; the drift beside it is still seen."""
     quiet, loud = _frame(1_024, 3), _change(amount=lambda rng, rows: rng.normal(120, 20, rows))

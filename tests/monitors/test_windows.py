@@ -32,11 +32,11 @@ def test_the_shape_of_categories_is_scipys_test_of_two_rows() -> None:
 
 
 def test_a_few_missing_rows_are_judged_exactly() -> None:
-    """6 of 500 against 10 of 10,000: binomial of 16 with share 500/10,500, two-sided, over 0.15 of the error."""
+    """6 of 500 against 10 of 10,000: binomial of 16 with share 500/10,500, two-sided, over 0.7 of the error."""
     reference, window = np.zeros((2, 1, WIDTH), int)
     reference[0, 0], reference[0, MISSING] = 9_990, 10
     window[0, 0], window[0, MISSING] = 494, 6
-    wanted = 2 * stats.binom.sf(5, 16, 500 / 10_500) / 0.15
+    wanted = 2 * stats.binom.sf(5, 16, 500 / 10_500) / 0.7
     assert _of(reference).test(window).p[0] == pytest.approx(wanted)
 
 
@@ -48,6 +48,43 @@ def test_one_unseen_value_is_no_drift_and_many_are() -> None:
     test = _of(EVEN, ordered=True)
     assert not test.test(one).alarm
     assert test.test(many).alarm and test.test(many).unseen[0] == pytest.approx(30 / 526)
+
+
+def test_a_column_that_is_lost_has_changed_however_restless_it_was() -> None:
+    """Blocks between all missing and none: half missing says nothing, all missing does."""
+    blocks = np.zeros((32, 1, WIDTH), int)
+    blocks[:, 0, 0] = 500
+    blocks[::4, 0, [0, MISSING]] = 0, 500
+    test = WindowTest.of(blocks, np.array([True]))
+    half, all_of_it = (np.zeros((1, WIDTH), int) for _ in range(2))
+    half[0, [0, MISSING]], all_of_it[0, MISSING] = 250, 500
+    assert not test.test(half).alarm
+    assert test.test(all_of_it).alarm
+
+
+def test_a_rare_value_is_judged_exactly() -> None:
+    """A flag that 1 in 500 rows has: 6 of 500 against 20 of 10,000 is binomial, not χ², over 0.4 of the error."""
+    wanted = 2 * stats.binom.sf(5, 26, 500 / 10_500) / 0.4
+    assert _of(_window(9_980, 20), ordered=True).test(_window(494, 6)).p[0] == pytest.approx(wanted)
+
+
+def test_many_rare_flags_alarm_at_most_at_the_level() -> None:
+    """50 flags of 1 in 1,000 to 1 in 50, 400 windows at 2 %: more than 17 alarms have a chance of 1 in 1,000."""
+    rng = np.random.default_rng(0)
+    share = np.geomspace(0.001, 0.02, 50)
+    shares = np.column_stack([1 - share, share, *np.zeros((16, 50))])
+    found = 0
+    for _ in range(8):
+        test = WindowTest.of(rng.multinomial(10_000, shares)[None], np.ones(50, bool))
+        found += sum(test.test(rng.multinomial(500, shares)).alarm for _ in range(50))
+    assert found <= 17
+
+
+def test_holm_weighs_features() -> None:
+    """By hand: 0.01/0.5·1 and 0.02/0.3·0.5; a feature without weight is never named."""
+    assert holm(np.array([0.01, 0.02, 1.0, 0.0]), np.array([0.5, 0.3, 0.2, 0.0])) == pytest.approx(
+        [0.02, 0.02 / 0.3 * 0.5, 1.0, 1.0]
+    )
 
 
 def test_holm_steps_down() -> None:
