@@ -37,6 +37,7 @@ class ChiSquared(PearsonLike):
     """
 
     name = "chi_squared"
+    fewest = 5.0  # Cochran (1954)
     quadratic = True
 
     def values(self, reference: NDArray[Any], window: NDArray[Any], boundaries: Floats) -> Floats:

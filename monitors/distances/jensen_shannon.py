@@ -38,6 +38,7 @@ class JensenShannon(PearsonLike):
     """
 
     name = "jensen_shannon"
+    fewest = 15.0
 
     def values(self, reference: NDArray[Any], window: NDArray[Any], boundaries: Floats) -> Floats:
         """Give the distances; see `Distance.values`."""

@@ -14,12 +14,14 @@ from serinus.monitors.distances.simulation import simulated
 
 __all__ = ["PearsonLike"]
 
-_FEWEST = 5.0
-"""Rows that a bin should hold for the χ² distribution to be right (Cochran 1954); below it thresholds are simulated."""
-
-
 class PearsonLike(Distance, Protocol):
-    """A distance whose null distribution is χ² with (used bins − 1) degrees of freedom, after a change of scale."""
+    """A distance whose null distribution is χ² with (used bins − 1) degrees of freedom, after a change of scale.
+
+    Attributes:
+        fewest: rows that each bin should expect for that to be right; with fewer, thresholds are simulated.
+    """
+
+    fewest: float = 5.0
 
     def measure(
         self,
@@ -34,7 +36,7 @@ class PearsonLike(Distance, Protocol):
         spread = np.broadcast_to(np.asarray(dispersion, dtype=np.float64), len(reference))
         if boundaries is None:
             boundaries = unit_boundaries(len(reference))
-        full = _full(reference, window, spread)
+        full = _full(reference, window, spread, self.fewest)
         values, thresholds, p_values = (np.empty(len(reference)) for _ in range(3))
         for chosen, way in ((full, self._closed), (~full, self._simulated)):
             part = way(reference[chosen], window[chosen], alpha, boundaries[chosen], spread[chosen])
@@ -73,11 +75,13 @@ class PearsonLike(Distance, Protocol):
         return simulated(self, reference, window, alpha=alpha, boundaries=boundaries, dispersion=dispersion)
 
 
-def _full(reference: NDArray[Any], window: NDArray[Any], dispersion: Floats) -> NDArray[np.bool_]:
+def _full(
+    reference: NDArray[Any], window: NDArray[Any], dispersion: Floats, wanted: float
+) -> NDArray[np.bool_]:
     """Tell which features' used bins all expect enough rows, in the smaller of the two."""
     rows = [effective_rows(counts, dispersion, ordered=False) for counts in (reference, window)]
     pooled = (reference + window).astype(np.float64)
     fewest = np.where(pooled > 0, pooled, np.inf).min(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = fewest / pooled.sum(-1) * np.minimum(*rows)
-    return np.asarray((rows[0] > 0) & (rows[1] > 0) & (expected >= _FEWEST))
+    return np.asarray((rows[0] > 0) & (rows[1] > 0) & (expected >= wanted))

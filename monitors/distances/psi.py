@@ -36,6 +36,7 @@ class PopulationStabilityIndex(PearsonLike):
     """
 
     name = "psi"
+    fewest = 30.0  # its tail is heavier than χ²'s while shares are uncertain
     quadratic = True
 
     def values(self, reference: NDArray[Any], window: NDArray[Any], boundaries: Floats) -> Floats:
