@@ -134,11 +134,6 @@ class Stream:
         """What alerts should hear: every kind of finding, active or not."""
         return of_drift(self.state, self.model, self.version)
 
-    def reset(self) -> None:
-        """Begin the evidence anew; what workers counted so far is not counted again."""
-        self._monitor.reset()
-        self._known = None
-
     def to_bytes(self) -> bytes:
         """All of it but reference and check."""
         return orjson.dumps({
@@ -147,14 +142,22 @@ class Stream:
             "window": self._window.to_json(), "evasion": self._evasion,
             "examples": list(map(list, self._examples.values())), "monitor": self._monitor.to_json()})
 
+    @staticmethod
+    def forgotten(data: bytes) -> bytes:
+        """What `to_bytes` gave, with all evidence and alarms forgotten; no row is counted again."""
+        return orjson.dumps({**orjson.loads(data), "monitor": None})
+
     def restore(self, data: bytes) -> bool:
         """Go on where `to_bytes` was called; False, and nothing done, where that was against another reference, with
         another run length, or by another release."""
         stored: Mapping[str, Any] = orjson.loads(data)
         if stored["format"] != FORMAT or stored["run_length"] != self._run_length:
             return False
+        if stored["chosen"]["digest"] != self.profile.digest:
+            return False
         try:
-            self._monitor = DriftMonitor.from_json(stored["monitor"], self.profile, check=self.check)
+            if stored["monitor"] is not None:
+                self._monitor = DriftMonitor.from_json(stored["monitor"], self.profile, check=self.check)
         except InvalidData:
             return False
         self.interval, self.seen, self.unusual = stored["interval"], stored["seen"], stored["unusual"]

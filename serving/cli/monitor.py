@@ -6,7 +6,7 @@ import click
 
 from serinus.serving.cli.report import report
 from serinus.serving.cli.retraining import command as retrain
-from serinus.serving.cli.streams import explain, reference, status
+from serinus.serving.cli.streams import explain, reference, reset, status
 
 __all__ = ["command"]
 
@@ -23,5 +23,6 @@ def command() -> None:
 command.add_command(status)
 command.add_command(explain)
 command.add_command(reference)
+command.add_command(reset)
 command.add_command(report)
 command.add_command(retrain)

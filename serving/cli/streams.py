@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -24,7 +24,9 @@ from serinus.serving.errors import CommandError
 if TYPE_CHECKING:
     from serinus.serving.store import JournalEntry, Store
 
-__all__ = ["explain", "reference", "status"]
+__all__ = ["explain", "reference", "reset", "status"]
+
+T = TypeVar("T")
 
 _ALARMS = ("alarm", "act")
 _COLOURS = {"ok": "green", "warn": "yellow", "alarm": "red", "act": "red", "learning": "yellow", "off": "yellow"}
@@ -217,7 +219,31 @@ def reference(tag: str, file: Path | None, listing: bool, target: str | None, ti
         click.echo(line)
 
 
-def _asked(path: Path, ask: Callable[[Store], list[JournalEntry]]) -> list[JournalEntry]:
+@click.command("reset")
+@click.argument("tag", metavar="NAME:VERSION")
+@click.option("--by", help="Who decides (default: the user's name).")
+@click.option("--reason", default="", help="Why; it is kept in the journal.")
+@home_option
+def reset(tag: str, by: str | None, reason: str, home: Path | None) -> None:
+    """Close an alarm and begin the evidence about a version anew, where a change was looked at and is fine.
+
+    What rows are compared with stays the same: where the change is to stay, give them another reference.
+
+    Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+    """
+    name, version = split_tag(tag)
+    if version is None:
+        raise CommandError(f"Which version of {name!r}? Say `serinus monitor reset {name}:VERSION`.")
+    from serinus.serving.steward.judge_drift import forget_evidence
+
+    try:
+        _asked(open_home(home).store, lambda store: forget_evidence(store, name, version, actor_or_user(by), reason))
+    except LookupError as error:
+        raise CommandError(str(error)) from None
+    click.echo(f"The evidence about {tag} begins anew; a running server follows within seconds.")
+
+
+def _asked(path: Path, ask: Callable[[Store], T]) -> T:
     from serinus.serving.store import SqliteStore
 
     store = SqliteStore(path, create=False)

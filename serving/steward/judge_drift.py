@@ -15,11 +15,11 @@ from serinus.serving.alerting import report
 from serinus.serving.references import Chosen, check_of, chosen, profile_bytes
 from serinus.serving.rollout.state import RolloutRecord
 from serinus.serving.steward.job import Shared
-from serinus.serving.store import Conflict, Document, Fenced, Store, Tick
+from serinus.serving.store import Conflict, Document, Fenced, JournalEntry, Store, Tick
 from serinus.serving.stream import Stream
 from serinus.serving.ticks import of_ticks
 
-__all__ = ["STATE", "VIEW", "JudgeDrift", "watched_versions"]
+__all__ = ["STATE", "VIEW", "JudgeDrift", "forget_evidence", "watched_versions"]
 
 STATE, VIEW = "monitor.state", "monitor.view"
 """Kinds of documents, with keys MODEL:VERSION: all of a stream, and what is published of it."""
@@ -149,6 +149,25 @@ def _show(store: Store, key: str, kept: _Kept, now: float, epoch: int) -> None:
         revision = known.revision if known else 0
         store.put_document(Document(VIEW, key, revision + 1, body, now), expected_revision=revision, epoch=epoch)
     kept.shown = kept.stream.chosen
+
+
+def forget_evidence(store: Store, model: str, version: str, by: str, reason: str) -> None:
+    """Begin a version's evidence anew, and take that down in the model's journal. Raises LookupError where there is
+    none."""
+    key = f"{model}:{version}"
+    while True:
+        found = store.document(STATE, key)
+        if found is None:
+            raise LookupError(f"There is no evidence about {key} yet.")
+        changed = Document(STATE, key, found.revision + 1, Stream.forgotten(found.body), time.time())
+        try:
+            store.put_document(changed, expected_revision=found.revision)
+            break
+        except Conflict:
+            continue
+    record = store.record(model)
+    store.append(JournalEntry(model, "monitor.reset", time.time(), record.generation if record else 0, by, reason,
+                              {"text": f"The evidence about version {version} begins anew.", "version": version}))
 
 
 def watched_versions(shared: Shared) -> Iterator[tuple[str, str, str | None]]:

@@ -13,7 +13,7 @@ from sklearn.datasets import load_iris
 from serinus.serving.home import Home
 from serinus.serving.monitoring import FORMAT, MonitorFiles, View
 from serinus.serving.references import Chosen
-from serinus.serving.store import SqliteStore
+from serinus.serving.store import Document, SqliteStore
 from serinus.serving.stream import Stream
 from serinus.serving.ticks import Told
 from tests.serving.profiles import live, small_profile
@@ -60,7 +60,7 @@ def test_an_explanation_names_what_moved(cli: Any, home: Path) -> None:
     assert f"reference  {PROFILE.digest[7:19]}, 2,000 rows, set by ana: new season" in said
     assert "1,600 observed of 1,800 answered" in said
     (age,) = [line for line in said.splitlines() if line.startswith("  age")]
-    assert "100 %" in age and "→" in age and "2023-11-14T22:13:2" in age
+    assert "100 %" in age and "up 2 sd" in age and "2023-11-14T22:13:2" in age
 
 
 def test_custom_monitors_say_their_own(cli: Any, home: Path) -> None:
@@ -114,6 +114,20 @@ def test_a_reference_is_set_with_name_and_reason(cli: Any, home: Path, tmp_path:
     store = SqliteStore(Home(home).store, create=False)
     assert len(store.documents("reference")) == 1
     assert "ana" in cli("monitor", "reference", "iris", "--list").out
+
+
+def test_a_reset_needs_evidence_and_a_version(cli: Any, home: Path) -> None:
+    """It says what it cannot do, and does what it says."""
+    store = SqliteStore(Home(home).store, create=True)
+    assert "no evidence about iris:1" in cli("monitor", "reset", "iris:1").err
+    assert "Which version" in cli("monitor", "reset", "iris").err
+    stream = Stream("iris", "1", Chosen(PROFILE.digest, "set"), PROFILE, None, 1000)
+    store.put_document(Document("monitor.state", "iris:1", 1, stream.to_bytes(), 1.0), expected_revision=0)
+    assert cli("monitor", "reset", "iris:1", "--by", "ana", "--reason", "a campaign").code == 0
+    found = store.document("monitor.state", "iris:1")
+    assert found is not None and found.revision == 2 and json.loads(found.body)["monitor"] is None
+    assert [(entry.kind, entry.actor, entry.reason) for entry in store.journal("iris")] == [
+        ("monitor.reset", "ana", "a campaign")]
 
 
 @pytest.mark.parametrize(("words", "code", "says"), [

@@ -21,7 +21,7 @@ from serinus.serving.references import Chosen, Columns, attached, choose, chosen
 from serinus.serving.rollout import controller
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared
-from serinus.serving.steward.judge_drift import STATE, VIEW, JudgeDrift
+from serinus.serving.steward.judge_drift import STATE, VIEW, JudgeDrift, forget_evidence
 from serinus.serving.steward.learn_references import LearnReferences
 from serinus.serving.steward.publish_monitors import PublishMonitors
 from serinus.serving.store import Tick
@@ -191,6 +191,24 @@ def test_a_new_reference_begins_new_evidence(host: Shared) -> None:
     _settle(host, job, clock)
     assert (_view(host)["state"], _view(host)["rows"]) == ("ok", 1600)
     assert [entry.actor for entry in host.store.journal("credit") if entry.kind == "reference"] == ["ana"]
+
+
+def test_a_person_may_have_the_evidence_begin_anew(host: Shared) -> None:
+    """By name; the leader takes it over, and rows that were counted before are not counted again."""
+    clock = Clock()
+    job, rows = JudgeDrift(clock), Rows(host)
+    with pytest.raises(LookupError, match="no evidence about credit:1"):
+        forget_evidence(host.store, "credit", "1", "ana", "")
+    _run(host, job, clock, rows, 12, shift=15)
+    _settle(host, job, clock)
+    assert _view(host)["state"] == "act"
+    forget_evidence(host.store, "credit", "1", "ana", "a known change")
+    _run(host, job, clock, rows, 20)
+    _settle(host, job, clock)
+    view = _view(host)
+    assert view["state"] == "ok" and view["seen"] == 32 * 200
+    told = [entry.reason for entry in host.store.journal("credit") if entry.kind == "monitor.reset"]
+    assert told == ["a known change"]
 
 
 def test_what_is_judged_is_published_on_every_host(host: Shared) -> None:
