@@ -1,0 +1,58 @@
+"""The latest verdict of a rollout as a document: the judge writes it, status, `explain` and the API read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import exp, inf
+from typing import Any
+
+import orjson
+
+from serinus.serving.rollout.analysis import Check, Verdict
+from serinus.serving.rollout.judgement import Judgement
+from serinus.serving.rollout.state import RolloutRecord
+from serinus.serving.store import Conflict, Document, Store
+
+__all__ = ["KIND", "publish", "read", "to_dict"]
+
+KIND = "verdict"
+"""Of the documents; their key is the model's name."""
+_FORMAT = 1
+_MOST = 1e12
+
+
+def to_dict(record: RolloutRecord, plan: Judgement, verdict: Verdict, now: float) -> dict[str, Any]:
+    """The verdict as JSON values: of which rollout and step, what to do and why, and each check with its counts."""
+    return {"format": _FORMAT, "rollout_id": record.rollout_id, "step_id": record.step_id, "phase": str(record.phase),
+            "weight": record.weight, "stable": record.stable, "candidate": record.candidate, "time": now,
+            "action": str(verdict.action), "reason": verdict.reason, "cause": verdict.cause, "risk": verdict.risk,
+            "checks": [_check(check, plan) for check in verdict.checks]}
+
+
+def publish(store: Store, model: str, body: Mapping[str, Any], now: float, *, epoch: int | None = None) -> None:
+    """Replace the model's latest verdict. Who loses a race has an older one, and drops it."""
+    known = store.document(KIND, model)
+    revision = 0 if known is None else known.revision
+    try:
+        store.put_document(Document(KIND, model, revision + 1, orjson.dumps(dict(body)), now),
+                           expected_revision=revision, epoch=epoch)
+    except Conflict:
+        return
+
+
+def read(store: Store, model: str) -> dict[str, Any] | None:
+    """The model's latest verdict as `to_dict` gave it; None before the first, and for a format of another release."""
+    document = store.document(KIND, model)
+    if document is None:
+        return None
+    body = orjson.loads(document.body)
+    return body if isinstance(body, dict) and body.get("format") == _FORMAT else None
+
+
+def _check(check: Check, plan: Judgement) -> dict[str, Any]:
+    low, high = check.interval(plan.alpha)
+    return {"name": check.name, "kind": check.kind, **check.arms._asdict(),
+            "ratio_low": low, "ratio_high": None if high == inf else high,
+            "e_value": min(_MOST, exp(min(check.evidence, 700.0))), "e_needed": exp(check.limit),
+            "meter": check.meter, "harmful": check.harmful, "route": check.route(plan),
+            "upper": check.upper(plan.beta) if check.arms.candidate_units else None, "text": check.text()}
