@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from serinus.serving.rollout.errors import PlanInvalid
 
-__all__ = ["BUDGET", "CHECKS", "Judgement"]
+__all__ = ["BUDGET", "CHECKS", "LIMITS", "Judgement"]
 
 CHECKS = {
     "failures": "Hard failures: the version raised an exception, or its process died.",
@@ -29,6 +29,15 @@ CHECKS = {
 BUDGET: Mapping[str, float] = {"failures": 0.1, "errors": 0.3, "latency": 0.2, "invalid": 0.05, "mix": 0.1,
                                "ground_truth": 0.2, "slices": 0.05}
 """The share of `alpha` that each check may spend."""
+
+_SHARE, _NUMBER, _SECONDS, _CHANCE = (0, 10_000), (1, 10**9), (0, 10**9), (1e-6, 0.5)
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "shadow": _SHARE, "certify_from": (1, 10_000), "holdback": (1, 5_000), "shadow_pairs": _NUMBER,
+    "step_units": _NUMBER, "shadow_s": _SECONDS, "step_s": _SECONDS, "patience_s": _SECONDS, "soak_s": _SECONDS,
+    "hold_s": _SECONDS, "alpha": _CHANCE, "beta": _CHANCE, "tolerance": _CHANCE, "accuracy_margin": _CHANCE,
+    "mix_tolerance": _CHANCE, "ratio": (1, 10), "margin": (1.01, 10)}
+"""The smallest and the largest value of each number."""
+_WHOLE = ("shadow", "certify_from", "holdback", "shadow_pairs", "step_units")
 
 _HOUR_S = 3600.0
 _DAY_S = 24 * _HOUR_S
@@ -66,7 +75,9 @@ class Judgement:
     after_hold: Literal["roll_back", "stay"] = "roll_back"
     """What follows a hold that lasts too long."""
     alpha: float = 0.05
+    """The chance that a version which is no worse is ever rolled back by the statistics, over all checks."""
     beta: float = 0.05
+    """The chance that a version which is worse by more than `margin` passes a check."""
     ratio: float = 1.1
     """A rate at most this many times stable's is no harm."""
     margin: float = 1.5
@@ -79,15 +90,10 @@ class Judgement:
     """In a shadow: how much a class's share may differ, as a difference of shares."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (("shadow", 0, 10_000), ("certify_from", 1, 10_000), ("holdback", 1, 5_000),
-                                ("shadow_pairs", 1, 10**9), ("step_units", 1, 10**9)):
-            _check(name, getattr(self, name), low, high, whole=True)
-        for name in ("shadow_s", "step_s", "patience_s", "soak_s", "hold_s"):
-            _check(name, getattr(self, name), 0, 10**9)
-        for name in ("alpha", "beta", "tolerance", "accuracy_margin", "mix_tolerance"):
-            _check(name, getattr(self, name), 1e-6, 0.5)
-        _check("ratio", self.ratio, 1, 10)
-        _check("margin", self.margin, 1.01, 10)
+        for name, (low, high) in LIMITS.items():
+            _check(name, getattr(self, name), low, high, whole=name in _WHOLE)
+        if not isinstance(self.approve, bool):
+            raise PlanInvalid(f"A plan's approve must be true or false, got {self.approve!r}.")
         if self.margin <= self.ratio:
             raise PlanInvalid(f"A plan's margin must be larger than its ratio, got {self.margin:g} and {self.ratio:g}.")
         if self.unproven not in ("promote", "stay") or self.after_hold not in ("roll_back", "stay"):
