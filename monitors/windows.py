@@ -10,7 +10,7 @@ questions, and its p-value is the smallest of theirs, each divided by its share 
   few rows are expected beside the most frequent bin: there χ² promises too much at such levels.
 
 All of them count the reference's own error. Holm's step-down over the features makes the p-values those of a family: at
-level 0.02 at most 2 in 100 windows of the same population name any feature, however features depend on one another;
+level 0.01 at most 1 in 100 windows of the same population names any feature, however features depend on one another;
 features may have weights, so that a few outputs are not drowned by many inputs.
 
 **Rows that wander.** Where the reference's time blocks differ among themselves by more than chance, a statistic's mean
@@ -43,8 +43,8 @@ Array = NDArray[Any]
 SIZES = (64, 256, 1_024, 4_096, 16_384)
 """Rows of the tumbling windows."""
 
-LEVEL = 0.02
-"""Of 100 windows of the same population, at most two name any feature."""
+LEVEL = 0.01
+"""Of 100 windows of the same population, at most one names any feature."""
 
 _QUESTIONS = 5
 _SHAPE, _LOCATION, _SCALE, _MISSING, _UNSEEN = range(_QUESTIONS)
@@ -187,9 +187,8 @@ class WindowTest:
             p[question] = np.where(restless, _inflated(exact, mean[question], freedom[question]), exact)
         rare, exact = self._of_rare(window)
         found = np.where(inflation[_SHAPE] > 1, _inflated(exact, mean[_SHAPE], freedom[_SHAPE]), exact)
-        p[_SHAPE], p[_LOCATION], p[_SCALE] = (
-            np.where(rare, each, p[at]) for at, each in enumerate((found, found, 1.0))
-        )
+        p[_SHAPE], p[_LOCATION] = (np.where(rare, found, p[question]) for question in (_SHAPE, _LOCATION))
+        p[_SCALE, rare] = 1.0
         weights = _SHARES[self.ordered.astype(int)].T
         asked = np.where(weights > 0, p / np.where(weights > 0, weights, 1.0), 1.0)
         smallest: Array = np.minimum(asked.min(0), 1.0)
@@ -232,7 +231,8 @@ class WindowTest:
         cls, document: Mapping[str, Any], counts: Array, ordered: Array, weights: Array | None = None
     ) -> WindowTest:
         """Read what `to_json` wrote, for the profile it was learnt from."""
-        return cls(counts, ordered, *(unpack(document[name]) for name in ("sizes", "inflation", "freedom")), weights)
+        sizes, inflation, freedom = (unpack(document[name]) for name in ("sizes", "inflation", "freedom"))
+        return cls(counts, ordered, sizes, inflation, freedom, weights)
 
 
 def _sums_of_neighbours(blocks: Array) -> list[Array]:

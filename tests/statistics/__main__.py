@@ -126,12 +126,12 @@ PARTS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
 
 def main(names: list[str]) -> None:
     """Run the named parts and write all into RESULTS.md."""
-    known = _read()
     for name in names or list(PARTS):
         title, part = PARTS[name]
         start = time.perf_counter()
         lines = "\n".join(part())
         stamp = f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, numpy {np.__version__}"
+        known = _read()
         known[title] = f"{lines}\n\n{stamp}, {time.perf_counter() - start:,.0f} s.\n"
         text = "\n".join(f"## {title}\n\n{known[title]}" for title, _ in PARTS.values() if title in known)
         RESULTS.write_text(f"{HEAD}\n\n{text}", "utf-8")
