@@ -175,7 +175,8 @@ def keep_reference(version: ModelVersion, home: Path, frame: pd.DataFrame, colum
     """Make the profile of a version's reference and attach it with its self-check. Raises InvalidData or ModelError."""
     registry = Registry(home)
     salt = hmac.new(deployment_key(home), version.digest.encode(), "sha256").digest()[:16]
-    personal = expectations_of(version, registry).personal
+    expected = expectations_of(version, registry)
+    personal = {**expected.personal, **expected.outputs}
     model = registry.load(version, trust=Trust(home))
     try:
         made = profile_of(model, frame, columns, personal=personal, salt=salt, seasons=seasons, run_length=run_length,

@@ -72,10 +72,12 @@ class LearnReferences:
         self._learners = {key: self._learners[key] for key in wanted}
 
     def _learner(self, shared: Shared, model: str, version: str) -> Learner:
+        """Personal fields stand in the log as hashes or coarsened, unlike in requests: they are left out."""
         found = shared.registry.get(model, version)
+        expected = expectations_of(found, shared.registry)
         salt = hmac.new(deployment_key(shared.home.path), found.digest.encode(), "sha256").digest()[:16]
         return Reference.learn(shared.settings.monitors.learn_rows, signature=found.signature, salt=salt,
-                               personal=dict(expectations_of(found, shared.registry).personal))
+                               personal=dict.fromkeys([*expected.personal, *expected.outputs], "drop"))
 
     def _read(self) -> None:
         if self._follower is None or all(learner.complete for learner in self._learners.values()):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from serinus.models import register
+from serinus.models import Field, Signature, register
 from serinus.monitors.counts import Counts
 from serinus.monitors.profile import Profile
 from serinus.serving.alerting import conditions
@@ -269,6 +269,25 @@ def test_without_a_reference_the_first_rows_are_learnt(tmp_path: Path) -> None:
     judge.run(host)
     view = _view(host)
     assert (view["state"], view["reference"]["origin"]) == ("collecting", "learnt")  # type: ignore[index]
+
+
+def test_personal_fields_are_not_learnt_from_the_log(tmp_path: Path) -> None:
+    """There they are hashed: what comes in requests would look new for ever."""
+    signature = Signature((Field("age", "FP64", (-1,)), Field("email", "BYTES", (-1,), expect={"personal": "hash"})),
+                          (Field("y", "FP64", (-1,)),))
+    artifact = tmp_path / "m.onnx"
+    artifact.write_bytes(b"x")
+    host = shared(tmp_path / "home", monitors={"learn_rows": 100})
+    host.registry.add("credit", artifact, adapter="onnx", signature=signature)
+    controller.set_stable(host.store, "credit", "1", "d", "ana", now=float(NOW))
+    HoldLease().run(host)
+    writer = SegmentWriter(host.home.log, 3, 10**7)
+    emails = np.array([f"hash{number % 3}" for number in range(100)], object)
+    writer.append(records()[0]._replace(model="credit", rows=100, received_ns=NOW, outputs={"y": np.arange(100.0)},
+                                        inputs={"age": np.arange(100.0), "email": emails}), 0)
+    writer.close()
+    LearnReferences(Clock()).run(host)
+    assert [one.field for one in _profile(host).features if one.side == "input"] == ["age"]
 
 
 @pytest.mark.parametrize(("settings", "says"), [
