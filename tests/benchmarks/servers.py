@@ -181,7 +181,7 @@ SERVERS = {
         _serinus("serinus-log", {"SERINUS_TELEMETRY_TRACES": "off", **WATCHES_NOTHING}),
         _serinus("serinus-telemetry", {"SERINUS_LOG_ENABLED": "false", **WATCHES_NOTHING}),
         _serinus("serinus-telemetry-traced", {"SERINUS_LOG_ENABLED": "false", **WATCHES_NOTHING}, traced=True),
-        _serinus("serinus-unwatched", WATCHES_NOTHING),
+        _serinus("serinus-unwatched", WATCHES_NOTHING, prepare=_with_reference),
         _serinus("serinus-default", {}),
         _serinus("serinus-monitored", {}, prepare=_with_reference),
         _serinus("serinus-traced", {}, traced=True, prepare=_with_reference),
@@ -192,4 +192,5 @@ SERVERS = {
 }
 """In the order in which a round measures them. `serinus-telemetry` and `-traced` after it keep no log;
 `serinus-default` is what a user gets: it logs, traces to nobody, and learns what is normal from the first rows;
-`serinus-unwatched` is the same without monitors. `serinus-monitored` and `serinus-traced` have a reference."""
+`serinus-unwatched`, `-monitored` and `-traced` were registered with a reference, so that values are validated, and the
+first of them has its monitors switched off."""

@@ -16,6 +16,7 @@ from serinus.serving.references import Chosen
 from serinus.serving.store import Document, SqliteStore
 from serinus.serving.stream import Stream
 from serinus.serving.ticks import Told
+from tests.serving.cli.conftest import FakeServer
 from tests.serving.profiles import live, small_profile
 
 PROFILE = small_profile()
@@ -72,6 +73,19 @@ def test_custom_monitors_say_their_own(cli: Any, home: Path) -> None:
     said = cli("monitor", "explain", "iris").out.splitlines()
     assert said[2:4] == ["  alarm      amount: the mean is 5, expected 1 to 2.",
                          "  learning   rate: learning, 2 of 20 windows of 500 rows"]
+
+
+def test_a_running_server_is_asked_by_its_address(cli: Any, home: Path, server: FakeServer) -> None:
+    """The same documents, the same words, the same exit code; its own sentence where it knows nothing."""
+    document = json.loads(json.dumps(_published(home, 2.0).document))
+    server.answer("GET", "/api/monitors/iris", {"versions": [document]})
+    assert cli("monitor", "status", "iris", "--json").json == {"versions": [document]}
+    assert cli("monitor", "explain", "iris:1").code == 3
+    said = cli("monitor", "status", "beer")
+    assert said.code == 1 and "No such thing." in said.err
+    assert cli("monitor", "explain", "iris", "--home", home).code == 3
+    asked = [path.rpartition("/")[2] for _, path, _, _ in server.asked]
+    assert asked == ["iris", "iris", "beer"]
 
 
 def test_what_is_not_watched_says_why(cli: Any, home: Path) -> None:
