@@ -6,7 +6,9 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -174,16 +176,9 @@ class SqliteStore:
 
     def put_document(self, document: Document, *, expected_revision: int, epoch: int | None = None) -> None:
         """See Store."""
-        if document.revision <= expected_revision:
-            raise ValueError(
-                f"A change takes revision {expected_revision} of {_name(document.kind, document.key)} to a later one, "
-                f"got revision {document.revision}."
-            )
-        row = (document.kind, document.key, document.revision, bytes(document.body), float(document.updated))
         with self._file.writing() as connection:
             _check_epoch(connection, epoch)
-            _check_revision(connection, document.kind, document.key, expected_revision)
-            connection.execute("INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", row)
+            _put_document(connection, document, expected_revision)
 
     def delete_document(self, kind: str, key: str, *, expected_revision: int) -> None:
         """See Store."""
@@ -191,25 +186,43 @@ class SqliteStore:
             _check_revision(connection, kind, key, expected_revision)
             connection.execute("DELETE FROM document WHERE kind = ? AND key = ?", (kind, key))
 
-    def add_ground_truth(self, ground_truth: GroundTruth) -> bool:
-        """See Store."""
-        return self.add_ground_truths([ground_truth]) == 1
-
-    def add_ground_truths(self, rows: Iterable[GroundTruth]) -> int:
+    def add_ground_truths(
+        self, rows: Iterable[GroundTruth], *, document: Document | None = None, expected_revision: int = 0
+    ) -> int:
         """See Store."""
         values = [_ground_truth_row(row) for row in rows]
+        insert = f"INSERT INTO ground_truth VALUES ({_marks(9)}) ON CONFLICT DO NOTHING"
         with self._file.writing() as connection:
-            insert = "INSERT INTO ground_truth VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-            return connection.executemany(insert, values).rowcount if values else 0
+            if document is not None:
+                _put_document(connection, document, expected_revision)
+            run = connection.execute
+            known = [row for row in values if run(insert, row).rowcount == 0]
+            connection.executemany(_COUNT_COPY, [(*row[6:], *row[:6]) for row in known])
+        return len(values) - len(known)
 
     def ground_truth(self, prediction_ids: Iterable[str]) -> dict[str, list[GroundTruth]]:
         """See Store."""
         found: dict[str, list[GroundTruth]] = {}
         with self._file.reading() as connection:
             for ids in _chunks(prediction_ids):
-                for row in _select_ground_truth(connection, ids):
+                rows = connection.execute(f"{_SELECT_GROUND_TRUTH} WHERE prediction_id IN ({_marks(len(ids))})", ids)
+                for row in _ground_truths(rows):
                     found.setdefault(row.prediction_id, []).append(row)
         return found
+
+    def ground_truth_between(self, first: str, end: str) -> list[GroundTruth]:
+        """See Store."""
+        where = "WHERE prediction_id >= ? AND prediction_id < ?"
+        with self._file.reading() as connection:
+            rows = connection.execute(f"{_SELECT_GROUND_TRUTH} {where}", (first, end)).fetchall()
+        return _ground_truths(rows)
+
+    def forget_ground_truth(self, prediction_ids: Iterable[str]) -> int:
+        """See Store."""
+        ids = [(prediction_id,) for prediction_id in prediction_ids]
+        forget = "DELETE FROM ground_truth WHERE prediction_id = ?"
+        with self._file.writing() as connection:
+            return connection.executemany(forget, ids).rowcount if ids else 0
 
     def check(self) -> None:
         """See Store."""
@@ -268,6 +281,17 @@ def _check_revision(connection: sqlite3.Connection, kind: str, key: str, expecte
         )
 
 
+def _put_document(connection: sqlite3.Connection, document: Document, expected_revision: int) -> None:
+    if document.revision <= expected_revision:
+        raise ValueError(
+            f"A change takes revision {expected_revision} of {_name(document.kind, document.key)} to a later one, "
+            f"got revision {document.revision}."
+        )
+    row = (document.kind, document.key, document.revision, bytes(document.body), float(document.updated))
+    _check_revision(connection, document.kind, document.key, expected_revision)
+    connection.execute("INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?)", row)
+
+
 def _name(kind: str, key: str) -> str:
     return f"Document '{kind}/{key}'"
 
@@ -293,19 +317,45 @@ def _journal_entry(row: tuple[Any, ...]) -> JournalEntry:
     return JournalEntry(model, kind, time, generation, actor, reason, json.loads(body), seq)
 
 
+_COUNT_COPY = (
+    "UPDATE ground_truth SET received_time = min(received_time, ?), weight = max(weight, ?), copies = copies + ? "
+    "WHERE prediction_id = ? AND source = ? AND kind = ? AND name = ? AND value = ? AND event_time = ?"
+)
+_SELECT_GROUND_TRUTH = (
+    "SELECT prediction_id, source, kind, value, event_time, received_time, name, weight, copies FROM ground_truth"
+)
+
+
 def _ground_truth_row(row: GroundTruth) -> tuple[Any, ...]:
-    value = canonical_json(row.value)
-    return row.prediction_id, row.source, row.kind, value, float(row.event_time), float(row.received_time)
+    value = row.value
+    text = _text(type(value), value) if isinstance(value, str | int | float) else canonical_json(value)
+    return (row.prediction_id, row.source, row.kind, row.name, text, float(row.event_time), float(row.received_time),
+            float(row.weight), row.copies)
 
 
-def _select_ground_truth(connection: sqlite3.Connection, ids: Sequence[str]) -> Iterator[GroundTruth]:
-    marks = ", ".join("?" * len(ids))
-    query = (
-        "SELECT prediction_id, source, kind, value, event_time, received_time FROM ground_truth "
-        f"WHERE prediction_id IN ({marks}) ORDER BY received_time, source, kind, value"
-    )
-    for prediction_id, source, kind, value, happened, received in connection.execute(query, ids):
-        yield GroundTruth(prediction_id, source, kind, json.loads(value), happened, received)
+@lru_cache(4096)
+def _text(_: type, value: str | float) -> str:
+    """Labels are few and come often. By type, too: 1, 1.0 and true are equal and have different texts."""
+    return canonical_json(value)
+
+
+@lru_cache(4096)
+def _value(text: str) -> Any:
+    return json.loads(text)
+
+
+def _ground_truths(rows: Iterable[tuple[Any, ...]]) -> list[GroundTruth]:
+    """By prediction id, and in order of receipt."""
+    ordered = sorted(rows, key=_PLACE)
+    return [GroundTruth(row[0], row[1], row[2], _value(row[3]) if row[3][0] not in "[{" else json.loads(row[3]),
+                        *row[4:]) for row in ordered]
+
+
+_PLACE = itemgetter(0, 5, 1, 2, 6, 3, 4)
+
+
+def _marks(number: int) -> str:
+    return ", ".join("?" * number)
 
 
 def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:

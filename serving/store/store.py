@@ -113,16 +113,27 @@ class Store(Protocol):
         """Forget a document if it is still at that revision. Raises Conflict when it is not, or is gone."""
         ...
 
-    def add_ground_truth(self, ground_truth: GroundTruth) -> bool:
-        """Keep an outcome; False when the same value of that kind from that source was there."""
-        ...
+    def add_ground_truths(
+        self, rows: Iterable[GroundTruth], *, document: Document | None = None, expected_revision: int = 0
+    ) -> int:
+        """Keep many outcomes, all or none; answers how many were new.
 
-    def add_ground_truths(self, rows: Iterable[GroundTruth]) -> int:
-        """Keep many outcomes, all or none; answers how many were new."""
+        What was there already (everything but times of receipt, weight and copies alike) is counted in its `copies`;
+        the earliest receipt and the largest weight hold. With `document`, that is put as `put_document` does, with the
+        outcomes or not at all: who notes there how far they have read adds nothing twice. Raises Conflict.
+        """
         ...
 
     def ground_truth(self, prediction_ids: Iterable[str]) -> dict[str, list[GroundTruth]]:
         """What is known of these predictions, each in order of receipt; predictions without any are left out."""
+        ...
+
+    def ground_truth_between(self, first: str, end: str) -> list[GroundTruth]:
+        """What is known of the predictions from id `first` to before id `end`, by id and in order of receipt."""
+        ...
+
+    def forget_ground_truth(self, prediction_ids: Iterable[str]) -> int:
+        """Forget all outcomes of these predictions; answers how many there were."""
         ...
 
     def check(self) -> None:

@@ -78,12 +78,12 @@ class CounterKey(NamedTuple):
     arm: str
 
 
-@dataclass(frozen=True, slots=True)
-class GroundTruth:
-    """One real outcome of one prediction.
+class GroundTruth(NamedTuple):
+    """What somebody says really became of one prediction: a truth, or an event that followed it.
 
-    `source` says who sent it, `kind` what it is (such as "label"), `value` is JSON. Times are Unix seconds: when it
-    happened, and when we got it.
+    `source` says who sent it. `kind` is final, provisional, revision, retract, or event, whose `name` says of what
+    (click, revenue). `value` is JSON. Times are Unix seconds: when it happened (0: the sender did not say), and when we
+    got it first. `copies` counts how often it came. A named tuple, not a dataclass: they come by the hundred thousand.
     """
 
     prediction_id: str
@@ -92,6 +92,9 @@ class GroundTruth:
     value: Any
     event_time: float
     received_time: float
+    name: str = ""
+    weight: float = 1.0
+    copies: int = 1
 
 
 @dataclass(frozen=True, slots=True)

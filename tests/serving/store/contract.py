@@ -325,21 +325,48 @@ class StoreContract:
     # Ground truth
 
     def test_ground_truth_is_kept_once(self, store: Store) -> None:
-        """The same value of one kind from one source is one outcome; another value is another."""
-        first = GroundTruth("p-0", "crm", "label", {"b": 1, "a": [True]}, 1.0, 10.0)
-        again = replace(first, value={"a": [True], "b": 1}, received_time=11.0)
-        changed = replace(first, value="no", received_time=12.0)
-        assert [store.add_ground_truth(row) for row in (first, again, changed)] == [True, False, True]
-        assert store.ground_truth(["p-0", "p-1", "p-0"]) == {"p-0": [first, changed]}
+        """The same value of one kind from one source is one outcome, however often it came; another is another."""
+        first = GroundTruth("p-0", "crm", "final", {"b": 1, "a": [True]}, 1.0, 10.0)
+        again = first._replace(value={"a": [True], "b": 1}, received_time=9.0, weight=2.0)
+        others = [first._replace(value="no"), first._replace(kind="event", name="click", value=1, event_time=2.0),
+                  first._replace(kind="event", name="click", value=1), first._replace(value=1),
+                  first._replace(value=1.5), first._replace(value=True)]
+        assert [store.add_ground_truths([row]) for row in (first, again, *others)] == [1, 0, *[1] * len(others)]
+        assert store.add_ground_truths([first, others[0], first]) == 0
+        found = store.ground_truth(["p-0", "p-1", "p-0"])
+        assert found["p-0"][0] == first._replace(received_time=9.0, weight=2.0, copies=4)
+        assert {repr(row) for row in found["p-0"][1:]} == {
+            repr(row) for row in [others[0]._replace(copies=2), *others[1:]]}
+        assert list(found) == ["p-0"]
 
     def test_much_ground_truth_is_kept_at_once(self, store: Store) -> None:
-        """A file of outcomes goes in whole, and can be asked for whole."""
-        rows = [GroundTruth(f"p-{n}", "file", "label", n, 1.0, 2.0) for n in range(2500)]
+        """Thousands of outcomes are one transaction, and are read by any number of ids, or from one id to another."""
+        rows = [GroundTruth(f"p-{n:04}", "crm", "final", n % 3, 1.0, float(n)) for n in range(2500)]
         assert store.add_ground_truths(rows) == 2500
         assert store.add_ground_truths(rows[:10]) == 0
         assert store.add_ground_truths([]) == 0
-        found = store.ground_truth(f"p-{n}" for n in range(3000))
+        found = store.ground_truth(f"p-{n:04}" for n in range(3000))
         assert sorted(found) == sorted(row.prediction_id for row in rows)
+        assert store.ground_truth_between("p-1000", "p-1003") == rows[1000:1003]
+        assert store.ground_truth_between("p-9", "q") == []
+
+    def test_ground_truth_is_forgotten(self, store: Store) -> None:
+        """All outcomes of a prediction go, and of no other."""
+        rows = [GroundTruth(f"p-{n % 3}", "crm", "final", n, 1.0, float(n)) for n in range(6)]
+        store.add_ground_truths(rows)
+        assert store.forget_ground_truth(["p-1", "p-2", "none"]) == 4
+        assert store.forget_ground_truth([]) == 0
+        assert list(store.ground_truth(["p-0", "p-1", "p-2"])) == ["p-0"]
+
+    def test_ground_truth_and_how_far_it_was_read_are_one(self, store: Store) -> None:
+        """A document that another has changed keeps the outcomes out, so that nothing is added twice."""
+        row = GroundTruth("p-0", "crm", "final", 1, 1.0, 1.0)
+        place = Document("place", "a", 1, b"1", 1.0)
+        assert store.add_ground_truths([row], document=place) == 1
+        with pytest.raises(Conflict):
+            store.add_ground_truths([row._replace(value=2)], document=place)
+        assert store.ground_truth(["p-0"]) == {"p-0": [row]}
+        assert store.document("place", "a") == place
 
     # Threads and processes
 

@@ -191,7 +191,7 @@ def test_an_unknown_format_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'format'")
     for create in (False, True):
-        with pytest.raises(StoreUnavailable, match="format 99, this release reads formats up to 2"):
+        with pytest.raises(StoreUnavailable, match="format 99, this release reads formats up to 3"):
             SqliteStore(path, create=create)
 
 
@@ -268,7 +268,7 @@ def _store_of_format_1(path: Path) -> None:
     connection.close()
 
 
-def test_a_store_of_format_1_becomes_one_of_format_2(tmp_path: Path) -> None:
+def test_a_store_of_format_1_becomes_one_of_format_3(tmp_path: Path) -> None:
     """Whoever opens an older store brings it up to date, others find it so, and documents work in it."""
     path = tmp_path / "store.db"
     _store_of_format_1(path)
@@ -277,7 +277,7 @@ def test_a_store_of_format_1_becomes_one_of_format_2(tmp_path: Path) -> None:
     stores[0].put_document(document, expected_revision=0)
     assert stores[1].documents("state") == [document]
     with stores[0]._file.reading() as connection:
-        assert connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == ("2",)
+        assert connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == ("3",)
     fresh = SqliteStore(tmp_path / "fresh.db", create=True)
     assert _tables(stores[0]) == _tables(fresh)
 
