@@ -151,13 +151,15 @@ def compare(
 
 
 def compare_windows(
-    profile: Profile, windows: Mapping[datetime, Counts], test: WindowTest, *, effect: float, level: float
+    profile: Profile, windows: Mapping[datetime, Counts], test: WindowTest, every: Sequence[Comparison], *,
+    effect: float, level: float,
 ) -> list[WindowComparison]:
-    """Compare each window of time with the reference."""
+    """Compare each window of time with the reference; features that could not be compared in all, in none of them."""
     found = []
+    judged = np.array([one.p is not None for one in every], bool)
     for start, counts in windows.items():
         result = test.test(counts.table, level)
-        drifted = result.drifted & (result.psi >= effect) & profile.monitorable
+        drifted = result.drifted & (result.psi >= effect) & judged
         names = tuple(name for name, yes in zip(profile.names, drifted, strict=True) if yes)
         found.append(WindowComparison(start.strftime("%Y-%m-%dT%H:%MZ"), counts.rows, names,
                                       tuple(round(float(value), 6) for value in result.psi)))

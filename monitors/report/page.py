@@ -83,7 +83,7 @@ def _row(feature: Comparison) -> str:
 
 
 def _missing(feature: Comparison) -> str:
-    return "" if feature.verdict is Verdict.ABSENT else _percent(feature.missing.current)
+    return "–" if feature.p is None else _percent(feature.missing.current)
 
 
 def _chip(verdict: Verdict) -> str:

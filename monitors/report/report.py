@@ -228,7 +228,7 @@ def _report(profile: Profile, chunks: Iterable[pd.DataFrame], time: str | None, 
     limits = {"effect": how.effect, "level": how.level}
     every = compare(profile, seen.counts, test, distance=distance, absent=seen.absent, **limits)
     order = sorted(range(len(every)), key=partial(_rank, every))
-    windows = compare_windows(profile, seen.windows, test, **limits)
+    windows = compare_windows(profile, seen.windows, test, every, **limits)
     return Report(
         Batch(how.names[0], profile.rows, profile.span),
         Batch(how.names[1], seen.counts.rows, seen.span),

@@ -84,6 +84,6 @@ def _print(found: Report, out: Path | None) -> None:
 def _cells(feature: Comparison) -> tuple[str, ...]:
     psi = "-" if feature.psi is None else f"{max(feature.psi, 0.0):.3f}"
     p = "-" if feature.p is None else f"{feature.p:.2g}"
+    missing = "-" if feature.p is None else f"{feature.missing.current:.1%}"
     said = "" if feature.verdict == "same" else feature.change or feature.reason
-    return (feature.name, str(feature.verdict), psi, p, f"{feature.missing.current:.1%}",
-            short(said, max(width() - 60, 20)))
+    return feature.name, str(feature.verdict), psi, p, missing, short(said, max(width() - 60, 20))
