@@ -30,6 +30,7 @@ from serinus.serving.errors import (
     RateLimited,
     RequestError,
     RequestTooLarge,
+    Unauthorised,
     UnsupportedEncoding,
 )
 from serinus.serving.home import Home
@@ -50,6 +51,7 @@ from serinus.serving.telemetry import SpanContextIds, Trace, Tracing
 from serinus.serving.telemetry.logs import flag_evaluated
 from serinus.serving.telemetry.metrics import CONTENT_TYPE, OPENMETRICS, collect, exposition
 from serinus.serving.telemetry.sdk_metrics import SdkHistograms, users_meters
+from serinus.serving.tokens import Tokens, tokens_of
 from serinus.serving.transport import send_whole
 
 __all__ = ["App", "Inner"]
@@ -136,6 +138,8 @@ class App:
         self._concurrency = settings.limits.concurrency
         self._body_bytes = settings.limits.body_bytes
         self._key_header = settings.routing.key_header.lower().encode()
+        tokens = tokens_of(settings.control)
+        self._tokens = tokens if tokens.guard_inference else None
         self._flag_events = settings.telemetry.flag_events
         self._detail_share = settings.telemetry.detail_share
         self._metadata = Metadata(router, self.readiness, lambda: self.repository is not None)
@@ -191,6 +195,8 @@ class App:
         try:
             if self.under_way > self._concurrency:
                 raise Overloaded(f"{self._concurrency} requests are under way in this worker. Try again.")
+            if self._tokens is not None:
+                _admit(self._tokens, headers)
             if endpoint.model is None:
                 call.model = self._only_model(endpoint.route)
             if self.security is not None:
@@ -417,6 +423,12 @@ def _valid_id(header: bytes) -> str:
 
 def _too_large(limit: int) -> RequestTooLarge:
     return RequestTooLarge(f"The body is over the limit of {limit} bytes. Send fewer rows at a time.")
+
+
+def _admit(tokens: Tokens, headers: Mapping[bytes, bytes]) -> None:
+    holder = tokens.holder(headers.get(b"authorization", b""))
+    if holder is None or "infer" not in holder.scopes:
+        raise Unauthorised("Predictions need a token with the scope infer: send Authorization: Bearer TOKEN.")
 
 
 async def _read_on(message: MutableMapping[str, Any], receive: Receive, limit: int) -> bytes:

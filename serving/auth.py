@@ -1,4 +1,4 @@
-"""Who may call `/api`: a check of Host, Origin, content type and token.
+"""Who may call `/api`: a check of Host, Origin, content type and token, and who holds the token.
 
 Loopback is a convenience, not authentication: without a token, `/api` answers only where the server is bound to
 loopback and no proxy has forwarded the call: neither the settings nor a header speak of one. The peer's address is
@@ -7,12 +7,12 @@ never asked; behind a proxy it is the proxy's.
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from collections.abc import Mapping
 
 from serinus.serving.errors import ControlRefused
 from serinus.serving.settings import Settings
+from serinus.serving.tokens import tokens_of
 
 __all__ = ["authorise", "is_loopback"]
 
@@ -29,9 +29,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def authorise(settings: Settings, headers: Mapping[bytes, bytes], method: str, *, untyped: bool = False) -> None:
-    """Return when the call is allowed. Raises `ControlRefused` (kind `forbidden`, `unauthorised` or `unsupported`).
+def authorise(settings: Settings, headers: Mapping[bytes, bytes], method: str, *, untyped: bool = False,
+              scope: str | None = None) -> str:
+    """The name of the token with which the call is allowed, empty for one without. Raises `ControlRefused` (kind
+    `forbidden`, `unauthorised` or `unsupported`).
 
+    `scope` is what the token must be good for: `read` of a GET and `operate` of others, where nothing is said.
     `untyped`: a call without any content type will do (clients of the Open Inference Protocol send none); a form's
     content type, which a page of another origin may send unasked, will not.
     """
@@ -41,7 +44,7 @@ def authorise(settings: Settings, headers: Mapping[bytes, bytes], method: str, *
         content_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if content_type != b"application/json" and not (untyped and b"content-type" not in headers):
             raise ControlRefused("A control call needs Content-Type: application/json.", "unsupported")
-    _check_token(settings, headers)
+    return _check_token(settings, headers, scope or ("read" if method in ("GET", "HEAD") else "operate"))
 
 
 def _check_host(settings: Settings, headers: Mapping[bytes, bytes]) -> None:
@@ -57,18 +60,22 @@ def _check_origin(headers: Mapping[bytes, bytes]) -> None:
         raise ControlRefused("A page of another origin may not make control calls.", "forbidden")
 
 
-def _check_token(settings: Settings, headers: Mapping[bytes, bytes]) -> None:
-    token = settings.control.token
-    if token is None:
+def _check_token(settings: Settings, headers: Mapping[bytes, bytes], scope: str) -> str:
+    tokens = tokens_of(settings.control)
+    if not tokens:
         proxied = settings.control.behind_proxy or any(name in headers for name in _FORWARDED)
         if is_loopback(settings.server.host) and not proxied:
-            return
+            return ""
         raise ControlRefused("Control calls are closed: the server is not bound to loopback or stands behind a proxy, "
                              "and no token is set. Set SERINUS_CONTROL_TOKEN.", "forbidden")
-    given = headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
-    if not hmac.compare_digest(given, token.encode()):
+    holder = tokens.holder(headers.get(b"authorization", b""))
+    if holder is None:
         raise ControlRefused("The control token is missing or wrong: send Authorization: Bearer TOKEN.",
                              "unauthorised")
+    if scope not in holder.scopes:
+        raise ControlRefused(f"Token {holder.name!r} has no scope {scope!r}, but {', '.join(sorted(holder.scopes))}.",
+                             "forbidden")
+    return holder.name
 
 
 def _host_name(header: bytes) -> str:

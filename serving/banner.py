@@ -98,8 +98,8 @@ def _traces(settings: Settings) -> str:
 def _control(settings: Settings) -> str:
     from serinus.serving.auth import is_loopback
 
-    if settings.control.token:
-        return "with the token that is set"
+    if settings.control.token or settings.control.tokens:
+        return "with a token that is set"
     if is_loopback(settings.server.host) and settings.control.behind_proxy:
         return "closed: behind a proxy and no token; set SERINUS_CONTROL_TOKEN"
     if is_loopback(settings.server.host):

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 
@@ -29,7 +30,10 @@ _log = logging.getLogger("serinus.control")
 STATUS = {"forbidden": 403, "unauthorised": 401, "unsupported": 415, "not_found": 404, "refused": 409,
           "nothing_to_do": 409, "conflict": 409, "invalid": 400, "unavailable": 503}
 """What the kinds of `ControlRefused` are in HTTP."""
-_STEWARD_VERBS = ("start", "promote", "pause", "resume", "abort")
+_STEWARD_VERBS = ("start", "promote", "pause", "resume", "freeze", "abort", "retry")
+_VIEWS = ("journal", "analysis")
+_GATES = {"no-harm": ("successful", "running", "inconclusive"), "advance": ("successful",), "rollback": ("failed",)}
+"""With which verdicts a gate, which a webhook asks for, is open."""
 _POSTED = (*_STEWARD_VERBS, "rollback")
 _MAX_BODY = 1 << 20
 _STEWARD_PATIENCE_S = 15.0
@@ -59,9 +63,10 @@ class Control:
             problem = _problem(405, f"{scope['path']} takes {wanted}, got {method}.", "method_not_allowed")
             return *problem, (b"allow", wanted.encode())
         try:
-            authorise(self._settings, dict(scope["headers"]), method)
-            body = await json_body(receive) if method == "POST" else {}
-            return await self._dispatch(method, parts, body)
+            reads = method == "GET" or parts[2:] == ["analysis"]
+            holder = authorise(self._settings, dict(scope["headers"]), method, scope="read" if reads else "operate")
+            body = await json_body(receive) if method == "POST" else _asked(scope)
+            return await self._dispatch(method, parts, _signed(body, holder))
         except ControlRefused as error:
             return _problem(STATUS.get(error.kind, 409), str(error), error.kind)
         except SerinusError as error:
@@ -78,8 +83,12 @@ class Control:
                 return 200, await asyncio.to_thread(published, self._home.run)
             case "GET", ["monitors", *names] if len(names) <= 1:
                 return 200, await asyncio.to_thread(self._monitors, *names)
-            case "GET", ["rollouts", model]:
+            case "GET", ["rollouts", model] | ["rollouts", model, "status"]:
                 return 200, await asyncio.to_thread(self._rollout, model)
+            case "GET", ["rollouts", model, view] if view in _VIEWS:
+                return 200, await self._ask_steward({**body, "verb": view, "model": model})
+            case "POST", ["rollouts", model, "analysis"]:
+                return await self._gate(model, body)
             case "POST", ["rollouts", model, "rollback"]:
                 return await self._roll_back(model, body)
             case "POST", ["rollouts", model, verb] if verb in _STEWARD_VERBS:
@@ -139,6 +148,15 @@ class Control:
                      "complete": done.complete,
                      "workers": [{"pid": worker.pid, "seconds": worker.seconds} for worker in done.workers]}
 
+    async def _gate(self, model: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """A webhook's question: 200 when the gate is open, else 409."""
+        metadata = body.get("metadata")
+        gate = metadata.get("gate", "no-harm") if isinstance(metadata, dict) else "no-harm"
+        if not isinstance(gate, str) or gate not in _GATES:
+            raise ControlRefused(f"metadata.gate: expected {', '.join(_GATES)}, got {gate!r}.", "invalid")
+        found = await self._ask_steward({"verb": "analysis", "model": model})
+        return (200 if found["verdict"] in _GATES[gate] else 409), found
+
     async def _ask_steward(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
             async with asyncio.timeout(_STEWARD_PATIENCE_S):
@@ -178,9 +196,24 @@ async def json_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) 
     return document
 
 
+def _asked(scope: MutableMapping[str, Any]) -> dict[str, Any]:
+    """What stands behind the question mark of an address."""
+    return dict(parse_qsl(bytes(scope.get("query_string", b"")).decode("latin-1")))
+
+
+def _signed(body: dict[str, Any], holder: str) -> dict[str, Any]:
+    """Who acts: the holder of the token, whoever he says that he is."""
+    if not holder:
+        return body
+    said = body.get("actor")
+    return {**body, "actor": f"{said} (token {holder})" if said and said != holder else holder}
+
+
 def _method_of(parts: list[str]) -> str:
-    """The method that a path takes; empty where there is none."""
+    """The method that a path takes; empty where there is none, or several."""
     match parts:
+        case ["rollouts", _, "status" | "journal"]:
+            return "GET"
         case ["models"] | ["alerts"] | ["monitors"] | ["monitors", _] | ["rollouts", _]:
             return "GET"
         case ["drain"]:

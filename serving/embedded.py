@@ -17,6 +17,7 @@ from serinus.models.version import check_name
 from serinus.serving.answering import Answering
 from serinus.serving.app import App, Receive, Scope, Send
 from serinus.serving.board import Board
+from serinus.serving.callers import Callers
 from serinus.serving.errors import SerinusError
 from serinus.serving.expectations import declared, guard_for, guard_of
 from serinus.serving.home import Home, RunFolder
@@ -63,6 +64,7 @@ class EmbeddedApp:
         self._board = Board(run.boards)
         self._router = Router(lambda name, _: models[name][1])
         self._pipeline = Pipeline(self._router, self._board, settings.limits, settings.log.on_error)
+        self._pipeline.callers = Callers.wanted(settings.routing)
         self._pipeline.answering = Answering.wanted(settings.referral, settings.security, self._board)
         if settings.log.enabled:
             self._pipeline.log = SegmentWriter(Home(settings.home).log, self._pipeline.writer,

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 __all__ = ["Cancelled", "CommandError", "ControlRefused", "InvalidInput", "InvalidRequest", "ModelUnavailable",
            "NotServed", "Overloaded", "PredictionFailed", "RateLimited", "RequestError", "RequestTooLarge",
-           "SerinusError", "SettingsError", "TimedOut", "Unrecorded", "UnsupportedEncoding", "Violation"]
+           "SerinusError", "SettingsError", "TimedOut", "Unauthorised", "Unrecorded", "UnsupportedEncoding",
+           "Violation"]
 
 
 class Violation(NamedTuple):
@@ -115,6 +116,12 @@ class RateLimited(RequestError):
     def __init__(self, wait_s: float) -> None:
         super().__init__(f"This client asks faster than it may. Try again in {wait_s:.3g} s.")
         self.wait_s = wait_s
+
+
+class Unauthorised(RequestError):
+    """Predictions are for holders of a token only, and none came, or a wrong one."""
+
+    kind = "unauthorised"
 
 
 class Cancelled(RequestError):

@@ -25,6 +25,7 @@ from serinus.monitors.record import PredictionRecord
 from serinus.serving.answering import Answering, head
 from serinus.serving.batching import BatchQueue, Ran
 from serinus.serving.board import Board
+from serinus.serving.callers import Callers
 from serinus.serving.errors import (
     Cancelled,
     InvalidInput,
@@ -122,6 +123,8 @@ class Pipeline:
         """Where records go; None when the prediction log is switched off."""
         self.answering: Answering | None = None
         """Rounds and marks answers; None where no setting asks for it."""
+        self.callers: Callers | None = None
+        """Finds routing keys beyond the header's; None where no setting asks for it."""
         self.security: Security | None = None
         """Looks at clients' rows; None when that is switched off."""
         self._router = router
@@ -158,7 +161,10 @@ class Pipeline:
         own_id = request.request_id
         if own_id is not None and not call.request_id and is_request_id(own_id):
             call.request_id = own_id
-        choice = call.choice = self._router.choose(call.model, call.version, call.routing_key or request.routing_key)
+        key, version = call.routing_key or request.routing_key, call.version
+        if self.callers is not None:
+            key, version = self.callers.settle(call.headers, request, key, version)
+        choice = call.choice = self._router.choose(call.model, version, key)
         call.routed_ns = time_ns()
         arm = choice.arm
         expected = arm.expected_ns.get(request.rows.bit_length(), self._inline_ns + 1)

@@ -15,14 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serinus.models.home import default_home
 from serinus.serving.errors import SettingsError
 
 __all__ = ["AlertSettings", "ControlSettings", "LimitSettings", "LogSettings", "MonitorSettings", "ReferralLimits",
            "ReferralSettings", "RetrainingSettings", "RoutingSettings", "SecuritySettings", "ServerSettings",
-           "Settings", "TelemetrySettings", "ValidationSettings"]
+           "Settings", "TelemetrySettings", "TokenSettings", "ValidationSettings"]
 
 _PREFIX = "SERINUS_"
 # Read by a process of ours directly; not settings of the tree.
@@ -30,6 +30,10 @@ _OTHER_VARIABLES = {"SERINUS_SETTINGS", "SERINUS_RUN", "SERINUS_PARENT", "SERINU
                     "SERINUS_SPAWNER", "SERINUS_URL", "SERINUS_TELEMETRY_SOURCE", "SERINUS_RETRAINING"}
 # Tables whose keys are the user's own words.
 _TABLES = {"alerts.notifiers", "referral.by_model"}
+# Lists of tables; in the environment they are JSON.
+_LISTS = {"control.tokens"}
+# What never stands in a message.
+_SECRET = "control.token"
 
 
 class _Section(BaseModel):
@@ -78,6 +82,15 @@ class RoutingSettings(_Section):
     """How a caller is told from another."""
 
     key_header: str = "x-routing-key"
+    key_cookie: str | None = Field(default=None, min_length=1)
+    """The cookie that names the caller where the header does not."""
+    key_input: str | None = Field(default=None, min_length=1)
+    """The input whose value in the first row names the caller where neither does; for models that have it."""
+    version_header: str | None = Field(default=None, min_length=1)
+    """A header in which the callers of `version_callers` may name the version that answers them. What they get counts
+    for no rollout."""
+    version_callers: tuple[str, ...] = ()
+    """Routing keys; the header is ignored from everybody else."""
 
 
 class LogSettings(_Section):
@@ -207,10 +220,29 @@ class SecuritySettings(_Section):
     """Digits after the point that answered probabilities are rounded to. Log and monitors keep all of them."""
 
 
+class TokenSettings(_Section):
+    """One token: who has it, what it is good for, and either itself or the file that holds it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$")
+    scopes: tuple[Literal["infer", "feedback", "read", "operate"], ...] = ("read",)
+    token: str | None = Field(default=None, min_length=1, repr=False)
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> TokenSettings:
+        if (self.token is None) == (self.file is None):
+            raise ValueError(f"token {self.name!r} needs either token or file")
+        return self
+
+
 class ControlSettings(_Section):
     """Who may change what is served."""
 
-    token: str | None = Field(default=None, min_length=1)
+    token: str | None = Field(default=None, min_length=1, repr=False)
+    """One that may do everything, and whose holder says himself who he is."""
+    tokens: tuple[TokenSettings, ...] = ()
+    """Further ones, each with a name, which stands in the journal, and scopes. As soon as one has the scope `infer`,
+    predictions need such a token too."""
     behind_proxy: bool = False
     """A proxy on this host passes others' calls on, so that listening on loopback keeps nobody out: control calls then
     need the token. (Calls with a `Forwarded` header need it anyway.)"""
@@ -326,7 +358,7 @@ def _key_of_variable(name: str) -> str:
 
 
 def _split_if_many(key: str, value: str) -> Any:
-    if key in _TABLES:
+    if key in _TABLES | _LISTS:
         with contextlib.suppress(ValueError):  # what is no JSON is no table either, and is told as that
             return json.loads(value)
     many = "tuple" in str(_known().get(key))
@@ -336,5 +368,6 @@ def _split_if_many(key: str, value: str) -> Any:
 def _sentence(error: ValidationError, sources: Mapping[str, str]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    source = sources.get(key, "settings")
-    return f"Setting {key!r} (from {source}): {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}."
+    source = sources.get(key) or sources.get(".".join(key.split(".")[:2]), "settings")
+    got = "" if key.startswith(_SECRET) else f", got {first['input']!r}"
+    return f"Setting {key!r} (from {source}): {first['msg'][:1].lower()}{first['msg'][1:]}{got}."

@@ -21,6 +21,7 @@ from serinus.serving.answering import Answering
 from serinus.serving.app import App, Inner
 from serinus.serving.batching import batches_safely
 from serinus.serving.board import Board
+from serinus.serving.callers import Callers
 from serinus.serving.control import Control
 from serinus.serving.custom_monitors import CustomMonitors
 from serinus.serving.errors import SerinusError
@@ -275,6 +276,7 @@ class Worker:
         settings = self._settings
         pipeline = Pipeline(self._router, self._board, settings.limits, settings.log.on_error)
         pipeline.answering = Answering.wanted(settings.referral, settings.security, self._board)
+        pipeline.callers = Callers.wanted(settings.routing)
         pipeline.security = Security.wanted(settings, self._board, self._run, partial(baseline_of, self._registry))
         if settings.log.enabled:
             pipeline.log = SegmentWriter(self._home.log, pipeline.writer, settings.log.segment_bytes)

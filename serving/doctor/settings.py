@@ -13,7 +13,7 @@ from serinus.serving.settings import Settings
 
 __all__ = ["look_at_settings"]
 
-_SECRETS = ("control.token", "alerts.notifiers")
+_SECRETS = ("control.token", "control.tokens", "alerts.notifiers")
 
 
 def look_at_settings(config: Path | None, home: Path | None) -> tuple[Settings, list[Check]]:

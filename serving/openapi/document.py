@@ -9,10 +9,11 @@ from serinus import __version__
 from serinus.serving.openapi.fields import Schema
 from serinus.serving.openapi.inference import FORMS, Described, operation, schemas
 from serinus.serving.openapi.management import control, of_model, repository, server
-from serinus.serving.openapi.parts import COMPONENTS, HEADERS, MODELS
+from serinus.serving.openapi.parts import COMPONENTS, HEADERS, MODELS, errors
 from serinus.serving.protocols import Protocol
 from serinus.serving.router import Route
 from serinus.serving.settings import Settings
+from serinus.serving.tokens import tokens_of
 
 __all__ = ["Parts", "make_document"]
 
@@ -37,7 +38,10 @@ def make_document(settings: Settings, protocols: Iterable[Protocol], routes: Map
         stable = _described(only, only.stable.version)
         paths.update({path: {"post": operation(protocol.name, stable, "")} for protocol in protocols
                       for path in protocol.routes if "{model}" not in path and protocol.name in FORMS})
-    secured: Schema = {"security": [{"token": []}]} if settings.control.token else {}
+    secured: Schema = {"security": [{"token": []}]} if settings.control.token or settings.control.tokens else {}
+    if tokens_of(settings.control).guard_inference:
+        for path in paths.values():
+            _guard(path, secured)
     paths.update(server())
     paths.update(repository(secured) if parts.repository else {})
     paths.update(control(secured) if parts.control else {})
@@ -45,6 +49,13 @@ def make_document(settings: Settings, protocols: Iterable[Protocol], routes: Map
             "components": {"schemas": components, "headers": HEADERS, "parameters": _parameters(settings),
                            **({"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}} if secured else {})},
             MODELS: [_told(route) for route in routes.values()]}
+
+
+def _guard(path: Schema, secured: Schema) -> None:
+    """Predictions are for holders of a token only."""
+    if "post" in path:
+        path["post"].update(secured)
+        path["post"]["responses"].update(errors("Error", (401,)))
 
 
 def _inference(protocols: Iterable[Protocol], route: Route) -> dict[str, Schema]:

@@ -65,7 +65,7 @@ COMPONENTS: Mapping[str, Schema] = {
 """What no model is needed for."""
 
 _SAID = {400: "The body is not what the protocol says, or not what the model's signature says.",
-         401: "The control token is missing or wrong.", 403: "Control calls are closed to this caller.",
+         401: "The token is missing or wrong.", 403: "Control calls are closed to this caller.",
          404: "There is no such model or version here.", 405: "Another method is wanted; see Allow.",
          409: "Not possible in the present state.", 413: "The body or its rows are over a limit.",
          415: "The media type or content encoding is not understood.",

@@ -53,5 +53,5 @@ class Protocol(typing.Protocol):
 
 STATUS = {"invalid_request": 400, "invalid_input": 400, "unsupported_encoding": 415, "too_large": 413,
           "not_found": 404, "unavailable": 503, "overloaded": 429, "rate_limited": 429, "timeout": 504,
-          "cancelled": 499, "prediction_failed": 500, "unrecorded": 503, "internal": 500}
+          "cancelled": 499, "unauthorised": 401, "prediction_failed": 500, "unrecorded": 503, "internal": 500}
 """HTTP status of each kind of request error, unless a protocol says otherwise."""

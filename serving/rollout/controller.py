@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from serinus.serving.rollout.errors import TransitionRefused
 from serinus.serving.rollout.state import Plan, RolloutRecord
@@ -18,6 +20,7 @@ from serinus.serving.rollout.transitions import (
     Acknowledged,
     Command,
     Event,
+    Freeze,
     Journal,
     Notice,
     Pause,
@@ -58,19 +61,20 @@ def apply(
 
 
 def decide(
-    store: Store, model: str, event: Event, *, now: float, epoch: int | None = None, retries: int = 5
+    store: Store, model: str, event: Event, *, now: float, epoch: int | None = None, retries: int = 5,
+    details: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Read the record, advance it and store it with its journal; after a lost race, decide anew on what won.
 
-    Only SetStable may come first for a model. Raises TransitionRefused, Conflict after `retries` lost races, Fenced
+    `details` are JSON values to be kept in the journal's entry. Only SetStable may come first for a model. Raises TransitionRefused, Conflict after `retries` lost races, Fenced
     when `epoch` is an old one, and StoreUnavailable, after which the event may or may not have happened.
     """
     for _ in range(retries):
         try:
-            return _try(store, model, event, now, epoch)
+            return _try(store, model, event, now, epoch, details)
         except Conflict:
             continue
-    return _try(store, model, event, now, epoch)
+    return _try(store, model, event, now, epoch, details)
 
 
 def start(
@@ -128,6 +132,13 @@ def resume(
     return decide(store, model, Resume(actor=actor, reason=reason), now=now, epoch=epoch)
 
 
+def freeze(
+    store: Store, model: str, actor: str, *, now: float, reason: str = "", epoch: int | None = None
+) -> Outcome:
+    """Let nothing automatic happen to a running rollout, not even a rollback on evidence, until a person acts."""
+    return decide(store, model, Freeze(actor=actor, reason=reason), now=now, epoch=epoch)
+
+
 def abort(
     store: Store, model: str, actor: str, *, now: float, reason: str = "", epoch: int | None = None
 ) -> Outcome:
@@ -174,12 +185,13 @@ def set_stable(
     return decide(store, model, SetStable(version, digest, force, actor=actor, reason=reason), now=now, epoch=epoch)
 
 
-def _try(store: Store, model: str, event: Event, now: float, epoch: int | None) -> Outcome:
+def _try(store: Store, model: str, event: Event, now: float, epoch: int | None,
+         details: Mapping[str, Any] | None) -> Outcome:
     old = RolloutRecord.initial(model, None, now) if isinstance(event, SetStable) else None
     old = store.record(model) or old or _read(store, model)
     new, commands = advance(old, event, now)
     if new is not old:
-        entries = [_entry(new, command) for command in commands if isinstance(command, Journal)]
+        entries = [_entry(new, command, details or {}) for command in commands if isinstance(command, Journal)]
         store.swap(new, expected_generation=old.generation, journal=entries, epoch=epoch)
     return Outcome(new, commands)
 
@@ -195,7 +207,7 @@ def _read(store: Store, model: str) -> RolloutRecord:
     return record
 
 
-def _entry(new: RolloutRecord, command: Journal) -> JournalEntry:
+def _entry(new: RolloutRecord, command: Journal, details: Mapping[str, Any]) -> JournalEntry:
     body = {
         "text": command.text,
         "rollout_id": new.rollout_id,
@@ -204,5 +216,6 @@ def _entry(new: RolloutRecord, command: Journal) -> JournalEntry:
         "weight": new.weight,
         "stable": new.stable,
         "candidate": new.candidate,
+        **details,
     }
     return JournalEntry(new.model, command.kind, new.updated, new.generation, new.actor, new.reason, body)

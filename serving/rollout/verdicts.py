@@ -10,14 +10,19 @@ import orjson
 
 from serinus.serving.rollout.analysis import Check, Verdict
 from serinus.serving.rollout.judgement import Judgement
-from serinus.serving.rollout.state import RolloutRecord
+from serinus.serving.rollout.state import Phase, RolloutRecord
 from serinus.serving.store import Conflict, Document, Store
 
-__all__ = ["KIND", "publish", "read", "to_dict"]
+__all__ = ["KIND", "STALE_S", "analysis", "publish", "read", "to_dict"]
 
 KIND = "verdict"
 """Of the documents; their key is the model's name."""
+STALE_S = 60.0
+"""A verdict that is older says nothing of now."""
 _FORMAT = 1
+_ENDED = {Phase.PROMOTED: "successful", Phase.ROLLING_BACK: "failed", Phase.ROLLED_BACK: "failed",
+          Phase.REJECTED: "failed"}
+_WORDS = {"advance": "successful", "roll_back": "failed", "hold": "inconclusive", "wait": "running"}
 _MOST = 1e12
 
 
@@ -27,6 +32,41 @@ def to_dict(record: RolloutRecord, plan: Judgement, verdict: Verdict, now: float
             "weight": record.weight, "stable": record.stable, "candidate": record.candidate, "time": now,
             "action": str(verdict.action), "reason": verdict.reason, "cause": verdict.cause, "risk": verdict.risk,
             "checks": [_check(check, plan) for check in verdict.checks]}
+
+
+def analysis(record: RolloutRecord, latest: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
+    """How a model's rollout stands, for those who move the traffic themselves.
+
+    `verdict` is `successful` (go on), `failed` (take it off), `running` (too early), `inconclusive` (nothing can be
+    concluded: hold) or `error` (nobody judges); missing data is never successful.
+    """
+    ours = latest if latest is not None and latest["rollout_id"] == record.rollout_id else None
+    word, reason = _word(record, ours, now)
+    return {"model": record.model, "verdict": word, "reason": reason, "phase": str(record.phase),
+            "rollout_id": record.rollout_id, "step_id": record.step_id, "step": record.step, "weight": record.weight,
+            "shadow_weight": record.shadow_weight, "stable": record.stable, "candidate": record.candidate,
+            "risk": ours["risk"] if ours else "", "time": ours["time"] if ours else None,
+            "checks": ours["checks"] if ours else []}
+
+
+def _word(record: RolloutRecord, latest: Mapping[str, Any] | None, now: float) -> tuple[str, str]:
+    if record.phase in _ENDED:
+        return _ENDED[record.phase], record.reason or f"The rollout has ended: {record.phase}."
+    if not record.running:
+        return "inconclusive", "No rollout is under way."
+    if record.plan is None or record.plan.judgement is None:
+        return "inconclusive", "A person takes the steps of this plan."
+    if record.phase in (Phase.HOLD, Phase.FROZEN):
+        return "inconclusive", record.reason or f"It is held by {record.cause or record.actor}."
+    if record.phase is Phase.PREFLIGHT:
+        return "running", "The candidate is checked and loaded."
+    if latest is None or latest["step_id"] != record.step_id:
+        late = now - record.updated > STALE_S
+        return ("error", "Nobody has judged this step: is there a server with a steward?") if late else (
+            "running", "This step has just begun.")
+    if now - latest["time"] > STALE_S:
+        return "error", f"The latest verdict is {now - latest['time']:.0f} s old: is there a server with a steward?"
+    return _WORDS[latest["action"]], latest["reason"]
 
 
 def publish(store: Store, model: str, body: Mapping[str, Any], now: float, *, epoch: int | None = None) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 from serinus.models.errors import ModelError
 from serinus.models.registry import Registry
 from serinus.serving.errors import ControlRefused
-from serinus.serving.rollout import controller
+from serinus.serving.rollout import controller, plan_file, verdicts
 from serinus.serving.rollout.controller import Outcome
 from serinus.serving.rollout.errors import RolloutError
 from serinus.serving.rollout.state import Plan
@@ -16,15 +17,20 @@ from serinus.serving.steward.job import Shared
 from serinus.serving.store import Store
 from serinus.serving.veto import read_vetoes
 
-__all__ = ["carry_out", "perform"]
+__all__ = ["carry_out", "look", "perform"]
 
-_SIMPLE = {"pause": controller.pause, "resume": controller.resume, "abort": controller.abort}
+_SIMPLE = {"pause": controller.pause, "resume": controller.resume, "abort": controller.abort,
+           "freeze": controller.freeze}
+_READING = ("journal", "analysis")
+_MOST = 1_000_000
 
 
 def carry_out(shared: Shared, request: dict[str, Any]) -> dict[str, Any]:
     """Answer one control call as a JSON object; a refusal has `error` and `kind`. Raises `StoreError` only."""
     model = str(request.get("model", ""))
     try:
+        if request.get("verb") in _READING:
+            return look(shared.store, model, request)
         if read_vetoes(shared.home.vetoes).by_model.get(model) is not None:
             raise ControlRefused(f"A rollback of {model!r} is still being carried into the store. Try again.")
         if shared.is_behind():
@@ -40,8 +46,31 @@ def carry_out(shared: Shared, request: dict[str, Any]) -> dict[str, Any]:
     return {"record": outcome.record.to_dict(), "notice": outcome.notice}
 
 
+def look(store: Store, model: str, request: dict[str, Any]) -> dict[str, Any]:
+    """What the store knows of a model's rollouts: the `journal` behind entry `after`, or the latest `analysis`.
+
+    Raises `ControlRefused` or `StoreError`.
+    """
+    record = store.record(model)
+    if record is None:
+        known = ", ".join(sorted(store.records())) or "no model"
+        raise ControlRefused(f"Nothing is known of a rollout of {model!r}; known: {known}.", "not_found")
+    if request["verb"] == "analysis":
+        return verdicts.analysis(record, verdicts.read(store, model), time.time())
+    after, limit = (_whole(request.get(name, usual), name) for name, usual in (("after", 0), ("limit", 1000)))
+    entries = store.journal(model, after=after, limit=min(limit, _MOST))
+    return {"entries": [{**asdict(entry), "body": dict(entry.body)} for entry in entries]}
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, int | str) and str(value).isascii() and str(value).isdigit() and len(str(value)) <= 18:
+        return int(value)
+    raise ControlRefused(f"{name}: expected a whole number, 0 or more, got {value!r}.", "invalid")
+
+
 def perform(store: Store, registry: Registry, model: str, request: dict[str, Any]) -> Outcome:
-    """Let a verb happen. `request` has `verb`, `actor`, `reason`, and for `start` `version` and `steps` (percents).
+    """Let a verb happen. `request` has `verb`, `actor`, `reason`, and for `start` `version` and either `plan`, as a
+    plan file has it, or `steps` (percents) that a person takes.
 
     Raises `ControlRefused`, `RolloutError`, `ModelError` or `StoreError`.
     """
@@ -49,6 +78,8 @@ def perform(store: Store, registry: Registry, model: str, request: dict[str, Any
     match request.get("verb"):
         case "start":
             return _start(store, registry, model, request, actor, reason)
+        case "retry":
+            return _retry(store, registry, model, request, actor, reason)
         case "promote":
             return controller.promote(store, model, actor, now=time.time(), reason=reason,
                                       force=bool(request.get("force", False)))
@@ -72,10 +103,26 @@ def _start(store: Store, registry: Registry, model: str, request: dict[str, Any]
         if problems:
             raise ControlRefused(f"{candidate.tag} cannot answer every request that version {record.stable} answers: "
                                  f"{' '.join(problems)}", "refused")
-    steps = request.get("steps", "100")
-    plan = Plan.from_percents(",".join(map(str, steps)) if isinstance(steps, list) else str(steps))
-    return controller.start(store, model, candidate.version, candidate.digest, plan, actor, now=time.time(),
+    return controller.start(store, model, candidate.version, candidate.digest, _plan(request), actor, now=time.time(),
                             reason=reason, force=bool(request.get("force", False)))
+
+
+def _plan(request: dict[str, Any]) -> Plan:
+    plan = request.get("plan")
+    if plan is not None:
+        return plan if isinstance(plan, Plan) else plan_file.parse(plan, "plan")
+    steps = request.get("steps", "100")
+    return Plan.from_percents(",".join(map(str, steps)) if isinstance(steps, list) else str(steps))
+
+
+def _retry(store: Store, registry: Registry, model: str, request: dict[str, Any], actor: str, reason: str) -> Outcome:
+    """The latest candidate once more, by the same plan."""
+    record = store.record(model)
+    starts = [entry for entry in store.journal(model, limit=_MOST) if entry.kind == "start"]
+    if record is None or record.plan is None or not starts:
+        raise ControlRefused(f"No version of {model!r} was ever tried, so there is nothing to try again: start one.")
+    return _start(store, registry, model, {**request, "version": starts[-1].body["candidate"], "plan": record.plan},
+                  actor, reason)
 
 
 def _ensure_stable(store: Store, registry: Registry, model: str) -> None:

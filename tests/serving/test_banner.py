@@ -53,7 +53,7 @@ def test_the_line_to_try_works(made: Any) -> None:
     ({}, {}, "open to this host"),
     ({"host": "0.0.0.0"}, {}, "closed: not bound to loopback and no token"),
     ({}, {"behind_proxy": True}, "closed: behind a proxy and no token"),
-    ({"host": "0.0.0.0"}, {"token": "s3cret"}, "with the token that is set"),
+    ({"host": "0.0.0.0"}, {"token": "s3cret"}, "with a token that is set"),
 ])
 def test_it_says_what_is_open(server: dict[str, Any], control: dict[str, Any], words: str, tmp_path: Any) -> None:
     """By the address and the settings, never by who is looking."""
