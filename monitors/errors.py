@@ -4,12 +4,13 @@
 MonitorError
 ├── InvalidData        a frame, file or profile that cannot be watched, compared or read
 ├── InvalidExpectation what is expected of values makes no sense, or cannot be read
+├── InvalidPolicy      what the evaluation gate asks for cannot be read
 ├── UnknownDistance    no distance has this name
 └── UnknownMonitor     no monitor has this name, or an installed one cannot be loaded
 ```
 """
 
-__all__ = ["InvalidData", "InvalidExpectation", "MonitorError", "UnknownDistance", "UnknownMonitor"]
+__all__ = ["InvalidData", "InvalidExpectation", "InvalidPolicy", "MonitorError", "UnknownDistance", "UnknownMonitor"]
 
 
 class MonitorError(Exception):
@@ -22,6 +23,10 @@ class InvalidData(MonitorError):
 
 class InvalidExpectation(MonitorError):
     """What is expected of a model's values makes no sense, or cannot be read."""
+
+
+class InvalidPolicy(MonitorError):
+    """What the evaluation gate asks for cannot be read."""
 
 
 class UnknownDistance(MonitorError):

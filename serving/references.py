@@ -38,8 +38,9 @@ from serinus.serving.store import Conflict, Document, JournalEntry, Store
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Chosen", "Columns", "Made", "attached", "baseline_of", "check_of", "choose", "chosen", "doubts_about",
-           "history", "keep_reference", "profile_bytes", "profile_bytes_of", "profile_of", "rows_of", "self_check_of"]
+__all__ = ["Chosen", "Columns", "Made", "answered", "attached", "baseline_of", "check_of", "choose", "chosen",
+           "doubts_about", "history", "keep_reference", "profile_bytes", "profile_bytes_of", "profile_of", "rows_of",
+           "self_check_of"]
 
 FOLDER = "references"
 KIND = "reference"
@@ -167,6 +168,13 @@ class _Answers:
         order = [name for name in self._parts[0][1] if name in names]
         outputs = {name: np.concatenate([part[name] for _, part in self._parts]) for name in order}
         return {name: array[self.kept] for name, array in self._inputs.items()}, outputs
+
+
+def answered(model: Model, inputs: Arrays, rows: int, progress: Progress | None = None) -> tuple[NDArray[np.intp],
+                                                                                                  Arrays]:
+    """Which rows a model can answer, and its outputs for them. Raises InvalidData where it can answer none."""
+    answers = _Answers(model, inputs, rows, progress)
+    return answers.kept, answers.all()[1]
 
 
 def keep_reference(version: ModelVersion, home: Path, frame: pd.DataFrame, columns: Columns = NO_COLUMNS, *,

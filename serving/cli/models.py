@@ -10,6 +10,7 @@ from serinus.models.libraries import relevant, skew
 from serinus.models.registry import Registry
 from serinus.models.trust import Trust
 from serinus.models.version import ModelVersion
+from serinus.serving.cli.evaluate import evaluate, replay
 from serinus.serving.cli.exchange import export, import_
 from serinus.serving.cli.expectations import command as expectations
 from serinus.serving.cli.expectations import personal_notes
@@ -204,6 +205,8 @@ def delete(tag: str, force: bool, home: Path | None) -> None:
     click.echo(f"Deleted {version.tag}.")
 
 
+command.add_command(evaluate)
+command.add_command(replay)
 command.add_command(expectations)
 command.add_command(export)
 command.add_command(import_)
