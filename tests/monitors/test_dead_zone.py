@@ -55,24 +55,24 @@ def test_the_quantile_of_chi_squared_errs_to_the_safe_side(free: int) -> None:
 
 
 def test_the_zone_holds_all_true_means_in_95_percent_of_references() -> None:
-    """Over 60 draws of 30 features × 20 contrasts, the true mean of any lies outside in about 3; more than 9 is chance
+    """Over 40 draws of 30 features × 20 contrasts, the true mean of any lies outside in about 2; more than 7 is chance
     of 1 in 1,000."""
     outside = 0
-    for seed in range(60):
+    for seed in range(40):
         drawn = Normals.draw(np.random.default_rng(seed), 1_000)
         g = contrasts(drawn.blocks.sum(0), drawn.ordered)
         mean = np.einsum("rb,rcb->rc", drawn.shares(), g)
         outside += bool((np.stack([mean, -mean], -1) > dead_zone(drawn.blocks, drawn.ordered) + 1e-12).any())
-    assert outside <= 9
+    assert outside <= 7
 
 
 def test_an_even_reference_does_not_wander() -> None:
     """I.i.d. blocks leave the zone at the error of the estimate, in all but about 1 in 10 of references."""
     quiet = 0
-    for seed in range(20):
+    for seed in range(10):
         drawn = Normals.draw(np.random.default_rng(seed), 5_000)
         quiet += not wander(drawn.blocks, contrasts(drawn.blocks.sum(0), drawn.ordered)).any()
-    assert quiet >= 15
+    assert quiet >= 6
 
 
 def _tilted(days: int, rows: int = 1_000) -> np.ndarray:

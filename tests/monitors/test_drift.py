@@ -204,7 +204,7 @@ def test_the_number_of_workers_does_not_matter(workers: int, reference: Profile)
     assert _applied(reference, _ticks(reference, workers)) == _applied(reference, _ticks(reference, 3))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_ticks_in_any_order_give_one_verdict(random: Any) -> None:
     """Sorted by interval, repeated or not: a tick that was taken before changes nothing."""
