@@ -300,7 +300,7 @@ def _exact(x: Array, r: Array, window: Array, reference: Array) -> Array:
     both, rows = x + r, window.sum(-1)
     share = rows / np.maximum(rows + reference.sum(-1), 1)
     up = np.where(x > 0, betainc(np.maximum(x, 1), both - x + 1, share), 1.0)
-    down = np.where(x < both, 1 - betainc(x + 1, np.maximum(both - x, 1), share), 1.0)
+    down = np.where(x < both, betainc(np.maximum(both - x, 1), x + 1, 1 - share), 1.0)
     two_sided: Array = np.minimum(2 * np.minimum(up, down), 1.0)
     return two_sided
 

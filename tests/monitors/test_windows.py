@@ -68,6 +68,14 @@ def test_a_rare_value_is_judged_exactly() -> None:
     assert _of(_window(9_980, 20), ordered=True).test(_window(494, 6)).p[0] == pytest.approx(wanted)
 
 
+def test_a_value_that_becomes_rarer_has_its_exact_p_too() -> None:
+    """2 of 500 where 1 in 9 was: the lower tail, far below what 1 less the upper one can tell from 0."""
+    wanted = 2 * stats.binom.cdf(2, 11_127, 500 / 100_500) / 0.4
+    found = _of(_window(88_875, 11_125), ordered=True).test(_window(498, 2)).p[0]
+    assert 0 < wanted < 1e-15
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
 def test_many_rare_flags_alarm_at_most_at_the_level() -> None:
     """50 flags of 1 in 1,000 to 1 in 50, 200 windows at 2 %: more than 11 alarms have a chance of 1 in 1,000."""
     rng = np.random.default_rng(0)
