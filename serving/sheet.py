@@ -38,7 +38,7 @@ RING = 32
 _MAGIC = int.from_bytes(b"SRNSHEET", "little")
 _HEADER_WORDS, _NAME_BYTES = 64, 1024
 _PANES = 8 * _HEADER_WORDS + _NAME_BYTES
-_LOOKS = 20
+_LOOKS = 100
 _RING_TYPE = np.dtype([("uuid", "V16"), ("row", "<u8"), ("time_ns", "<u8"), ("p", "<f8"), ("feature", "<i8")])
 
 # Words of the header. Part of format 1: never renumber, only add.
@@ -87,10 +87,7 @@ class Pane:
 
     __slots__ = ("counts", "memory", "ring")
 
-    def __init__(self, buffer: Any, number: int, features: int) -> None:
-        size = pane_bytes(features)
-        start = _PANES + number * size
-        view = memoryview(buffer)[start:start + size]
+    def __init__(self, view: Any, features: int) -> None:
         self.counts = Counts(features, view)
         self.ring = np.frombuffer(view, _RING_TYPE, RING, Counts.size(features))
         self.memory = np.frombuffer(view, np.uint8)
@@ -117,7 +114,8 @@ class Sheet:
         os.posix_fallocate(self._file, 0, size)  # a full disk is an error now, not a SIGBUS later
         self._map = mmap.mmap(self._file, size)
         self._map[8 * _HEADER_WORDS:8 * _HEADER_WORDS + len(names)] = names
-        self._panes = [Pane(self._map, number, features) for number in range(2)]
+        one = pane_bytes(features)
+        self._panes = [Pane(memoryview(self._map)[start:start + one], features) for start in (_PANES, _PANES + one)]
         self._words = memoryview(self._map).cast("Q")
         words, pid = self._words, os.getpid()
         words[_W_FORMAT], words[_W_PID], words[_W_START_TICKS] = FORMAT, pid, start_ticks(pid)
@@ -179,32 +177,33 @@ def is_owned(path: Path) -> bool:
 
 def read(path: Path) -> SheetReading:
     """What the sheet at `path` says now. FileNotFoundError when it has gone, `SheetError` when it is none."""
-    for _ in range(_LOOKS):
-        with path.open("rb") as stream:
-            data = stream.read()
-            words = _header(path, data)
-            stream.seek(8 * _W_SEQUENCE)
-            again = int.from_bytes(stream.read(8), "little")
-        if again == words[_W_SEQUENCE]:  # else the worker may have changed the pane while it was copied: look again
-            return _reading(path, data, words)
+    with path.open("rb", buffering=0) as stream:
+        for _ in range(_LOOKS):
+            head = os.pread(stream.fileno(), _PANES, 0)
+            words = _header(path, head, os.fstat(stream.fileno()).st_size)
+            features, sequence = words[_W_FEATURES], words[_W_SEQUENCE]
+            size = pane_bytes(features)
+            data = os.pread(stream.fileno(), size, _PANES + (sequence & 1) * size)
+            again = os.pread(stream.fileno(), 8, 8 * _W_SEQUENCE)
+            if int.from_bytes(again, "little") == sequence:  # else the worker may have changed the pane meanwhile
+                return _reading(path, head, words, Pane(data, features))
     raise SheetError(f"{path} changes faster than it can be read: try again")
 
 
-def _header(path: Path, data: bytes) -> tuple[int, ...]:
+def _header(path: Path, data: bytes, size: int) -> tuple[int, ...]:
     if len(data) < _PANES or int.from_bytes(data[:8], "little") != _MAGIC:
         raise SheetError(f"{path} is no sheet, or is only being made")
     words = struct.unpack_from(f"<{_HEADER_WORDS}Q", data)
     if words[_W_FORMAT] != FORMAT:
         raise SheetError(f"{path} has format {words[_W_FORMAT]}, this program reads format {FORMAT}: upgrade it")
-    if len(data) != (wanted := _PANES + 2 * pane_bytes(words[_W_FEATURES])):
-        raise SheetError(f"{path} has {len(data)} bytes, a sheet of {words[_W_FEATURES]} features has {wanted}")
+    if size != (wanted := _PANES + 2 * pane_bytes(words[_W_FEATURES])):
+        raise SheetError(f"{path} has {size} bytes, a sheet of {words[_W_FEATURES]} features has {wanted}")
     return words
 
 
-def _reading(path: Path, data: bytes, words: tuple[int, ...]) -> SheetReading:
-    features, sequence, number = words[_W_FEATURES], words[_W_SEQUENCE], words[_W_UNUSUAL]
-    pane = Pane(data, sequence & 1, features)
-    names = data[8 * _HEADER_WORDS:_PANES].rstrip(b"\0")
+def _reading(path: Path, head: bytes, words: tuple[int, ...], pane: Pane) -> SheetReading:
+    sequence, number = words[_W_SEQUENCE], words[_W_UNUSUAL]
+    names = head[8 * _HEADER_WORDS:_PANES].rstrip(b"\0")
     incarnation, model, version, digest = orjson.loads(names)
     ring = [Unusual(bytes(slot["uuid"]), int(slot["row"]), int(slot["time_ns"]), float(slot["p"]),
                     int(slot["feature"])) for slot in pane.ring if slot["time_ns"]]

@@ -30,6 +30,7 @@ while True:
         pane.counts.table[feature, feature % 18] += 1
     pane.counts.sums += 1.0
     sheet.flip(time.time_ns())
+    time.sleep(0.0002)
 """
 
 
