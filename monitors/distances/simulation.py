@@ -1,18 +1,15 @@
 """Thresholds by simulation: what does a distance say when reference and window come from one population?
 
 Both are drawn anew from their pooled shares, a thousand times with a fixed seed, so the noise of a small reference
-counts as much as that of a small window. What lies beyond a thousandth is extrapolated:
-
-- A quadratic distance is asymptotically a sum of squares of normal variables. A gamma distribution of the simulated
-  mean and variance fits it (F. E. Satterthwaite, An approximate distribution of estimates of variance components,
-  Biometrics Bulletin 2, 1946).
-- Other distances are norms of a Gaussian process, and the upper tail of their square is exponential (M. B. Marcus and
-  L. A. Shepp, Sample behavior of Gaussian processes, Sixth Berkeley Symposium, 1972). The mean excess over the 90 %
-  quantile gives its slope.
+counts as much as that of a small window. What lies beyond the 90 % quantile is extrapolated: the square of a norm of a
+Gaussian process has an exponential upper tail (M. B. Marcus and L. A. Shepp, Sample behavior of Gaussian processes,
+Sixth Berkeley Symposium, 1972), a quadratic distance has one as it is, and the mean excess over that quantile is its
+slope. Nearly empty bins make a heavier tail than χ²'s, and the excess knows of them.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -48,8 +45,9 @@ def simulated(
     for feature in np.flatnonzero(comparable):
         drawn = [max(1, round(float(count[feature]))) for count in rows]
         null = _null(distance, reference[feature], window[feature], boundaries[feature], drawn) * stretch[feature]
-        judge = _by_gamma if distance.quadratic else _by_exponential_tail
-        thresholds[feature], p_values[feature] = judge(null, float(values[feature]), alpha)
+        power = 1 if distance.quadratic else 2
+        threshold, p_values[feature] = _tail(null**power, float(values[feature]) ** power, alpha)
+        thresholds[feature] = threshold ** (1 / power)
     return Measured(values, thresholds, p_values)
 
 
@@ -77,29 +75,14 @@ def _null(
     return distance.values(drawn[0], drawn[1], boundaries[None, :])[:, 0]
 
 
-def _by_gamma(null: Floats, value: float, alpha: float) -> tuple[float, float]:
-    """Give the threshold at alpha and the p-value of a value."""
-    from scipy.special import gammaincc, gammainccinv
-
-    mean, variance = float(null.mean()), float(null.var())
-    if not variance > 0.0:
-        return _by_constant(mean, value)
-    shape, scale = mean**2 / variance, variance / mean
-    return float(scale * gammainccinv(shape, alpha)), float(gammaincc(shape, value / scale))
-
-
-def _by_exponential_tail(null: Floats, value: float, alpha: float) -> tuple[float, float]:
-    """Give the threshold at alpha and the p-value of a value: counted up to the 90 % quantile, extrapolated above."""
+def _tail(null: Floats, value: float, alpha: float) -> tuple[float, float]:
+    """Give the threshold at alpha and the p-value of a square: counted up to the 90 % quantile, extrapolated above."""
     start = float(np.quantile(null, 1 - _TAIL))
-    excess = float((null[null > start] ** 2 - start**2).sum() / max((null > start).sum(), 1))
-    if not excess > 0.0:
-        return _by_constant(float(null.max()), value)
-    threshold = start**2 + excess * np.log(_TAIL / alpha) if alpha < _TAIL else np.quantile(null, 1 - alpha) ** 2
+    beyond = null[null > start]
+    if not len(beyond):  # one bin, or a distance that is nearly always the same
+        return start, 1.0 if value <= start else 0.0
+    excess = float(beyond.mean()) - start
+    threshold = start + excess * math.log(_TAIL / alpha) if alpha < _TAIL else float(np.quantile(null, 1 - alpha))
     if value > start:
-        return float(np.sqrt(threshold)), float(_TAIL * np.exp((start**2 - value**2) / excess))
-    return float(np.sqrt(threshold)), float((1 + (null >= value).sum()) / (1 + len(null)))
-
-
-def _by_constant(null: float, value: float) -> tuple[float, float]:
-    """One bin, or a distance that is always the same without drift."""
-    return null, 1.0 if value <= null else 0.0
+        return threshold, float(_TAIL * math.exp((start - value) / excess))
+    return threshold, float((1 + (null >= value).sum()) / (1 + len(null)))
