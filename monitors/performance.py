@@ -130,6 +130,10 @@ class Definition:
             return self.labels.index(self.positive)
         return 1 if len(self.labels) == 2 else None
 
+    def places(self, values: Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The place of each value among the labels, one beyond the last for others; and which values there are."""
+        return _places(values, self.labels)
+
     def sums(self, rows: Outcomes) -> Sums:
         """Sum rows up. Rows whose truth is missing, or no number, are counted as `invalid` and nothing else."""
         length = len(rows.truth)
@@ -143,8 +147,8 @@ class Definition:
 
     def _of_classes(self, rows: Outcomes) -> Sums:
         size = len(self.labels)
-        truth, known = _places(rows.truth, self.labels)
-        answers, _ = _places(rows.answers, self.labels)
+        truth, known = self.places(rows.truth)
+        answers, _ = self.places(rows.answers)
         truth, answers = truth[known], answers[known]
         confusion = np.bincount(truth * (size + 1) + answers, minlength=(size + 1) ** 2).reshape(size + 1, -1)
         tables = {"rows": _count(known.sum()), "invalid": _count((~known).sum()), "confusion": confusion}
