@@ -274,6 +274,12 @@ def _statistics(window: Array, reference: Array, g: Array) -> tuple[Array, Array
     for question, code in ((_MISSING, MISSING), (_UNSEEN, UNSEEN)):
         variance = np.maximum(both[:, code] * (1 - both[:, code]), 4 / rows)
         squares[question] = (q[:, code] - p[:, code]) ** 2 / variance / lone
+    # Rare values have no χ² of their own: what their restlessness is measured by is the share beside the top bin.
+    top = both.argmax(1)
+    rest = [1 - each[np.arange(len(each)), top] for each in (both, q, p)]
+    rare = (rest[0] < 0.25) & (rest[0] * rows < _RARE)
+    beside = (rest[1] - rest[2]) ** 2 / np.maximum(rest[0] * (1 - rest[0]), 4 / rows) / lone
+    squares[_SHAPE], free[_SHAPE] = np.where(rare, beside, squares[_SHAPE]), np.where(rare, 1.0, free[_SHAPE])
     silent = (window.sum(-1) == 0) | (reference.sum(-1) == 0)
     squares[:, silent] = 0.0
     return squares, free
