@@ -160,7 +160,8 @@ def _loss(fitted: Array, x: Array, target: Array, mass: Array) -> float:
 
 def _logit(scores: Array) -> Array:
     p = np.clip(np.asarray(scores, float), _CLOSEST, 1 - _CLOSEST)
-    return np.log(p / (1 - p))
+    logits: Array = np.log(p / (1 - p))
+    return logits
 
 
 def _logistic(logits: Array) -> Array:

@@ -145,7 +145,7 @@ def losses_of(definition: Definition, rows: Outcomes, scale: float = 1.0) -> Arr
     """
     if definition.task == "regression":
         errors = np.abs(np.asarray(rows.answers, float) - np.asarray(rows.truth, float)) / scale
-        return np.minimum(errors, 1.0)
+        return np.asarray(np.minimum(errors, 1.0))
     truth, known = definition.places(rows.truth)
     answers, _ = definition.places(rows.answers)
     return np.where(known, (truth != answers) | (truth == len(definition.labels)), np.nan).astype(float)
