@@ -302,6 +302,8 @@ class App:
         board.count(base or 0, now - call.started_ns, call.rows, predicted)
         if call.batch_rows:
             board.count_shared(base or 0, max(0, call.predict_started_ns - call.routed_ns), call.batch_rows)
+        if call.trial is not None and choice is not None:
+            call.trial.settle(call.assigned, choice, error_type, now - call.started_ns)
         for kind, number in _by_kind(call).items() if call.violations else ():
             model = call.model if call.model in self._router.routes else ""
             board.tally("violations", model, kind, amount=number)

@@ -20,13 +20,14 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import orjson
 
 from serinus.serving.files import is_locked, write_atomically
 
 __all__ = ["BATCH_BOUNDS", "BOUNDS_NS", "QUEUE_BOUNDS_NS", "VALUES", "VALUE_BOUNDS", "Board", "BoardError", "Exemplar",
-           "Labels", "Reading", "Series", "adopt", "boards_in", "merge", "read_all", "start_ticks"]
+           "Labels", "Reading", "Series", "adopt", "boards_in", "mark_tag", "merge", "read_all", "start_ticks"]
 
 FORMAT = 1
 SUFFIX = ".board"
@@ -141,10 +142,11 @@ class Series(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A predict call under way: `kind` 1 stable, 2 candidate; when it began (Unix ns)."""
+    """A predict call under way: `kind` 1 stable, 2 candidate; when it began (Unix ns); of what (`mark_tag`)."""
 
     kind: int
     started_ns: int
+    tag: int = 0
 
 
 class Reading(NamedTuple):
@@ -168,6 +170,11 @@ class Reading(NamedTuple):
 
 
 EMPTY = Series(0, 0, 0, 0, (0,) * _BUCKETS, (0,) * _BUCKETS)
+
+
+def mark_tag(model: str, version: str) -> int:
+    """32 bits that stand for a version in marks."""
+    return crc32(f"{model}:{version}".encode())
 
 
 def start_ticks(pid: int) -> int:
@@ -278,6 +285,7 @@ class Board:
 
     def begin(self, kind: int, started_ns: int) -> int:
         """Mark a predict call as under way since `started_ns`; the mark outlives a crash. Returns its slot for `end`.
+        `kind` has the version's `mark_tag` above its lowest 8 bits.
 
         More calls at once than there are slots share the last one.
         """
@@ -294,6 +302,11 @@ class Board:
         self.words[_W_IN_FLIGHT] -= 1
         if slot != _LAST_MARK:
             self._free.append(slot)
+
+    def abandon(self) -> None:
+        """Nobody waits any more for what is under way: it ends with the process, and that is no crash."""
+        for slot in range(_HEADER_WORDS, _LAST_MARK + 1, 2):
+            self.words[slot] = 0
 
     def beat(self, *, ready: bool, generation: int) -> None:
         """Say that the worker lives, whether it is ready, and the newest generation that it follows."""
@@ -372,7 +385,8 @@ def read(path: Path) -> Reading:
         path, f"{words[_W_INCARNATION]:016x}", words[_W_PID], words[_W_START_TICKS], words[_W_STARTED_NS],
         words[_W_HEARTBEAT_NS], bool(words[_W_READY]), words[_W_VETO], words[_W_GENERATION], words[_W_IN_FLIGHT],
         {name: words[word] for name, word in _HEADER_COUNTERS.items()} | dict(_read_tallies(data, words[_W_SERIES])),
-        dict(_read_series(data, words[_W_SERIES])), tuple(Mark(kind, began) for kind, began in pairs if kind),
+        dict(_read_series(data, words[_W_SERIES])),
+        tuple(Mark(kind & 0xFF, began, kind >> 8) for kind, began in pairs if kind),
         words[_W_WISHES], words[_W_ACTIVE])
 
 

@@ -26,6 +26,11 @@ class Home:
         return self.path / "log" / "segments"
 
     @property
+    def spool(self) -> Path:
+        """Ground truth that was accepted and waits for the store."""
+        return self.path / "spool"
+
+    @property
     def run(self) -> Path:
         """Files of running servers, and the last-known-good ones of the host."""
         return self.path / "run"
@@ -44,6 +49,16 @@ class Home:
     def monitors(self) -> Path:
         """What the monitors say of each version, and the reference profiles that workers count by."""
         return self.run / "monitors"
+
+    @property
+    def baselines(self) -> Path:
+        """What stable was like when each running rollout began."""
+        return self.run / "baselines.json"
+
+    @property
+    def callers(self) -> Path:
+        """What dead workers knew of callers with routing keys, by rollout."""
+        return self.run / "callers"
 
     def servers(self) -> list[RunFolder]:
         """Run folders of the servers that live on this home."""
@@ -66,6 +81,11 @@ class RunFolder:
     def sheets(self) -> Path:
         """What the workers counted for monitors."""
         return self.path / "sheets"
+
+    @property
+    def tallies(self) -> Path:
+        """What the workers counted of rollouts."""
+        return self.path / "tallies"
 
     @property
     def clients(self) -> Path:

@@ -102,6 +102,11 @@ class Admissions:
         if known["refused"]:
             raise NotEnoughMemory(known["refused"])
 
+    def refusal(self, tag: str) -> str:
+        """Why the version `tag` (`name:version`) was refused lately; empty when it was not."""
+        with self._changing() as stored:
+            return str(stored["decided"].get(tag, {}).get("refused", ""))
+
     def learn(self, version: ModelVersion, grew: int) -> None:
         """A process grew by so many bytes when it loaded `version`."""
         with self._changing() as stored:

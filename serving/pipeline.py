@@ -47,6 +47,7 @@ from serinus.serving.security import Security
 from serinus.serving.settings import LimitSettings
 from serinus.serving.telemetry import Marks, SpanContextIds, within
 from serinus.serving.telemetry.logs import of_request
+from serinus.serving.trial import Trial
 from serinus.serving.values import binned
 
 __all__ = ["Call", "Pipeline"]
@@ -66,10 +67,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 class Call:
     """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
 
-    __slots__ = ("batch_rows", "body", "choice", "client", "counts", "drift", "guard", "headers", "ids", "model",
-                 "novelty_p", "parsed_ns", "predict_ended_ns", "predict_started_ns", "prediction", "protocol",
+    __slots__ = ("assigned", "batch_rows", "body", "choice", "client", "counts", "drift", "guard", "headers", "ids",
+                 "model", "novelty_p", "parsed_ns", "predict_ended_ns", "predict_started_ns", "prediction", "protocol",
                  "receive", "recorded_ns", "rendered_ns", "request_id", "routed_ns", "routing_key", "rows",
-                 "started_ns", "steps", "validated_ns", "version", "violations")
+                 "started_ns", "steps", "trial", "validated_ns", "version", "violations")
 
     def __init__(self, protocol: Protocol, model: str, version: str | None, headers: Headers, receive: Receive,
                  request_id: str, routing_key: str | None, ids: SpanContextIds | None, started_ns: int) -> None:
@@ -96,6 +97,8 @@ class Call:
         self.steps: Steps = ()
         self.drift = ""
         self.novelty_p: float | None = None
+        self.trial: Trial | None = None
+        self.assigned = 0
 
     @property
     def own_ns(self) -> int:
@@ -167,6 +170,8 @@ class Pipeline:
         choice = call.choice = self._router.choose(call.model, version, key)
         call.routed_ns = time_ns()
         arm = choice.arm
+        if arm.trial is not None and choice.reason == "split":
+            call.trial, call.assigned = arm.trial, arm.trial.assign(choice, call.started_ns)
         expected = arm.expected_ns.get(request.rows.bit_length(), self._inline_ns + 1)
         if arm.batches and expected > self._alone_ns and request.rows <= self._batch_rows:
             outputs = await self._predict_in_batch(call, arm, request)
@@ -187,6 +192,8 @@ class Pipeline:
             Answer(request, told, arm.name, arm.version, arm.role, call.request_id, call.prediction, referred,
                    _novelty(call, look, request.rows)))
         call.rendered_ns = time_ns()
+        if call.trial is not None:
+            call.trial.answered(call.assigned, choice, outputs, request.rows)
         if arm.class_output is not None:
             self._count_classes(arm, outputs, request.rows)
         elif arm.value_output is not None and (values := outputs.get(arm.value_output)) is not None:
@@ -203,7 +210,7 @@ class Pipeline:
             arm.custom.keep(_record_of(call, choice, request, request.inputs, outputs, uuid))
         if self.security is not None:
             self.security.look(call.client, arm, look, outputs, request.rows)
-        return rendered._replace(head=rendered.head + more) if more else rendered
+        return Rendered(rendered.body, rendered.content_type, rendered.head + more) if more else rendered
 
     def close(self) -> None:
         """Let the threads go and end the open segment."""

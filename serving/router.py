@@ -12,6 +12,7 @@ from serinus.models.model import Model
 from serinus.models.signature import Signature
 from serinus.models.steps import tells_steps
 from serinus.serving.batching import BatchQueue
+from serinus.serving.board import mark_tag
 from serinus.serving.errors import ModelUnavailable, NotServed
 from serinus.serving.expectations import Guard
 from serinus.serving.rollout.routing import Bucketer
@@ -21,6 +22,7 @@ from serinus.serving.veto import Veto
 if TYPE_CHECKING:
     from serinus.serving.custom_monitors import CustomWatch
     from serinus.serving.observer import Waiting, Watch
+    from serinus.serving.trial import Trial
 
 __all__ = ["Arm", "Choice", "Loaded", "Route", "Router", "decide", "key_hash"]
 
@@ -72,7 +74,7 @@ class Arm:
 
     __slots__ = ("batches", "class_counters", "class_output", "contract", "custom", "expected_ns", "guard", "head",
                  "mark", "model", "name", "pace", "platform", "queue", "role", "runs_user_code", "series", "signature",
-                 "tells_steps", "value_output", "values", "version", "watch")
+                 "tells_steps", "trial", "value_output", "values", "version", "watch")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -85,7 +87,7 @@ class Arm:
         self.guard = loaded.guard
         self.contract = self.signature if self.guard is None else self.guard.contract
         """The signature that requests are read with."""
-        self.mark = 2 if role == CANDIDATE else 1
+        self.mark = (2 if role == CANDIDATE else 1) | mark_tag(name, version) << 8
         self.head = b"x-model-version: %b\r\nx-model-role: %b\r\n" % (version.encode(), role.encode())
         self.series: dict[str, int] = {}
         """Where on the board this arm's answers on each route are counted."""
@@ -107,6 +109,8 @@ class Arm:
         """What its monitors look at; None where they are off, or have not begun."""
         self.custom: CustomWatch | None = None
         """What installed monitors look at; None where none watches this model."""
+        self.trial: Trial | None = None
+        """What counts its requests; None where no rollout judges itself."""
         self.tells_steps = tells_steps(model)
         self.runs_user_code: bool = getattr(model, "runs_user_code", False)
 
@@ -289,6 +293,11 @@ class Router:
         if self._loading == (name, version):
             return "loading", ""
         return "unavailable", self._failed.get((name, version), "")
+
+    @property
+    def failed(self) -> set[tuple[str, str]]:
+        """Names and versions that could not be loaded."""
+        return set(self._failed)
 
     @property
     def memory(self) -> dict[tuple[str, str], int]:

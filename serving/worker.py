@@ -23,8 +23,9 @@ from serinus.serving.batching import batches_safely
 from serinus.serving.board import Board
 from serinus.serving.callers import Callers
 from serinus.serving.control import Control
+from serinus.serving.crashes import blame_all
 from serinus.serving.custom_monitors import CustomMonitors
-from serinus.serving.errors import SerinusError
+from serinus.serving.errors import ControlRefused, SerinusError
 from serinus.serving.expectations import guard_of
 from serinus.serving.home import Home, RunFolder, current_run_folder
 from serinus.serving.memory import Admissions, give_back, resident_bytes
@@ -36,6 +37,7 @@ from serinus.serving.processes import die_with_parent, ensure_steward
 from serinus.serving.references import baseline_of
 from serinus.serving.repository import Repository
 from serinus.serving.rollback import boards_of
+from serinus.serving.rollout.baseline import read_baselines
 from serinus.serving.rollout.state import RolloutRecord
 from serinus.serving.router import Loaded, Router, Target, decide
 from serinus.serving.security import Security
@@ -48,7 +50,8 @@ from serinus.serving.telemetry.outage import WORKERS_S
 from serinus.serving.telemetry.resource import resource_of
 from serinus.serving.telemetry.sdk_metrics import flush_metrics
 from serinus.serving.telemetry.variables import adopt
-from serinus.serving.veto import Vetoes, read_vetoes
+from serinus.serving.trial import Trials
+from serinus.serving.veto import Vetoes, cast_veto, read_vetoes
 from serinus.serving.wishes import Wish, Wishes, read_wishes
 
 __all__ = ["Worker", "make_worker"]
@@ -87,6 +90,7 @@ class Worker:
         self._pipeline = self._make_pipeline()
         self._observer = Observer(settings.monitors, MonitorFiles(self._home.monitors), run.sheets,
                                   self._board.incarnation) if settings.monitors.enabled else None
+        self._trials = Trials(run.tallies, self._board.incarnation, settings.server.workers, self._cast_veto)
         self._custom = CustomMonitors(run.sheets, self._board.incarnation) if settings.monitors.enabled else None
         self.app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards,
                        Control(settings, run, self._registry, self._obey, self._router), inner)
@@ -97,6 +101,7 @@ class Worker:
         self._asked_generation = self._generation = 0
         self._wishes = Wishes(0, {})
         self._told: set[tuple[str, str]] = set()
+        self._standing: set[tuple[str, str, str]] = set()
         self._began_ns = time.monotonic_ns()
         self._confirmed_ns = 0
         self._stale = False
@@ -111,6 +116,7 @@ class Worker:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         silence_access_log()
         set_up_logging(self._settings.telemetry.log_format, self._resource)
+        blame_all(self._home, self._run)
         self._follow()
         self._following = asyncio.create_task(self._keep_following())
         await self._base_loaded.wait()
@@ -135,9 +141,11 @@ class Worker:
             self._observer.close()
         if self._custom is not None:
             self._custom.close()
+        self._trials.close()
         await asyncio.gather(*(asyncio.to_thread(end, WORKERS_S)
                                for end in (self._tracing.close, flush_metrics, end_logging)))
         self._router.close()
+        self._board.abandon()
         self._board.close()
 
     async def _keep_following(self) -> None:
@@ -165,7 +173,7 @@ class Worker:
             self._follow()
 
     def _stamps(self) -> tuple[Any, ...]:
-        return _stamp(self._home.vetoes), _stamp(self._home.snapshot), _stamp(self._run.wishes)
+        return tuple(map(_stamp, (self._home.vetoes, self._home.snapshot, self._home.baselines, self._run.wishes)))
 
     def _follow(self) -> None:
         """Do at once what can be done with the loaded versions: a rollback waits for no other version's loading."""
@@ -183,6 +191,7 @@ class Worker:
             self._observer.attach(self._router)
         if self._custom is not None:
             self._custom.attach(self._router)
+        self._trials.attach(self._router, snapshot.records, read_baselines(self._home.baselines))
         if all(obeyed):
             self._board.acknowledge_veto(vetoes.sequence)
         self._seen, self._asked_generation = stamps, snapshot.generation
@@ -201,12 +210,14 @@ class Worker:
                 self._board.tally("load_ns", name, version, amount=time.monotonic_ns() - began)
                 self._follow()
                 self._tell_memory()
+                self._tell_standing()
             for name, target in self._targets.items():
                 wanted = {target.stable, target.candidate, *target.keep}
                 self._router.forget(name, {version for version in wanted if version is not None})
             if self._router.released:
                 self._router.released = False
                 self._tell_memory()
+                self._tell_standing()
                 asyncio.get_running_loop().run_in_executor(None, give_back)
             self._base_loaded.set()
             self._generation = self._asked_generation
@@ -222,6 +233,19 @@ class Worker:
         for (name, version), grew in memory.items():
             self._board.level("memory", name, version, amount=grew)
         self._told = set(memory)
+
+    def _tell_standing(self) -> None:
+        """Which versions are in memory, and which could not be loaded: a rollout begins with them everywhere."""
+        now = {("loaded", *key) for key in self._router.memory} | {("unloadable", *key) for key in self._router.failed}
+        for fact in self._standing ^ now:
+            self._board.level(*fact, amount=int(fact in now))
+        self._standing = now
+
+    def _cast_veto(self, model: str, reason: str) -> None:
+        """Take a model's candidate off this host."""
+        _log.error("The candidate of %s is taken off. %s", model, reason)
+        with contextlib.suppress(ControlRefused):  # its rollout is over
+            cast_veto(self._home, model, actor="serinus", reason=reason)
 
     def _missing(self) -> list[tuple[str, str]]:
         """Names and versions to load: those on trial last."""

@@ -216,7 +216,9 @@ def _missing(plan: Judgement, phase: Phase, evidence: Evidence, step_id: str) ->
         left = plan.soak_s - evidence.elapsed_s
     else:
         left = plan.step_s - evidence.elapsed_s
-        units = sum(window.candidate for window in evidence.windows if window.step_id == step_id)
+        units = evidence.step_units
+        if units is None:
+            units = sum(window.candidate for window in evidence.windows if window.step_id == step_id)
         if units < plan.step_units:
             return f"The candidate answered {units:,} units of {plan.step_units:,} in this step."
     return f"The step has {left:.0f} s to go." if left > 0 else ""
@@ -281,9 +283,8 @@ def _check(plan: Judgement, name: str, windows: Sequence[Window], parts: int) ->
 
 
 def _limit(plan: Judgement, kind: str, parts: int = 1) -> float:
-    """How much evidence rolls back: the budget of a kind is shared by its parts, and by pairs and arms."""
-    both = 2 if plan.shadow and kind in ("failures", "mix", "ground_truth", "slices") else 1
-    return log(both * max(1, parts) / plan.alpha_of(kind))
+    """How much evidence rolls back: the budget of a kind is shared by its parts, and by all who judge it."""
+    return log(plan.judges_of(kind) * max(1, parts) / plan.alpha_of(kind))
 
 
 def _paired_checks(plan: Judgement, pairs: Pairs) -> list[Check]:

@@ -66,8 +66,9 @@ def decide(
 ) -> Outcome:
     """Read the record, advance it and store it with its journal; after a lost race, decide anew on what won.
 
-    `details` are JSON values to be kept in the journal's entry. Only SetStable may come first for a model. Raises TransitionRefused, Conflict after `retries` lost races, Fenced
-    when `epoch` is an old one, and StoreUnavailable, after which the event may or may not have happened.
+    `details` are JSON values to be kept in the journal's entry. Only SetStable may come first for a model. Raises
+    TransitionRefused, Conflict after `retries` lost races, Fenced when `epoch` is an old one, and StoreUnavailable,
+    after which the event may or may not have happened.
     """
     for _ in range(retries):
         try:

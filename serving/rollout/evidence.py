@@ -72,5 +72,8 @@ class Evidence:
     """Errors among stable's units before the rollout began."""
     inputs_differ: str = ""
     """Why the arms' inputs cannot be compared; empty when they can."""
+    step_units: int | None = None
+    """Callers, or requests without routing keys, that the candidate answered in the present step, where some of them
+    are counted in earlier windows already: a caller counts once in a rollout. None: those of the step's windows."""
     signals: Mapping[str, str] = field(default_factory=dict)
     """Reasons to hold from elsewhere: drift of the candidate's inputs alone, estimated performance, a user's own."""

@@ -104,6 +104,12 @@ class Judgement:
         """The share of `alpha` that a check may spend in all."""
         return self.alpha * BUDGET[check]
 
+    def judges_of(self, check: str) -> int:
+        """Among how many a check's budget is shared: the arms, the shadow's pairs, and the workers, who look at hard
+        failures by themselves."""
+        paired = self.shadow > 0 and check in ("failures", "mix", "ground_truth", "slices")
+        return 1 + paired + (check == "failures")
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)

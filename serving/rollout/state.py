@@ -57,6 +57,9 @@ class Phase(StrEnum):
 RUNNING = frozenset({Phase.PREFLIGHT, Phase.SHADOW, Phase.CANARY, Phase.SOAK, Phase.HOLD, Phase.FROZEN})
 """The phases in which a rollout is under way."""
 
+TICKING = frozenset({Phase.PREFLIGHT, Phase.SHADOW, Phase.CANARY, Phase.SOAK})
+"""The phases in which a step's time runs."""
+
 
 def canonical_json(value: object) -> str:
     """The one text of a JSON value: sorted keys, no spaces, no NaN; ValueError or TypeError if it has none."""
@@ -204,6 +207,13 @@ class RolloutRecord:
     def running(self) -> bool:
         """Whether a rollout is under way."""
         return self.phase in RUNNING
+
+    def elapsed_at(self, now: float) -> float:
+        """Seconds spent in the present step until Unix time `now`, pauses left out.
+
+        A clock that was set back delays the step; it never shortens what was spent.
+        """
+        return self.elapsed_in_step_s + (max(0.0, now - self.updated) if self.phase in TICKING else 0.0)
 
     def previous_at(self, now: float) -> str | None:
         """The version a rollback returns to at Unix time `now`; None without one or after its window."""

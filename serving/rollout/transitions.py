@@ -398,7 +398,7 @@ def _stop_clock(state: RolloutRecord, event: Event, now: float, kind: str, text:
                 cause: str = "") -> Decision:
     """The weights stay, and the phase to go back to is remembered."""
     return _accept(state, event, now, kind, text, phase=phase, held=state.held or state.phase, cause=cause,
-                   elapsed_in_step_s=_elapsed(state, now))
+                   elapsed_in_step_s=state.elapsed_at(now))
 
 
 def _resume(state: RolloutRecord, event: Resume, now: float) -> Decision:
@@ -458,7 +458,7 @@ def _roll_back_to(state: RolloutRecord, event: RollBack, now: float, to: str, di
 def _take_off(
     state: RolloutRecord, event: Event, now: float, kind: str, text: str, version: str | None, **changes: Any
 ) -> Decision:
-    elapsed = _elapsed(state, now)
+    elapsed = state.elapsed_at(now)
     record, commands = _accept(
         state, event, now, kind, text,
         phase=Phase.ROLLING_BACK, weight=0, shadow_weight=0, elapsed_in_step_s=elapsed, held=None, cause="", **changes,
@@ -527,12 +527,6 @@ def _plan(state: RolloutRecord) -> Plan:
     if state.plan is None or state.step >= len(state.plan.steps):
         _refuse(state, "go on", f"step {state.step} is not in its plan; abort and start anew")
     return state.plan
-
-
-def _elapsed(state: RolloutRecord, now: float) -> float:
-    """A clock that was set back delays the step; it never shortens what was spent."""
-    ran = max(0.0, now - state.updated) if state.phase is Phase.PREFLIGHT or state.phase in _TAKING_STEPS else 0.0
-    return state.elapsed_in_step_s + ran
 
 
 def _quarantine(state: RolloutRecord, *digests: str | None, spare: str | None) -> tuple[str, ...]:

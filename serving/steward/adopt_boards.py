@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
-from serinus.serving.board import adopt, boards_in, is_owned
+from serinus.serving.board import BoardError, adopt, boards_in, is_owned, read
+from serinus.serving.crashes import blame
 from serinus.serving.steward.job import Shared
 
 _log = logging.getLogger("serinus.steward")
@@ -19,6 +21,10 @@ class AdoptBoards:
     def run(self, shared: Shared) -> None:
         """See `Job.run`."""
         for path in boards_in(shared.run.boards):
-            if not is_owned(path) and (reading := adopt(path)) is not None and reading.marks:
+            if is_owned(path):
+                continue
+            with suppress(FileNotFoundError, BoardError):
+                blame(shared.home, shared.run, read(path))  # before the marks are gone
+            if (reading := adopt(path)) is not None and reading.marks:
                 roles = ", ".join("candidate" if mark.kind == 2 else "stable" for mark in reading.marks)
                 _log.error("Worker %d died while a predict call was under way (%s).", reading.pid, roles)

@@ -6,6 +6,7 @@ import shutil
 
 from serinus.serving.board import boards_in, is_owned
 from serinus.serving.home import RunFolder
+from serinus.serving.rollout.tally import tallies_in
 from serinus.serving.sheet import sheets_in
 from serinus.serving.steward.job import Shared
 
@@ -21,6 +22,7 @@ class ClearRunFolders:
         for path in shared.home.run.glob("server-*"):
             folder = RunFolder(path)
             dead = folder.owner.exists() and not folder.is_alive()
-            needed = any(map(is_owned, boards_in(folder.boards))) or sheets_in(folder.sheets)
+            needed = (any(map(is_owned, boards_in(folder.boards))) or sheets_in(folder.sheets)
+                      or tallies_in(folder.tallies))
             if path != shared.run.path and dead and not needed:
                 shutil.rmtree(path, ignore_errors=True)

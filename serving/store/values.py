@@ -58,7 +58,7 @@ class Tick:
 class CounterRow(NamedTuple):
     """What one worker's cumulative count counts, within one step of a rollout.
 
-    `arm` is a role. `bucket` is the part of the routing range the callers lie in.
+    `arm` is a role. `bucket` is the stretch of time in which the request was assigned.
     """
 
     bucket: int

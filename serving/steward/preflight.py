@@ -1,0 +1,177 @@
+"""Job: check a candidate before it gets any request, or turn it away with the reason."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import orjson
+
+from serinus.models.errors import ModelError
+from serinus.serving.board import Reading, read_all
+from serinus.serving.home import RunFolder
+from serinus.serving.memory import Admissions
+from serinus.serving.rollback import live_boards
+from serinus.serving.rollout import controller, verdicts
+from serinus.serving.rollout.analysis import Action, Verdict
+from serinus.serving.rollout.baseline import BASELINE, Baseline, class_labels, freeze, publish_baselines
+from serinus.serving.rollout.state import Phase, RolloutRecord
+from serinus.serving.rollout.transitions import Advance, Reject
+from serinus.serving.steward.job import Shared
+from serinus.serving.steward.replay import Replay
+from serinus.serving.store import Conflict, Document, Fenced
+
+__all__ = ["Preflight", "baseline_of"]
+
+_log = logging.getLogger("serinus.steward")
+_ENOUGH = 200
+"""Answers of stable that a baseline of its latency rests on."""
+_PATIENCE_S = 300.0
+"""So long they are waited for."""
+
+
+class Preflight:
+    """By the steward that holds the lease; every steward tells its workers the baselines."""
+
+    name = "preflight"
+    period_s = 0.5
+
+    def __init__(self, clock: Callable[[], float] = time.time, enough: int = _ENOUGH) -> None:
+        self._clock = clock
+        self._enough = enough
+        self._replays: dict[str, Replay] = {}
+
+    def run(self, shared: Shared) -> None:
+        """See `Job.run`."""
+        judged = [record for record in shared.store.records().values()
+                  if record.running and record.plan is not None and record.plan.judgement is not None]
+        waiting = [record for record in judged if record.phase is Phase.PREFLIGHT]
+        self._let_go({record.rollout_id for record in waiting})
+        if shared.lease is not None and not shared.is_behind():
+            for record in waiting:
+                with suppress(Conflict, Fenced):  # somebody else was faster
+                    self._check(shared, record, shared.lease.epoch)
+        known = [baseline_of(shared, record) for record in judged]
+        publish_baselines(shared.home.baselines, [baseline for baseline in known if baseline is not None])
+
+    def _check(self, shared: Shared, record: RolloutRecord, epoch: int) -> None:
+        problem, waits_for = self._findings(shared, record)
+        now = self._clock()
+        if problem:
+            _log.error("The candidate %s of %s was turned away: %s", record.candidate, record.model, problem)
+            controller.decide(shared.store, record.model, Reject(record.step_id, actor=shared.holder, reason=problem),
+                              now=now, epoch=epoch)
+            shared.publish()
+        elif waits_for:
+            _tell(shared, record, Action.WAIT, waits_for, now, epoch)
+        else:
+            self._advance(shared, record, now, epoch)
+
+    def _findings(self, shared: Shared, record: RolloutRecord) -> tuple[str, str]:
+        """Why the candidate is turned away, or else what is waited for: the cheap questions first."""
+        problem = _unfit(shared, record)
+        if problem:
+            return problem, ""
+        problem, waits_for = _loaded(shared, record)
+        if problem or waits_for:
+            return problem, waits_for
+        replay = self._replays.get(record.rollout_id)
+        if replay is None:
+            replay = self._replays[record.rollout_id] = Replay.begin(shared.run, record.model, str(record.stable),
+                                                                     str(record.candidate))
+        if not replay.done:
+            return "", "The latest requests are being replayed."
+        if replay.problem:
+            return replay.problem, ""
+        return "", self._baseline(shared, record)
+
+    def _baseline(self, shared: Shared, record: RolloutRecord) -> str:
+        """Freeze what stable is like, once; what is still needed for it."""
+        if baseline_of(shared, record) is not None:
+            return ""
+        series = [item for folder in shared.home.servers() for item in read_all(folder.boards)[0][1].items()]
+        found = freeze(record.model, record.rollout_id, str(record.stable), series, _labels(shared, record),
+                       enough=self._enough)
+        if not found.thresholds_ns and record.elapsed_at(self._clock()) < _PATIENCE_S:
+            return (f"Stable has answered {found.requests:,} of {self._enough:,} requests that tell how fast it "
+                    "usually is.")
+        known = shared.store.document(BASELINE, record.model)
+        revision = known.revision if known else 0
+        shared.store.put_document(
+            Document(BASELINE, record.model, revision + 1, orjson.dumps(found.to_dict()), self._clock()),
+            expected_revision=revision)
+        return ""
+
+    def _advance(self, shared: Shared, record: RolloutRecord, now: float, epoch: int) -> None:
+        """The workers must know the baseline before they see the candidate's first request."""
+        baseline = baseline_of(shared, record)
+        assert baseline is not None
+        replayed = self._replays[record.rollout_id]
+        risk = "" if baseline.thresholds_ns else "latency: stable had answered too little to compare with"
+        event = Advance(record.step_id, risk, actor=shared.holder,
+                        reason=f"Checked and loaded everywhere. {replayed.report}".strip())
+        others = [baseline_of(shared, other) for other in shared.store.records().values() if other.running]
+        publish_baselines(shared.home.baselines, [each for each in others if each is not None])
+        controller.decide(shared.store, record.model, event, now=now, epoch=epoch,
+                          details={"baseline": baseline.to_dict(), "replay": replayed.document})
+        shared.publish()
+
+    def _let_go(self, waiting: set[str]) -> None:
+        for rollout_id in self._replays.keys() - waiting:
+            self._replays.pop(rollout_id).end()
+
+
+def baseline_of(shared: Shared, record: RolloutRecord) -> Baseline | None:
+    """What was frozen for this rollout; None before."""
+    document = shared.store.document(BASELINE, record.model)
+    baseline = None if document is None else Baseline.from_dict(orjson.loads(document.body))
+    return baseline if baseline is not None and baseline.rollout_id == record.rollout_id else None
+
+
+def _unfit(shared: Shared, record: RolloutRecord) -> str:
+    """What artifact and signature say against the candidate."""
+    try:
+        stable = shared.registry.get(record.model, str(record.stable))
+        candidate = shared.registry.get(record.model, str(record.candidate))
+    except ModelError as error:
+        return str(error)
+    if candidate.digest != record.candidate_digest:
+        return (f"{candidate.tag} has digest {candidate.digest}, the rollout was started with "
+                f"{record.candidate_digest}: it was replaced meanwhile. Start anew.")
+    problems = candidate.signature.incompatibilities(stable.signature)
+    return f"It cannot answer every request that {stable.tag} answers: {' '.join(problems)}" if problems else ""
+
+
+def _loaded(shared: Shared, record: RolloutRecord) -> tuple[str, str]:
+    """Whether every living worker has the candidate in memory, warm."""
+    boards = live_boards(shared.home)
+    failed = [board for board in boards if _says(board, "unloadable", record)]
+    if failed:
+        return f"{_why_not(shared, record)} ({len(failed)} of {len(boards)} workers.)", ""
+    ready = sum(_says(board, "loaded", record) for board in boards)
+    return "", "" if boards and ready == len(boards) else f"{ready} of {len(boards)} workers have loaded it."
+
+
+def _says(board: Reading, what: str, record: RolloutRecord) -> bool:
+    return board.counters.get(orjson.dumps([what, record.model, record.candidate]).decode(), 0) > 0
+
+
+def _why_not(shared: Shared, record: RolloutRecord) -> str:
+    tag = f"{record.model}:{record.candidate}"
+    refused = [Admissions(RunFolder(folder.path).admissions, 0).refusal(tag) for folder in shared.home.servers()]
+    return next((text for text in refused if text), f"{tag} could not be loaded; the server's log says why.")
+
+
+def _labels(shared: Shared, record: RolloutRecord) -> tuple[object, ...]:
+    return class_labels(*(shared.registry.get(record.model, str(version)).signature
+                          for version in (record.stable, record.candidate)))
+
+
+def _tell(shared: Shared, record: RolloutRecord, action: Action, reason: str, now: float, epoch: int) -> None:
+    assert record.plan is not None and record.plan.judgement is not None
+    latest = verdicts.read(shared.store, record.model)
+    if latest is None or latest["reason"] != reason or latest["step_id"] != record.step_id:
+        body = verdicts.to_dict(record, record.plan.judgement, Verdict(action, reason), now)
+        verdicts.publish(shared.store, record.model, body, now, epoch=epoch)
