@@ -52,6 +52,7 @@ from serinus.monitors.profile import Profile
 from serinus.monitors.self_check import SelfCheck
 from serinus.serving.errors import CommandError
 from serinus.serving.expectations import expectations_of
+from serinus.serving.gates import FOLDER
 from serinus.serving.home import Home
 from serinus.serving.ids import prediction_id
 from serinus.serving.references import (
@@ -69,11 +70,10 @@ from serinus.serving.store import Conflict, Document, JournalEntry, SqliteStore,
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BAD_INPUT", "Asked", "Judged", "evaluate", "last_gate", "read_policy"]
+__all__ = ["BAD_INPUT", "Asked", "Judged", "evaluate", "read_policy"]
 
 KIND = "evaluation"
 LOOKS = "evaluation-looks"
-FOLDER = "gates"
 FORMAT = 1
 BAD_INPUT = 2
 _REPLAYED = 200
@@ -430,11 +430,3 @@ def _keep(judged: Judged, asked: Asked, registry: Registry, version: ModelVersio
         {"text": text[:1000], "version": version.version, "verdict": str(gate.verdict), "digest": gate.digest,
          "data": gate.evaluated.digest, "rows": gate.evaluated.rows, "against": gate.evaluated.against,
          "policy": asked.policy.digest, "approver": asked.approver}))
-
-
-def last_gate(registry: Registry, version: ModelVersion) -> dict[str, Any] | None:
-    """The newest verdict on a version, as `gate.json` has it; None where it was never judged."""
-    names = [name for name in registry.attachments(version) if name.startswith(f"{FOLDER}/")
-             and name.endswith("/gate.json")]
-    found = [orjson.loads(registry.attachment(version, name)) for name in names]
-    return max(found, key=lambda document: str(document["at"]), default=None)

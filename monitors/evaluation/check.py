@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from serinus.monitors.intervals import Interval
+
 __all__ = ["Check", "Status", "plain", "worst"]
 
 
@@ -57,11 +59,15 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 
 def plain(value: Any) -> Any:
-    """Give a value as JSON has it: dataclasses as objects, numbers that are none as null."""
+    """Give a value as JSON has it: named values as objects, numbers that are none as null."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Interval):
+        return [plain(end) for end in value]
+    if hasattr(value, "_asdict"):
+        return plain(value._asdict())
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, np.generic):

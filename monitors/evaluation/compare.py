@@ -26,7 +26,7 @@ from serinus.monitors.evaluation.trial import Trial
 from serinus.monitors.intervals import Interval, around, normal_quantile, paired_difference, proportion, within_unit
 from serinus.monitors.paired import mcnemar, rows_needed
 
-__all__ = ["Compared", "Comparison", "compare", "needed", "verdict_on"]
+__all__ = ["Compared", "Comparison", "compare", "needed", "rounded", "verdict_on"]
 
 Floats = NDArray[np.float64]
 
@@ -181,7 +181,7 @@ def _against_current(metric: Metric, found: _Estimate, trial: Trial, margin: flo
         return status, f"{change}: worse by more than {_number(margin)} ({span})."
     if asked is not None and asked > trial.rows:
         return status, (f"{change} ({span}): too few rows to decide: have {trial.rows:,}, need about "
-                        f"{_round(asked):,}.")
+                        f"{rounded(asked):,}.")
     return status, f"{change} ({span}): too near the margin of {_number(margin)} to decide on these rows."
 
 
@@ -232,12 +232,13 @@ def _estimate(metric: Metric, trial: Trial, level: float) -> _Estimate | None:
 
 def _accuracy(trial: Trial, level: float) -> _Estimate:
     ours, theirs = trial.candidate.values == trial.truth, trial.current.values == trial.truth
-    cells = [int(cell.sum()) for cell in (ours & theirs, ours & ~theirs, theirs & ~ours, ~ours & ~theirs)]
-    ends = paired_difference(*cells, level=level)
+    both, gained, lost, neither = (int(cell.sum()) for cell in (ours & theirs, ours & ~theirs, theirs & ~ours,
+                                                                ~ours & ~theirs))
+    ends = paired_difference(both, gained, lost, neither, level)
     value, current = float(ours.mean()), float(theirs.mean())
-    error = math.sqrt(max(cells[1] + cells[2] - (cells[1] - cells[2]) ** 2 / trial.rows, 0.0)) / trial.rows
-    return _Estimate(value, proportion(cells[0] + cells[1], trial.rows, level), current, value - current, ends, error,
-                     mcnemar(cells[1], cells[2]), "McNemar’s exact test, Newcombe’s paired interval")
+    error = math.sqrt(max(gained + lost - (gained - lost) ** 2 / trial.rows, 0.0)) / trial.rows
+    return _Estimate(value, proportion(both + gained, trial.rows, level), current, value - current, ends, error,
+                     mcnemar(gained, lost), "McNemar’s exact test, Newcombe’s paired interval")
 
 
 def _areas(ours: Floats, theirs: Floats, trial: Trial, level: float) -> _Estimate:
@@ -317,7 +318,12 @@ def _signed(value: float) -> str:
     return f"{value:+.3g}".replace("-", "−")
 
 
-def _round(rows: int) -> int:
-    """Two digits: it is a guess."""
+def rounded(rows: int) -> int:
+    """Give a number of rows by two digits: it is a guess.
+
+    Example:
+        >>> rounded(15_698)
+        16000
+    """
     unit = int("1" + "0" * max(len(str(rows)) - 2, 0))
     return math.ceil(rows / unit) * unit

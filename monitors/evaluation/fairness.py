@@ -87,7 +87,7 @@ def _said(gap: Gap, policy: Policy) -> str:
     limit = f"{100 * policy.fairness.max_gap:g} points"
     if gap.value is None or gap.interval is None:
         return f"The {gap.rate} of some group of {gap.column} is unknown: fewer than {policy.fairness.min_rows} rows."
-    span = f"{100 * gap.interval.low:.1f} to {100 * gap.interval.high:.1f}"
+    span = f"{100 * gap.interval.low:.1f} to {100 * gap.interval.high:.1f}".replace("-", "−")
     said = f"The {gap.rate} of {gap.high} and {gap.low} are {100 * gap.value:.1f} points apart ({span})"
     words = {Status.PASS: f"less than {limit}", Status.FAIL: f"more than {limit}",
              Status.NOT_RUN: f"too few rows to say whether that is more than {limit}"}

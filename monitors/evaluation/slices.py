@@ -197,8 +197,8 @@ def _measured(part: Part, worse: Floats, trial: Trial, policy: Policy) -> dict[s
 def _interval(apart: Floats, rows: Mask, trial: Trial) -> Interval | None:
     if trial.classifies and not trial.trivial:
         ours, theirs = (answers.values[rows] != trial.truth[rows] for answers in (trial.candidate, trial.current))
-        cells = [int(cell.sum()) for cell in (ours & theirs, ours & ~theirs, theirs & ~ours, ~ours & ~theirs)]
-        return paired_difference(*cells)
+        return paired_difference(*(int(cell.sum()) for cell in (ours & theirs, ours & ~theirs, theirs & ~ours,
+                                                                ~ours & ~theirs)))
     return mean(len(apart), float(apart.sum()), float((apart**2).sum()))
 
 

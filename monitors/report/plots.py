@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-__all__ = ["bars", "heat", "meter", "rows_by_window", "spark"]
+__all__ = ["bars", "heat", "meter", "rows_by_window", "spark", "svg"]
 
 _WIDTH = 460
 _LEFT, _BOTTOM, _TOP = 40, 26, 10
@@ -43,7 +43,7 @@ def bars(labels: Sequence[str], reference: Sequence[float], current: Sequence[fl
     lines = [_grid(share, floor - share * scale) for share in _steps(most)]
     texts = [_tick(_LEFT + place * step, height - 9, text) for place, text in ticks]
     axis = f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH}" y1="{floor}" y2="{floor}"/>'
-    return _svg(_WIDTH, height, about, [*lines, *marks, axis, *texts])
+    return svg(_WIDTH, height, about, [*lines, *marks, axis, *texts])
 
 
 def rows_by_window(starts: Sequence[str], rows: Sequence[int], drifted: Sequence[int], *, about: str) -> str:
@@ -59,7 +59,7 @@ def rows_by_window(starts: Sequence[str], rows: Sequence[int], drifted: Sequence
                      f'<rect class="{kind}" x="{_HEAT_LEFT + place * step + 0.5:.1f}" y="{floor - size:.1f}" '
                      f'width="{max(step - 1, 0.5):.1f}" height="{size:.1f}" rx="1"/></g>')
     name = f'<text x="{_HEAT_LEFT - 8}" y="{floor - 2}" class="name">rows</text>'
-    return _svg(width, height, about, [*marks, name, *_dates(starts, step, height - 4)])
+    return svg(width, height, about, [*marks, name, *_dates(starts, step, height - 4)])
 
 
 _HEAT_LEFT = 170
@@ -87,7 +87,7 @@ def heat(names: Sequence[str], starts: Sequence[str], values: Sequence[Sequence[
                 f'<rect class="cell" x="{x + 0.5:.1f}" y="{y + 1}" width="{max(step - 1, 0.5):.1f}" '
                 f'height="{line - 2}" rx="2" fill-opacity="{strength:.2f}"/>{dot if drifted[row][column] else ""}</g>')
     height = len(names) * line + 20
-    return _svg(width, height, about, [*marks, *_dates(starts, step, height - 4)])
+    return svg(width, height, about, [*marks, *_dates(starts, step, height - 4)])
 
 
 def meter(value: float, limit: float, *, about: str) -> str:
@@ -98,7 +98,7 @@ def meter(value: float, limit: float, *, about: str) -> str:
     marks = [f'<rect class="cell0" x="0" y="3" width="{width}" height="6" rx="3"/>',
              f'<rect class="fill" x="0" y="3" width="{size:.1f}" height="6" rx="3"/>',
              f'<line class="limit" x1="{width / 3:.1f}" x2="{width / 3:.1f}" y1="0" y2="{height}"/>']
-    return _svg(width, height, about, marks, kind="meter")
+    return svg(width, height, about, marks, kind="meter")
 
 
 def spark(reference: Sequence[float], current: Sequence[float], *, about: str) -> str:
@@ -112,10 +112,11 @@ def spark(reference: Sequence[float], current: Sequence[float], *, about: str) -
                      f'width="{max(step - 0.6, 0.5):.1f}" height="{before:.1f}"/>'
                      f'<rect class="now" x="{(place + 0.25) * step:.1f}" y="{height - now:.1f}" '
                      f'width="{step * 0.45:.1f}" height="{now:.1f}"/>')
-    return _svg(width, height, about, marks, kind="spark")
+    return svg(width, height, about, marks, kind="spark")
 
 
-def _svg(width: float, height: float, about: str, marks: Sequence[str], *, kind: str = "plot") -> str:
+def svg(width: float, height: float, about: str, marks: Sequence[str], *, kind: str = "plot") -> str:
+    """Put marks together; `about` is the picture in words."""
     return (f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(about)}">'
             f'{"".join(marks)}</svg>')
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,13 +11,13 @@ from serinus.models.libraries import relevant, skew
 from serinus.models.registry import Registry
 from serinus.models.trust import Trust
 from serinus.models.version import ModelVersion
-from serinus.serving.cli.evaluate import evaluate, replay
+from serinus.serving.cli.evaluate import evaluate, exit_code, print_gate, replay
 from serinus.serving.cli.exchange import export, import_
 from serinus.serving.cli.expectations import command as expectations
 from serinus.serving.cli.expectations import personal_notes
 from serinus.serving.cli.loading import load, unload
 from serinus.serving.cli.optimize import command as optimize
-from serinus.serving.cli.options import home_option, json_option, open_home
+from serinus.serving.cli.options import actor_or_user, home_option, json_option, open_home
 from serinus.serving.cli.output import print_json, print_table
 from serinus.serving.cli.progress import progress_line
 from serinus.serving.cli.versions import (
@@ -31,6 +32,10 @@ from serinus.serving.cli.versions import (
     what_next,
 )
 from serinus.serving.errors import CommandError
+from serinus.serving.home import Home
+
+if TYPE_CHECKING:
+    from serinus.monitors.evaluation import Gate
 
 __all__ = ["command"]
 
@@ -67,12 +72,21 @@ def command() -> None:
                    "pandera schema in YAML. Without it they are learnt from the reference.")
 @click.option("--trust", multiple=True, metavar="DIGEST",
               help="sha256:… of an artifact that may run code when it loads (pickle, joblib).")
+@click.option("--evaluate", "evaluation", type=click.Path(path_type=Path),
+              help="CSV or Parquet: rows with the --target that the model has not seen; judge the version by them, see "
+                   "`models evaluate`.")
+@click.option("--policy", type=click.Path(path_type=Path), help="TOML file of what --evaluate asks for.")
 @home_option
 @json_option
 def register(name: str, path: Path, reference: Path | None, target: str | None, time_column: str | None,
              group: str | None, seasons: bool, signature: Path | None, card: Path | None, expectations: Path | None,
-             trust: tuple[str, ...], home: Path | None, as_json: bool) -> None:
-    """Register the model file (or folder) at PATH as the next version of NAME."""
+             trust: tuple[str, ...], evaluation: Path | None, policy: Path | None, home: Path | None,
+             as_json: bool) -> int:
+    """Register the model file (or folder) at PATH as the next version of NAME.
+
+    With --evaluate the version is registered whatever the verdict, and the exit code says it: 0 it passed, 1 it
+    failed, 2 the data do not fit, 3 undecided.
+    """
     from serinus.serving.expectations import expectations_of
     from serinus.serving.registration import register_path
 
@@ -81,13 +95,18 @@ def register(name: str, path: Path, reference: Path | None, target: str | None, 
     known = set(registry.versions(name))
     if seasons and time_column is None:
         raise click.UsageError("--seasons needs --time: a season is an hour of the day.")
+    if evaluation is not None and target is None:
+        raise click.UsageError("--evaluate needs --target: the column that the model predicts.")
+    if policy is not None and evaluation is None:
+        raise click.UsageError("--policy needs --evaluate: it says what is asked of the evaluation.")
     with progress_line(quiet=as_json) as progress:
-        version = register_path(path, name, home=folder.path, reference=reference, target=target, signature=signature,
+        version = register_path(path, name, home=folder.path, reference=reference,
+                                target=None if evaluation is not None and reference is None else target,
+                                signature=signature,
                                 trust=trust, card=card, expectations=expectations, ask=not as_json, time=time_column,
                                 group=group, seasons=seasons, progress=progress)
     if as_json:
-        print_json(document(version, registry, None))
-        return
+        return _told(version, registry, folder, evaluation, target, policy, group)
     done = f"{version.tag} is registered already, with the same digest" if version.version in known \
         else f"Registered {version.tag}"
     click.echo(f"{done} ({version.adapter}, {fields(version.signature.inputs)} in, "
@@ -97,7 +116,34 @@ def register(name: str, path: Path, reference: Path | None, target: str | None, 
     for line in reference_notes(version, registry, given=reference is not None, known=version.version in known):
         click.echo(line)
     warn_of_skew(version)
+    if evaluation is not None and target is not None:
+        gate = _judged(version, folder, evaluation, target, policy, group, quiet=False)
+        print_gate(gate)
+        if code := exit_code(gate):
+            return code
     click.echo(what_next(version, folder))
+    return 0
+
+
+def _told(version: ModelVersion, registry: Registry, folder: Home, evaluation: Path | None, target: str | None,
+          policy: Path | None, group: str | None) -> int:
+    """Print a version, and the verdict on it where one was asked for, as JSON."""
+    if evaluation is None or target is None:
+        print_json(document(version, registry, None))
+        return 0
+    gate = _judged(version, folder, evaluation, target, policy, group, quiet=True)
+    print_json(document(version, registry, None) | {"gate": gate.to_json()})
+    return exit_code(gate)
+
+
+def _judged(version: ModelVersion, folder: Home, data: Path, target: str, policy: Path | None, group: str | None, *,
+            quiet: bool) -> Gate:
+    from serinus.serving.evaluation import Asked, read_policy
+    from serinus.serving.evaluation import evaluate as judge
+
+    asked = Asked(version.tag, data, target, policy=read_policy(policy), group=group, by=actor_or_user(None))
+    with progress_line(quiet=quiet) as progress:
+        return judge(asked, folder, progress).gate
 
 
 @command.command("list")

@@ -22,6 +22,7 @@ from serinus.serving.cli.local import known_records
 from serinus.serving.cli.output import table
 from serinus.serving.errors import SerinusError
 from serinus.serving.expectations import expectations_of
+from serinus.serving.gates import FOLDER, last_gate
 from serinus.serving.home import Home
 from serinus.serving.veto import read_vetoes
 
@@ -89,7 +90,9 @@ def description(version: ModelVersion, registry: Registry, role: str | None, hom
         yield from (f"    {line}" for line in table(("NAME", "DATATYPE", "SHAPE", "REMARKS"), list(map(_row, some))))
     if (expected := summary(_expectations(version, registry))):
         yield f"  expectations  {expected}"
-    attachments = registry.attachments(version)
+    if (gate := last_gate(registry, version)) is not None:
+        yield f"  gate  {gate['verdict']} on {gate['data']} ({gate['rows']:,} rows) at {gate['at']}"
+    attachments = [name for name in registry.attachments(version) if not name.startswith(f"{FOLDER}/")]
     if attachments:
         yield f"  attachments  {', '.join(attachments)}"
 
