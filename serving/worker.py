@@ -120,6 +120,8 @@ class Worker:
         self._follow()
         self._following = asyncio.create_task(self._keep_following())
         await self._base_loaded.wait()
+        if self._observer is not None:
+            await self._observer.look(self._router)  # else the first rows would be answered unseen
         self.app.ready = True
         self._beat()
         gc.collect()

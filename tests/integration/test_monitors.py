@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -91,11 +92,13 @@ def test_evidence_outlives_every_process(start: Start, own_home: Path) -> None:
     """Workers and steward are killed again and again: what was answered is counted once, and the alarm comes."""
     server = start(own_home, environ=ALL)
     _watched(server)
+    sheets: dict[Path, int] = {}
     for turn in range(6):
         with server.client() as client:
             for _ in range(8):
                 _ask(client, 16, shift=2.5)
-        _kill_when_counted(server, (turn + 1) * 128, server.steward() if turn % 2 else min(server.ready_workers()))
+        eventually(lambda answered=(turn + 1) * 128: _counted(server, sheets) == answered, 20)
+        _kill(server, server.steward() if turn % 2 else min(server.ready_workers()))
     answered = 6 * 128
     eventually(lambda: _view(server).get("rows") == answered, 30, lambda: f"{_view(server).get('rows')} of {answered}")
     before = _view(server)["evidence"]
@@ -105,17 +108,20 @@ def test_evidence_outlives_every_process(start: Start, own_home: Path) -> None:
     assert _view(server)["drift"]["features"][0]["name"] in ("age", "predict_proba[1]", "predict")
 
 
-def _kill_when_counted(server: Server, answered: int, victim: int) -> None:
-    """Once all rows have left the workers' own memory (100 ms), whether or not they have been shipped or judged."""
-    eventually(lambda: _seen(server) >= answered, 20, lambda: f"{_seen(server)} of {answered}")
+def _kill(server: Server, victim: int) -> None:
+    """Whether or not what was counted has been shipped, judged or saved."""
     os.kill(victim, signal.SIGKILL)
     eventually(lambda: victim not in server.processes())
     eventually(lambda: len(server.ready_workers()) == server.workers_wanted, 30)
 
 
-def _seen(server: Server) -> int:
-    """Rows on sheets that are still there, and rows that were judged: some are both."""
-    return _on_disk(server) + int(_view(server).get("rows", 0))
+def _counted(server: Server, known: dict[Path, int]) -> int:
+    """The rows that have left the workers' own memory, by `known` and by what lies there now; a sheet that is gone
+    counted what was seen of it last."""
+    for path in sheets_in(server.run_folder.sheets):
+        with contextlib.suppress(FileNotFoundError):
+            known[path] = read(path).counts.rows
+    return sum(known.values())
 
 
 def _alarmed(server: Server, client: Client) -> bool:
