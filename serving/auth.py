@@ -8,7 +8,7 @@ never asked; behind a proxy it is the proxy's.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from serinus.serving.errors import ControlRefused
 from serinus.serving.settings import Settings
@@ -30,19 +30,20 @@ def is_loopback(host: str) -> bool:
 
 
 def authorise(settings: Settings, headers: Mapping[bytes, bytes], method: str, *, untyped: bool = False,
-              scope: str | None = None) -> str:
+              scope: str | None = None, media_types: Container[str] = ("application/json",)) -> str:
     """The name of the token with which the call is allowed, empty for one without. Raises `ControlRefused` (kind
     `forbidden`, `unauthorised` or `unsupported`).
 
     `scope` is what the token must be good for: `read` of a GET and `operate` of others, where nothing is said.
     `untyped`: a call without any content type will do (clients of the Open Inference Protocol send none); a form's
-    content type, which a page of another origin may send unasked, will not.
+    content type, which a page of another origin may send unasked, will not, and must not be in `media_types`.
     """
     _check_host(settings, headers)
     if method not in ("GET", "HEAD"):
         _check_origin(headers)
         content_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-        if content_type != b"application/json" and not (untyped and b"content-type" not in headers):
+        typed = content_type.decode("latin-1") in media_types
+        if not typed and not (untyped and b"content-type" not in headers):
             raise ControlRefused("A control call needs Content-Type: application/json.", "unsupported")
     return _check_token(settings, headers, scope or ("read" if method in ("GET", "HEAD") else "operate"))
 

@@ -15,6 +15,9 @@ from serinus.models.registry import Registry
 from serinus.serving.auth import authorise
 from serinus.serving.errors import ControlRefused, SerinusError
 from serinus.serving.files import reachable
+from serinus.serving.ground_truth import MEDIA_TYPES
+from serinus.serving.ground_truth.inbox import Inbox
+from serinus.serving.ground_truth.published import published as published_ground_truth
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.published_alerts import published
@@ -54,15 +57,18 @@ class Control:
         self._registry = registry
         self._obey = obey
         self._router = router
+        self._inbox = Inbox(settings)
 
     async def answer(self, scope: MutableMapping[str, Any],
                      receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> Reply:
         """What to answer to one call; errors are problem details (RFC 9457)."""
         method, parts = scope["method"], scope["path"].strip("/").split("/")[1:]
-        if (wanted := _method_of(parts)) not in ("", method):
+        if (wanted := _method_of(parts)) and method not in wanted.split(", "):
             problem = _problem(405, f"{scope['path']} takes {wanted}, got {method}.", "method_not_allowed")
             return *problem, (b"allow", wanted.encode())
         try:
+            if (method, parts) == ("POST", ["ground-truth"]):
+                return 202, await self._take_ground_truth(dict(scope["headers"]), receive)
             reads = method == "GET" or parts[2:] == ["analysis"]
             holder = authorise(self._settings, dict(scope["headers"]), method, scope="read" if reads else "operate")
             body = await json_body(receive) if method == "POST" else _asked(scope)
@@ -81,6 +87,8 @@ class Control:
                 return 200, await asyncio.to_thread(self._models)
             case "GET", ["alerts"]:
                 return 200, await asyncio.to_thread(published, self._home.run)
+            case "GET", ["ground-truth", *names] if len(names) <= 1:
+                return 200, await asyncio.to_thread(published_ground_truth, self._home.run, *names)
             case "GET", ["monitors", *names] if len(names) <= 1:
                 return 200, await asyncio.to_thread(self._monitors, *names)
             case "GET", ["rollouts", model] | ["rollouts", model, "status"]:
@@ -98,6 +106,11 @@ class Control:
                 return 202, {"draining": True}
         raise ControlRefused(f"There is no {method} /api/{'/'.join(parts)}; see GET /api/models and "
                              "GET /api/rollouts/MODEL.", "not_found")
+
+    async def _take_ground_truth(self, headers: dict[bytes, bytes],
+                                 receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> dict[str, Any]:
+        authorise(self._settings, headers, "POST", scope="feedback", media_types=MEDIA_TYPES)
+        return await self._inbox.take(headers, receive)
 
     def _models(self) -> dict[str, Any]:
         records = read_snapshot(self._home.snapshot).records
@@ -210,8 +223,12 @@ def _signed(body: dict[str, Any], holder: str) -> dict[str, Any]:
 
 
 def _method_of(parts: list[str]) -> str:
-    """The method that a path takes; empty where there is none, or several."""
+    """The methods that a path takes; empty where there is none."""
     match parts:
+        case ["ground-truth"]:
+            return "GET, POST"
+        case ["ground-truth", _]:
+            return "GET"
         case ["rollouts", _, "status" | "journal"]:
             return "GET"
         case ["models"] | ["alerts"] | ["monitors"] | ["monitors", _] | ["rollouts", _]:

@@ -13,7 +13,7 @@ import secrets
 import uuid
 from typing import NamedTuple
 
-__all__ = ["IdSource", "PredictionId", "parse_prediction_id", "prediction_id"]
+__all__ = ["IdSource", "PredictionId", "is_prediction_id", "parse_prediction_id", "prediction_id"]
 
 _SEQUENCE_BITS = 40
 _WRITER_BITS = 34
@@ -63,6 +63,11 @@ class IdSource:
 def prediction_id(prediction_uuid: bytes, row: int) -> str:
     """The text form given to callers: the request's UUID, `-`, the row's number."""
     return f"{uuid.UUID(bytes=prediction_uuid)}-{row}"
+
+
+def is_prediction_id(text: str) -> bool:
+    """Whether `text` looks like a prediction id of ours."""
+    return _TEXT.fullmatch(text) is not None
 
 
 def parse_prediction_id(text: str) -> PredictionId | None:

@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from serinus.models.home import default_home
 from serinus.serving.errors import SettingsError
 
-__all__ = ["AlertSettings", "ControlSettings", "LimitSettings", "LogSettings", "MonitorSettings", "ReferralLimits",
-           "ReferralSettings", "RetrainingSettings", "RoutingSettings", "SecuritySettings", "ServerSettings",
-           "Settings", "TelemetrySettings", "TokenSettings", "ValidationSettings"]
+__all__ = ["AlertSettings", "ControlSettings", "GroundTruthSettings", "LimitSettings", "LogSettings",
+           "MonitorSettings", "ReferralLimits", "ReferralSettings", "RetrainingSettings", "RoutingSettings",
+           "SecuritySettings", "ServerSettings", "Settings", "TelemetrySettings", "TokenSettings",
+           "ValidationSettings"]
 
 _PREFIX = "SERINUS_"
 # Read by a process of ours directly; not settings of the tree.
@@ -185,6 +186,27 @@ class ValidationSettings(_Section):
     Types, shapes and presence are held to the signature always, and personal values are never written."""
 
 
+class GroundTruthSettings(_Section):
+    """What became of predictions: how much of it is taken at a time, and what holds where it contradicts itself."""
+
+    rows: int = Field(default=100_000, ge=1)
+    """Of one call."""
+    body_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    spool_bytes: int = Field(default=1000**3, ge=4096)
+    """What may wait for the store; beyond it nothing is taken."""
+    conflict: Literal["latest", "majority", "source", "quarantine"] = "latest"
+    """Which of several final values holds: the latest, that of most, that of the first of `sources`, or none."""
+    sources: tuple[str, ...] = ()
+    """The most believed first, for `conflict = "source"`."""
+    late_seconds: float = Field(default=30 * 24 * 3600.0, gt=0)
+    """A truth that comes longer after its prediction is counted as late; it counts like any other."""
+    orphan_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
+    """How long a truth is kept whose prediction is not in the log."""
+    mature_share: float = Field(default=0.8, gt=0, le=1)
+    """Share of an hour's predictions whose truth must be known, or due by what is known of delays, before the hour is
+    judged."""
+
+
 class ReferralLimits(_Section):
     """Which answers of a model are a person's to give."""
 
@@ -263,6 +285,7 @@ class Settings(_Section):
     validation: ValidationSettings = ValidationSettings()
     alerts: AlertSettings = AlertSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+    ground_truth: GroundTruthSettings = GroundTruthSettings()
     referral: ReferralSettings = ReferralSettings()
     security: SecuritySettings = SecuritySettings()
     control: ControlSettings = ControlSettings()
@@ -353,7 +376,9 @@ def _put(tree: dict[str, Any], sources: dict[str, str], key: str, value: Any, so
 
 
 def _key_of_variable(name: str) -> str:
-    section, _, key = name.removeprefix(_PREFIX).lower().partition("_")
+    words = name.removeprefix(_PREFIX).lower()
+    section = next((field for field in Settings.model_fields if words.startswith(f"{field}_")), words.partition("_")[0])
+    key = words[len(section) + 1:]
     return f"{section}.{key}" if key else section
 
 

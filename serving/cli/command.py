@@ -22,6 +22,7 @@ _COMMANDS = {
     "rollback": ("rollback", "The previous version again, at once."),
     "monitor": ("monitor", "What the monitors see; two files compared."),
     "alerts": ("alerts", "What is wrong and lasts, and who is told."),
+    "feedback": ("feedback", "Tell what became of predictions."),
     "log": ("log", "Read the prediction log."),
     "bento": ("bento", "Build a Bento that holds chosen versions."),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from serinus.serving.ground_truth import KINDS, MEDIA_TYPES
 from serinus.serving.openapi.fields import Schema
 from serinus.serving.openapi.parts import PROBLEM, answer, errors, json_body, ref
 
@@ -109,6 +110,7 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
     paths["/api/monitors/{model}"] = {"parameters": [_model()], "get": {
         "operationId": "monitor", "tags": ["control"], "summary": "What the monitors see in a model's versions",
         "responses": watched, **secured}}
+    paths |= _ground_truth(failed, changed, secured)
     for verb in _VERBS:
         good = "200" if verb == "rollback" else "202"
         paths[f"/api/rollouts/{{model}}/{verb}"] = {"parameters": [_model()], "post": {
@@ -121,6 +123,33 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
         "requestBody": json_body({"type": "object"}, required=False),
         "responses": {"202": answer("The server drains.", _object(draining={"const": True})), **changed}, **secured}}
     return paths
+
+
+def _ground_truth(failed: dict[str, Schema], changed: dict[str, Schema], secured: dict[str, Any]) -> dict[str, Schema]:
+    number: Schema = {"type": "integer", "minimum": 0}
+    rejected = {"type": "array", "maxItems": 20, "items": _object(row=number, reason=_TEXT)}
+    taken = answer("Kept; it is joined to its predictions soon.",
+                   _object(accepted=number, rejected=rejected, rejected_count=number))
+    known = {"200": answer("By model: delays of truths, and hours with what became of their predictions.", _object(
+        received=number, waiting_bytes=number, orphans=number, forgotten=number, models={"type": "object"})), **failed}
+    value: Schema = {"type": ["string", "number", "boolean", "null"]}
+    outcome: Schema = {
+        "type": "object", "required": ["prediction_id"], "additionalProperties": False, "properties": {
+            "prediction_id": _TEXT, "value": value, "kind": {"enum": list(KINDS)}, "name": _TEXT, "source": _TEXT,
+            "event_time": {"type": ["string", "number", "null"]},
+            "weight": {"type": "number", "exclusiveMinimum": 0}}}
+    body = json_body({"oneOf": [outcome, {"type": "array", "items": outcome}]},
+                     {"prediction_id": "0190a6b2-7c3e-7000-8000-000000000000-0", "value": "bad"})
+    body["content"] |= {kind: {"schema": _TEXT} for kind in MEDIA_TYPES if kind not in body["content"]}
+    return {
+        "/api/ground-truth": {
+            "get": {"operationId": "ground_truth", "tags": ["control"], "summary": "What became of all predictions",
+                    "responses": known, **secured},
+            "post": {"operationId": "feedback", "tags": ["control"], "summary": "Tell what became of predictions",
+                     "requestBody": body, "responses": {"202": taken, **changed}, **secured}},
+        "/api/ground-truth/{model}": {"parameters": [_model()], "get": {
+            "operationId": "ground_truth_of", "tags": ["control"], "summary": "What became of a model's predictions",
+            "responses": known, **secured}}}
 
 
 def _get(name: str, summary: str, answers: dict[str, Schema], tag: str = "server") -> Schema:

@@ -21,6 +21,7 @@ from serinus.serving.steward.evaluate_alerts import EvaluateAlerts
 from serinus.serving.steward.first_records import FirstRecords
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Job
+from serinus.serving.steward.join_ground_truth import JoinGroundTruth
 from serinus.serving.steward.judge_custom_monitors import JudgeCustomMonitors
 from serinus.serving.steward.judge_drift import JudgeDrift
 from serinus.serving.steward.learn_references import LearnReferences
@@ -46,8 +47,8 @@ _NICENESS = 10
 def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
-            ShipTicks(), LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), PublishMonitors(), EvaluateAlerts(),
-            DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(),
+            ShipTicks(), LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(), PublishMonitors(),
+            EvaluateAlerts(), DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(),
             ClearRunFolders()]
 
 

@@ -1,0 +1,209 @@
+"""The prediction log in columns, as truths are joined to it: a few arrays for each version in a segment.
+
+A prediction id says writer and sequence number, and so the segment; within it a prediction is found by bisection.
+A growing segment is read on from where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serinus.models.signature import Signature
+from serinus.monitors.performance import Definition, definition_for
+from serinus.monitors.record import PredictionRecord
+from serinus.monitors.referral import confidence_output
+from serinus.serving.prediction_log.frame import (
+    CONTEXT,
+    HEADER_BYTES,
+    PREDICTION,
+    Context,
+    FrameError,
+    decode_context,
+    decode_prediction,
+    unframe,
+    unpack_header,
+)
+
+__all__ = ["Answers", "Block", "Ids", "SegmentColumns", "answers_of", "first_ms", "id_at", "keys_of"]
+
+HOUR_MS = 3_600_000
+_ROW_BITS = 24
+_STEP = 500
+"""Records between two breaths."""
+_FIRST_BYTES = 64 * 1024
+_UUID_AT = 8
+"""In the payload of a prediction frame."""
+_OTHERS = np.uint64((1 << 62) - 1)
+
+
+class Answers(NamedTuple):
+    """Where a version's answers stand in its outputs: labels or numbers, and their scores; and what is measured."""
+
+    output: str | None
+    scores: str | None
+    definition: Definition
+
+
+@lru_cache(256)
+def answers_of(signature: Signature) -> Answers | None:
+    """Find a version's answers; None where it gives none that a truth could be held against."""
+    definition = definition_for(signature)
+    if definition is None:
+        return None
+    scores = confidence_output(signature) if definition.task == "classification" else None
+    single = [output for output in signature.outputs if len(output.shape) == 1 or output.shape[1:] == (1,)]
+    named = [output.name for output in single if output.labels] or [output.name for output in single]
+    return Answers(named[0] if named else None, scores, definition) if named or scores else None
+
+
+class Ids(NamedTuple):
+    """Prediction ids in parts, one array each."""
+
+    writers: NDArray[np.uint64]
+    keys: NDArray[np.uint64]
+    times_ms: NDArray[np.int64]
+
+
+def keys_of(prediction_ids: Sequence[str]) -> Ids:
+    """Take prediction ids apart, many at once; all must be such (`serinus.serving.ids`)."""
+    halves = np.frombuffer(bytes.fromhex("".join([text[:36] for text in prediction_ids]).replace("-", "")), ">u8")
+    high, low = halves[0::2].astype(np.uint64), halves[1::2].astype(np.uint64) & _OTHERS
+    rows = np.array([text[37:] for text in prediction_ids] or [], dtype="U9").astype(np.uint64)
+    writers = (high & np.uint64(0xFFF)) << np.uint64(22) | low >> np.uint64(40)
+    return Ids(writers, _keys(low & np.uint64((1 << 40) - 1), rows), (high >> np.uint64(16)).astype(np.int64))
+
+
+def id_at(hour: int) -> str:
+    """The text before which no prediction id of an hour (since 1970) stands."""
+    text = f"{hour * HOUR_MS:012x}"
+    return f"{text[:8]}-{text[8:]}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Predictions of one version and role in one segment, in the order of their keys."""
+
+    model: str
+    version: str
+    role: str
+    keys: NDArray[np.uint64]
+    times_ms: NDArray[np.int64]
+    answers: NDArray[Any] | None
+    scores: NDArray[Any] | None
+
+
+@dataclass
+class _Pieces:
+    """What was read of one version and role: a piece for each record."""
+
+    sequences: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    times_ms: list[int] = field(default_factory=list)
+    answers: list[NDArray[Any]] = field(default_factory=list)
+    scores: list[NDArray[Any]] = field(default_factory=list)
+
+    def block(self, name: tuple[str, str, str]) -> Block:
+        rows = np.array(self.rows, np.int64)
+        begins = np.repeat(np.cumsum(rows) - rows, rows)
+        numbers = np.arange(rows.sum()) - begins
+        keys = _keys(np.repeat(np.array(self.sequences, np.uint64), rows), numbers.astype(np.uint64))
+        order = np.argsort(keys, kind="stable")
+        times = np.repeat(np.array(self.times_ms, np.int64), rows)[order]
+        return Block(*name, keys[order], times, _joined(self.answers, order), _joined(self.scores, order))
+
+
+class SegmentColumns:
+    """One segment's predictions in columns; `answers` says where they stand in the outputs of a version."""
+
+    def __init__(self, path: Path, answers: Callable[[str, str], Answers | None]) -> None:
+        self.path = path
+        self.writer = unpack_header(_head(path))[0]
+        self.records = 0
+        self._answers = answers
+        self._place = HEADER_BYTES
+        self._contexts: dict[int, Context] = {}
+        self._pieces: dict[tuple[str, str, str], _Pieces] = {}
+        self._blocks: list[Block] | None = None
+
+    def read(self) -> Iterator[None]:
+        """Read what was appended, with a breath now and then."""
+        with self.path.open("rb") as stream:
+            stream.seek(self._place)
+            data = memoryview(stream.read())
+        begin, offset = self._place, 0
+        while (found := unframe(data, offset)) is not None:
+            payload, offset = found
+            self._place = begin + offset
+            if payload[0] == CONTEXT:
+                number, context = decode_context(payload)
+                self._contexts[number] = context
+            elif payload[0] == PREDICTION:
+                self._add(decode_prediction(payload, self._contexts))
+                if self.records % _STEP == 0:
+                    yield
+
+    def blocks(self) -> list[Block]:
+        """What was read so far."""
+        if self._blocks is None:
+            self._blocks = [pieces.block(name) for name, pieces in self._pieces.items()]
+        return self._blocks
+
+    def _add(self, record: PredictionRecord) -> None:
+        self.records += 1
+        self._blocks = None
+        pieces = self._pieces.setdefault((record.model, record.version, record.role), _Pieces())
+        prediction = int.from_bytes(record.prediction_uuid)
+        pieces.sequences.append(prediction & (1 << 40) - 1)
+        pieces.rows.append(record.rows)
+        pieces.times_ms.append(prediction >> 80)
+        where = self._answers(record.model, record.version)
+        if where is not None:
+            _keep(pieces.answers, record, where.output)
+            _keep(pieces.scores, record, where.scores)
+
+
+def first_ms(path: Path) -> int | None:
+    """The time of a segment's first prediction; others of it may be older by the time that a request takes. None while
+    there is none."""
+    with path.open("rb") as stream:
+        for size in (_FIRST_BYTES, -1):
+            stream.seek(HEADER_BYTES)
+            data, offset = memoryview(stream.read(size)), 0
+            while (found := unframe(data, offset)) is not None:
+                payload, offset = found
+                if payload[0] == PREDICTION:
+                    return int.from_bytes(payload[_UUID_AT:_UUID_AT + 6])
+    return None
+
+
+def _keep(into: list[NDArray[Any]], record: PredictionRecord, output: str | None) -> None:
+    array = record.outputs.get(output) if output is not None else None
+    if array is not None and array.ndim and len(array) == record.rows:
+        into.append(array.ravel() if array.ndim == 2 and array.shape[1] == 1 else array.copy())
+
+
+def _joined(pieces: list[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[Any] | None:
+    """None where not every row has one: an older release wrote some, or the output is not one per row."""
+    if not pieces or len({piece.shape[1:] for piece in pieces}) > 1:
+        return None
+    whole = np.concatenate(pieces)
+    return whole[order] if len(whole) == len(order) else None
+
+
+def _keys(sequences: NDArray[np.uint64], rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return sequences << np.uint64(_ROW_BITS) | rows & np.uint64((1 << _ROW_BITS) - 1)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        head = stream.read(HEADER_BYTES)
+    if len(head) < HEADER_BYTES:
+        raise FrameError(f"{path.name} is begun, and has no header yet")
+    return head

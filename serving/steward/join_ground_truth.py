@@ -1,0 +1,296 @@
+"""Job: bring accepted ground truth into the store, join it to the prediction log, and say what is known.
+
+Reading on in the spool and what is to be counted anew are one transaction with the truths themselves. Counting anew
+gives the same however often it is done. So a death at any moment loses nothing and counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from serinus.models.errors import ModelError
+from serinus.monitors.performance import Definition
+from serinus.serving.ground_truth.columns import HOUR_MS, Answers, SegmentColumns, answers_of, first_ms, id_at, keys_of
+from serinus.serving.ground_truth.published import publish
+from serinus.serving.ground_truth.spool import is_finished, read_on, spooled, waiting_bytes
+from serinus.serving.ground_truth.summary import WindowName, summary
+from serinus.serving.ground_truth.windows import Truths, count, match, truths
+from serinus.serving.prediction_log import segments
+from serinus.serving.prediction_log.frame import FrameError
+from serinus.serving.steward.job import Shared
+from serinus.serving.store import Conflict, Document, GroundTruth
+
+__all__ = ["INTAKE", "WINDOW", "JoinGroundTruth"]
+
+INTAKE, WINDOW = "ground_truth.intake", "ground_truth.window"
+"""Kinds of documents: how far the spool was read and what is to be counted anew; a window, by its name."""
+
+FORMAT = 1
+_KEY = "all"
+_BUDGET_S = 0.2
+_ROWS = 20_000
+_RECORDS = 3_000_000
+"""Kept in columns, of all segments together."""
+_REST = 9.0
+"""A window is counted anew after so many times as long as it took to count it."""
+_LOOK_AGAIN_S = 3600.0
+_PUBLISH_S = 5.0
+_REFRESH_S = 60.0
+_SLACK_MS = 300_000
+
+_log = logging.getLogger("serinus.steward")
+
+
+class JoinGroundTruth:
+    """By the steward that holds the lease; another one that takes over goes on with what is in the store."""
+
+    name = "join_ground_truth"
+    period_s = 0.05
+
+    def __init__(self, clock: Callable[[], float] = time.time, budget_s: float = _BUDGET_S) -> None:
+        self._clock = clock
+        self._budget_s = budget_s
+        self._forget()
+
+    def _forget(self) -> None:
+        self._intake: dict[str, Any] | None = None
+        self._revision = 0
+        self._windows: dict[WindowName, dict[str, Any]] = {}
+        self._columns: OrderedDict[Path, SegmentColumns] = OrderedDict()
+        self._known: dict[tuple[str, str], Answers | None] = {}
+        self._due: dict[int, float] = {}
+        self._firsts: dict[Path, int] = {}
+        self._work: Iterator[None] | None = None
+        self._hour = -1
+        self._published = float("-inf")
+        self._changed = False
+        self._looked = self._clock()
+
+    def run(self, shared: Shared) -> None:
+        """See `Job.run`."""
+        if shared.lease is None:
+            self._forget()
+            return
+        try:
+            self._load(shared)
+            until = time.monotonic() + self._budget_s
+            self._take(shared, until)
+            self._join(shared, until)
+            self._tell(shared)
+        except Conflict:  # another steward led meanwhile: read again
+            self._forget()
+        except Exception:
+            self._forget()
+            raise
+
+    # What is known
+
+    def _load(self, shared: Shared) -> None:
+        if self._intake is not None:
+            return
+        found = shared.store.document(INTAKE, _KEY)
+        self._revision = found.revision if found else 0
+        self._intake = orjson.loads(found.body) if found else {
+            "format": FORMAT, "places": {}, "dirty": [], "orphans": {}, "received": 0, "forgotten": 0}
+        self._windows = {WindowName.of(document.key): orjson.loads(document.body)
+                         for document in shared.store.documents(WINDOW)}
+        self._changed = True
+
+    def _next(self, **changed: Any) -> Document:
+        """The intake's next revision."""
+        assert self._intake is not None
+        body = orjson.dumps({**self._intake, **changed})
+        return Document(INTAKE, _KEY, self._revision + 1, body, self._clock())
+
+    def _put(self, document: Document) -> None:
+        self._intake, self._revision = orjson.loads(document.body), document.revision
+
+    # From the spool into the store
+
+    def _take(self, shared: Shared, until: float) -> None:
+        for path in spooled(shared.home.spool):
+            if time.monotonic() >= until:
+                return
+            finished = is_finished(path)  # before it is read: what is read then is all there is
+            if self._take_file(shared, path, until) and finished:
+                path.unlink(missing_ok=True)
+
+    def _take_file(self, shared: Shared, path: Path, until: float) -> bool:
+        """Whether all of it is in the store."""
+        assert self._intake is not None
+        rows: list[GroundTruth] = []
+        end = place = self._intake["places"].get(path.name, 0)
+        try:
+            for portion in read_on(path, place):
+                rows, end = rows + portion.rows, portion.end
+                if len(rows) >= _ROWS:
+                    self._keep(shared, path, rows, end)
+                    rows = []
+                    if time.monotonic() >= until:
+                        return False
+        except FileNotFoundError:
+            return False
+        except FrameError as error:
+            _log.error("Ground truth is left where it is: %s.", error)
+            return False
+        if rows:
+            self._keep(shared, path, rows, end)
+        return True
+
+    def _keep(self, shared: Shared, path: Path, rows: list[GroundTruth], end: int) -> None:
+        assert self._intake is not None
+        hours = {int(hour) for hour in set((keys_of([row[0] for row in rows]).times_ms // HOUR_MS).tolist())}
+        places = {name: place for name, place in self._intake["places"].items()
+                  if (shared.home.spool / name).exists()}
+        document = self._next(places={**places, path.name: end}, received=self._intake["received"] + len(rows),
+                              dirty=sorted(hours.union(self._intake["dirty"])))
+        shared.store.add_ground_truths(sorted(rows), document=document, expected_revision=self._revision)
+        self._put(document)
+        self._changed = True
+
+    # From the store to the log
+
+    def _join(self, shared: Shared, until: float) -> None:
+        while time.monotonic() < until:
+            if self._work is None:
+                self._work = self._begin(shared)
+            if self._work is None:
+                return
+            if next(self._work, self) is self:
+                self._work = None
+
+    def _begin(self, shared: Shared) -> Iterator[None] | None:
+        assert self._intake is not None
+        now = self._clock()
+        dirty = self._intake["dirty"]
+        if now - self._looked >= _LOOK_AGAIN_S:
+            self._looked = now
+            dirty = sorted({*dirty, *map(int, self._intake["orphans"])})
+            self._intake["dirty"] = dirty
+        ready = [hour for hour in dirty if self._due.get(hour, 0.0) <= time.monotonic()]
+        return self._count_anew(shared, ready[0]) if ready else None
+
+    def _count_anew(self, shared: Shared, hour: int) -> Iterator[None]:
+        spent = 0.0
+        columns: list[SegmentColumns] = []
+        for path in self._segments_of(shared.home.log, hour):
+            for columns_read in self._read(shared, path):
+                if columns_read is not None:
+                    columns.append(columns_read)
+                yield
+        began = time.monotonic()
+        settings = shared.settings.ground_truth
+        rows = shared.store.ground_truth_between(id_at(hour), id_at(hour + 1))
+        known = truths(rows, settings.conflict, settings.sources)
+        matched: set[int] = set()
+        for segment in columns:
+            matched |= self._count_segment(shared, segment, hour, known)
+        self._settle(shared, hour, known, matched)
+        self._changed = True
+        spent = time.monotonic() - began
+        self._due[hour] = time.monotonic() + _REST * spent
+
+    def _segments_of(self, log: Path, hour: int) -> list[Path]:
+        """The segments that may hold predictions of an hour, by their first one and by when they were last written."""
+        found = []
+        for path in segments(log):
+            try:
+                first = self._firsts[path] if path in self._firsts else first_ms(path)
+                last = path.stat().st_mtime_ns // 1_000_000
+            except FileNotFoundError:  # the log is capped
+                continue
+            if first is not None:
+                self._firsts[path] = first
+                if first < (hour + 1) * HOUR_MS + _SLACK_MS and last >= hour * HOUR_MS - _SLACK_MS:
+                    found.append(path)
+        return found
+
+    def _read(self, shared: Shared, path: Path) -> Iterator[SegmentColumns | None]:
+        try:
+            if path not in self._columns:
+                self._columns[path] = SegmentColumns(path, lambda model, version: self._answers(shared, model, version))
+            for _ in self._columns[path].read():
+                yield None
+        except (FileNotFoundError, FrameError):  # the log is capped; or the segment is just begun
+            self._columns.pop(path, None)
+            return
+        found = self._columns[path]
+        self._columns.move_to_end(path)
+        while sum(each.records for each in self._columns.values()) > _RECORDS and len(self._columns) > 1:
+            self._columns.popitem(last=False)
+        yield found
+
+    def _count_segment(self, shared: Shared, segment: SegmentColumns, hour: int, known: Truths) -> set[int]:
+        matched: set[int] = set()
+        for block in segment.blocks():
+            found = match(block, segment.writer, hour, known)
+            if not len(found.block.keys):
+                continue
+            matched.update(found.found.tolist())
+            part = count(found, self._answers(shared, block.model, block.version),
+                         shared.settings.ground_truth.late_seconds)
+            self._keep_part(shared, WindowName(block.model, block.version, block.role, hour), segment.path.name, part)
+        return matched
+
+    def _keep_part(self, shared: Shared, name: WindowName, segment: str, part: dict[str, Any]) -> None:
+        """A window is told anew only where something changed."""
+        before = self._windows.get(name, {"format": FORMAT, "revision": 0, "parts": {}})
+        part = orjson.loads(orjson.dumps(part))
+        if before["parts"].get(segment) == part:
+            return
+        after = {**before, "revision": before["revision"] + 1, "parts": {**before["parts"], segment: part}}
+        document = Document(WINDOW, name.key, after["revision"], orjson.dumps(after), self._clock())
+        shared.store.put_document(document, expected_revision=before["revision"],
+                                  epoch=shared.lease.epoch if shared.lease else None)
+        self._windows[name] = after
+
+    def _settle(self, shared: Shared, hour: int, known: Truths, matched: set[int]) -> None:
+        """What has no prediction in the log is an orphan for some time, and is then forgotten; but not where the log
+        is gone that it belonged to."""
+        assert self._intake is not None
+        gone = {int(segment.partition("-")[0], 16) for name, window in self._windows.items() if name.hour == hour
+                for segment in window["parts"] if not (shared.home.log / segment).exists()}
+        writers = known.keys.writers.tolist()
+        orphans = [index for index in range(len(known.ids)) if index not in matched and writers[index] not in gone]
+        old = self._clock() - shared.settings.ground_truth.orphan_seconds
+        over = [known.ids[index] for index in orphans if known.truths[index].updated < old]
+        left = {**self._intake["orphans"], str(hour): len(orphans) - len(over)}
+        document = self._next(dirty=[each for each in self._intake["dirty"] if each != hour],
+                              orphans={key: number for key, number in left.items() if number},
+                              forgotten=self._intake["forgotten"] + len(over))
+        shared.store.put_document(document, expected_revision=self._revision)
+        self._put(document)
+        if over:
+            shared.store.forget_ground_truth(over)
+
+    def _answers(self, shared: Shared, model: str, version: str) -> Answers | None:
+        key = model, version
+        if key not in self._known:
+            try:
+                self._known[key] = answers_of(shared.registry.get(model, version).signature)
+            except ModelError:  # removed since
+                self._known[key] = None
+        return self._known[key]
+
+    # What is said
+
+    def _tell(self, shared: Shared) -> None:
+        now = self._clock()
+        if now - self._published < (_PUBLISH_S if self._changed else _REFRESH_S) or self._intake is None:
+            return
+        definitions: dict[tuple[str, str], Definition] = {
+            name[:2]: found.definition for name in self._windows
+            if (found := self._answers(shared, name.model, name.version)) is not None}
+        publish(shared.home.run, {
+            "received": self._intake["received"], "waiting_bytes": waiting_bytes(shared.home.spool),
+            "orphans": sum(self._intake["orphans"].values()), "forgotten": self._intake["forgotten"],
+            "models": summary(self._windows, definitions, now, shared.settings.ground_truth.mature_share)})
+        self._published, self._changed = now, False
+
