@@ -20,7 +20,7 @@ from serinus.serving.settings import Settings
 from serinus.serving.snapshot import read_snapshot
 from serinus.serving.steward.acknowledge_rollbacks import AcknowledgeRollbacks
 from serinus.serving.steward.carry_vetoes import CarryVetoes
-from serinus.serving.steward.commands import perform
+from serinus.serving.steward.commands import look, perform
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.restore_records import RestoreRecords
 from serinus.serving.store import JournalEntry, SqliteStore, Store, StoreError
@@ -85,8 +85,17 @@ class LocalRollouts:
         return {"record": record.to_dict(), "veto": asdict(veto) if veto else None, "workers": workers,
                 "confirmed_seconds_ago": round(age, 3) if age != float("inf") else None}
 
+    def analysis(self, model: str) -> dict[str, Any]:
+        """See `Rollouts`."""
+        self._check_known(model)
+        store = SqliteStore(self._home.store, create=False)
+        try:
+            return look(store, model, {"verb": "analysis"})
+        finally:
+            store.close()
+
     def journal(self, model: str) -> list[JournalEntry]:
-        """The model's journal, oldest first."""
+        """See `Rollouts`."""
         store = SqliteStore(self._home.store, create=False)
         try:
             entries = store.journal(model, limit=1_000_000)

@@ -10,10 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from serinus.serving.errors import CommandError
+from serinus.serving.store import JournalEntry
 
 __all__ = ["RemoteRollouts", "RemoteServer"]
 
 _PATIENCE_S = 30.0
+_PAGE = 1000
 
 
 class RemoteServer:
@@ -63,6 +65,21 @@ class RemoteRollouts(RemoteServer):
     def status(self, model: str) -> dict[str, Any]:
         """See `Rollouts`."""
         return self.call("GET", f"/api/rollouts/{quote(model)}", None)
+
+    def analysis(self, model: str) -> dict[str, Any]:
+        """See `Rollouts`."""
+        return self.call("GET", f"/api/rollouts/{quote(model)}/analysis", None)
+
+    def journal(self, model: str) -> list[JournalEntry]:
+        """See `Rollouts`."""
+        found: list[JournalEntry] = []
+        while True:
+            after = found[-1].seq if found else 0
+            path = f"/api/rollouts/{quote(model)}/journal?after={after}&limit={_PAGE}"
+            page = self.call("GET", path, None)["entries"]
+            found += [JournalEntry(**entry) for entry in page]
+            if len(page) < _PAGE:
+                return found
 
 
 def _told(error: urllib.error.HTTPError, url: str) -> str:

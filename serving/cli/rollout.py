@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from serinus.models.version import split_tag
 from serinus.serving.cli.options import (
@@ -15,31 +17,38 @@ from serinus.serving.cli.options import (
     home_option,
     json_option,
     model_argument,
-    open_home,
     reason_option,
     timeout_option,
     url_option,
 )
-from serinus.serving.cli.output import iso, print_json
+from serinus.serving.cli.output import print_json
+from serinus.serving.cli.rollout_plan import plan, simulate
+from serinus.serving.cli.rollout_status import explain, status, wait_for_end
 from serinus.serving.cli.rollouts import Followed, Rollouts, choose, describe, wait_until_followed
 from serinus.serving.errors import CommandError
+from serinus.serving.rollout import plan_file
+from serinus.serving.rollout.errors import PlanInvalid
 from serinus.serving.rollout.state import Plan, RolloutRecord
 
 __all__ = ["command"]
 
 _NOT_FOLLOWED = 3
 _STEPS = "5,25,50"
+_SHADOW = 10.0
+_WAIT_S = 24 * 3600.0
 
 
 @click.group("rollout")
 def command() -> None:
     """Try a new version on part of the traffic, step by step.
 
-    A person takes every step: start, promote, promote …, until the new version is stable. A caller who sends a
-    routing key meets the same version every time, and those who meet the new one go on meeting it as its share grows.
+    A rollout judges itself: it compares both versions' answers, goes on when the evidence allows it, and takes the
+    new version off when it is worse. With --manual a person takes every step: start, promote, promote … A caller who
+    sends a routing key meets the same version every time, and those who meet the new one go on meeting it as its share
+    grows.
 
     Exit codes: 0 done and followed by every live worker, 1 refused or failed, 2 wrong usage, 3 done, but some worker
-    does not follow.
+    does not follow. With `start --wait`: 0 promoted, 3 rolled back, 4 held, 5 not over in time.
     """
 
 
@@ -53,17 +62,45 @@ def _acting(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command("start")
 @click.argument("tag", metavar="NAME:VERSION")
+@click.option("--plan", "file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="The whole plan, as TOML, YAML or JSON; its schema: serinus rollout plan --schema.")
 @click.option("--steps", default=_STEPS, show_default=True, help="Shares of the requests, in percent, rising.")
+@click.option("--shadow", type=click.FloatRange(0, 100), default=_SHADOW, show_default=True, metavar="PERCENT",
+              help="Share of the requests that are copied to it before it answers any; 0 leaves the shadow out.")
+@click.option("--manual", is_flag=True, help="A person takes every step, and nothing is judged.")
 @click.option("--force", is_flag=True, help="Even if this artifact was rolled back before.")
+@click.option("--wait", is_flag=True, help="Wait for the end: exit code 0 promoted, 3 rolled back, 4 held, 5 time-out.")
+@click.option("--wait-timeout", type=click.FloatRange(min=0), default=_WAIT_S, show_default=True, metavar="SECONDS",
+              help="How long to wait for the end.")
 @_acting
-def start(tag: str, steps: str, force: bool, **how: Any) -> int:
-    """Begin a rollout of NAME:VERSION at the plan's first step."""
+def start(tag: str, file: Path | None, steps: str, shadow: float, manual: bool, force: bool, wait: bool,
+          wait_timeout: float, **how: Any) -> int:
+    """Begin a rollout of NAME:VERSION: checked first, then in the shadow, then step by step."""
     name, version = split_tag(tag)  # an alias is resolved where the versions are
     if version is None:
         raise CommandError(f"Which version of {name!r}? Say `serinus rollout start {name}:VERSION`; "
                            f"`serinus models list` shows what there is.")
-    Plan.from_percents(steps)
-    return _act("start", name, {"version": version, "steps": steps, "force": force}, **how)
+    chosen = plan_file.read(file) if file is not None else _plan(steps, shadow, manual)
+    _check_only_plan(file)
+    code = _act("start", name, {"version": version, "plan": plan_file.to_document(chosen), "force": force}, **how)
+    if not wait:
+        return code
+    return wait_for_end(choose(how["home"], how["url"]), name, wait_timeout, quiet=how["as_json"])
+
+
+def _plan(steps: str, shadow: float, manual: bool) -> Plan:
+    by_hand = Plan.from_percents(steps)
+    if manual:
+        return by_hand
+    return plan_file.parse({"steps": steps, "judgement": {"shadow": round(shadow * 100)}}, "the options")
+
+
+def _check_only_plan(file: Path | None) -> None:
+    context = click.get_current_context()
+    more = [name for name in ("steps", "shadow", "manual")
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if file is not None and more:
+        raise PlanInvalid(f"--plan {file} says everything: leave --{' and --'.join(more)} out, or the file.")
 
 
 @command.command("promote")
@@ -87,8 +124,16 @@ def pause(model: str, **how: Any) -> int:
 @model_argument
 @_acting
 def resume(model: str, **how: Any) -> int:
-    """Go on with a paused rollout."""
+    """Go on with a paused or frozen rollout."""
     return _act("resume", model, {}, **how)
+
+
+@command.command("freeze")
+@model_argument
+@_acting
+def freeze(model: str, **how: Any) -> int:
+    """Let nothing automatic happen any more, not even a rollback on evidence; `serinus rollback` works."""
+    return _act("freeze", model, {}, **how)
 
 
 @command.command("abort")
@@ -99,42 +144,25 @@ def abort(model: str, **how: Any) -> int:
     return _act("abort", model, {}, **how)
 
 
-@command.command("status")
+@command.command("retry")
 @model_argument
-@home_option
-@url_option
-@json_option
-def status(model: str, home: Path | None, url: str | None, as_json: bool) -> None:
-    """Where NAME's rollout stands, and who follows."""
-    rollouts = choose(home, url)
-    seen = rollouts.status(model)
-    if as_json:
-        print_json(seen)
-        return
-    record = RolloutRecord.from_dict(seen["record"])
-    lines = [describe(record), f"  phase    {record.phase}, since {iso(record.updated)}, by {record.actor or 'nobody'}"
-             + (f": {record.reason}" if record.reason else "")]
-    if seen["veto"]:
-        veto = seen["veto"]
-        lines.append(f"  veto     version {veto['stable']} answers alone, by {veto['actor']}; not in the store yet")
-    following = sum(worker["follows"] for worker in seen["workers"])
-    lines.append(f"  workers  {following} of {len(seen['workers'])} follow" if seen["workers"]
-                 else f"  workers  none: no server runs on {rollouts.where}")
-    click.echo("\n".join(lines))
+@click.option("--force", is_flag=True, help="Even if its artifact was rolled back: lifts the quarantine.")
+@_acting
+def retry(model: str, force: bool, **how: Any) -> int:
+    """Try the latest candidate once more, by the same plan."""
+    return _act("retry", model, {"force": force}, **how)
 
 
 @command.command("journal")
 @model_argument
 @home_option
+@url_option
 @json_option
-def journal(model: str, home: Path | None, as_json: bool) -> None:
+def journal(model: str, home: Path | None, url: str | None, as_json: bool) -> None:
     """Every event of NAME's rollouts, oldest first."""
-    from dataclasses import asdict
-
-    from serinus.serving.cli.local import LocalRollouts
     from serinus.serving.rollout.journal import explain
 
-    entries = LocalRollouts(open_home(home)).journal(model)
+    entries = choose(home, url).journal(model)
     if as_json:
         print_json([asdict(entry) for entry in entries])
         return
@@ -142,6 +170,10 @@ def journal(model: str, home: Path | None, as_json: bool) -> None:
         click.echo(explain(entry))
     if not entries:
         click.echo(f"Nothing has happened to {model} yet.")
+
+
+for _more in (status, explain, plan, simulate):
+    command.add_command(_more)
 
 
 def _act(verb: str, model: str, body: dict[str, Any], *, home: Path | None, url: str | None, actor: str | None,

@@ -13,7 +13,8 @@ from click.core import ParameterSource
 
 from serinus.serving.cli.options import open_home
 from serinus.serving.cli.output import share
-from serinus.serving.rollout.state import Phase, RolloutRecord
+from serinus.serving.rollout.state import Phase, Plan, RolloutRecord
+from serinus.serving.store import JournalEntry
 
 __all__ = ["Followed", "Rollouts", "choose", "describe", "wait_until_followed"]
 
@@ -38,6 +39,14 @@ class Rollouts(Protocol):
 
     def status(self, model: str) -> dict[str, Any]:
         """Record, veto and workers."""
+        ...
+
+    def analysis(self, model: str) -> dict[str, Any]:
+        """The latest verdict, with its checks."""
+        ...
+
+    def journal(self, model: str) -> list[JournalEntry]:
+        """The model's journal, oldest first."""
         ...
 
 
@@ -88,15 +97,34 @@ def _load_failures(status: dict[str, Any]) -> int:
 
 def describe(record: RolloutRecord) -> str:
     """Where a model's rollout stands, as one sentence."""
-    if record.running:
-        plan = record.plan.steps if record.plan else ()
-        steps = ", ".join(f"{step / 100:g}" for step in plan)
-        paused = ", paused" if record.phase in (Phase.HOLD, Phase.FROZEN) else ""
-        return (f"{record.model}: version {record.candidate} answers {share(record.weight)} of the requests, version "
-                f"{record.stable} the rest (step {record.step + 1} of {len(plan)}: {steps} %{paused}).")
+    if record.running and record.plan is not None:
+        return f"{record.model}: {_on_trial(record)} ({_where(record, record.plan)})."
     sentence = f"{record.model}: version {record.stable} answers every request"
     previous = record.previous_at(time.time())
     if previous is not None and record.previous_until is not None:
         until = datetime.fromtimestamp(record.previous_until, UTC).strftime("%Y-%m-%d %H:%M UTC")
         sentence += f"; a rollback brings version {previous} again, until {until}"
     return sentence + "."
+
+
+_STOPPED = {Phase.HOLD: ", paused", Phase.FROZEN: ", frozen"}
+
+
+def _on_trial(record: RolloutRecord) -> str:
+    if record.phase is Phase.PREFLIGHT:
+        return f"version {record.candidate} is checked and loaded, version {record.stable} answers every request"
+    if record.shadow_weight:
+        return (f"version {record.candidate} gets copies of {share(record.shadow_weight)} of the requests, version "
+                f"{record.stable} answers them all")
+    return (f"version {record.candidate} answers {share(record.weight)} of the requests, version {record.stable} the "
+            "rest")
+
+
+def _where(record: RolloutRecord, plan: Plan) -> str:
+    steps = ", ".join(f"{step / 100:g}" for step in plan.steps)
+    phase = record.held or record.phase
+    at = f"step {record.step + 1} of {len(plan.steps)}" if phase is Phase.CANARY else f"{phase}, then"
+    if phase is Phase.SOAK:
+        return f"soak after {steps} %{_STOPPED.get(record.phase, '')}"
+    held = f", held: {record.cause}" if record.phase is Phase.HOLD and record.cause else _STOPPED.get(record.phase, "")
+    return f"{at}: {steps} %{held}"

@@ -139,7 +139,7 @@ class Story:
 
     def _rollout(self, server: DemoServer, unseen: list[dict[str, Any]]) -> None:
         self._title(f"Try version 2 on {_SHARE} % of the callers")
-        self._line(f"$ serinus rollout start tumour:2 --steps {_SHARE}")
+        self._line(f"$ serinus rollout start tumour:2 --manual --steps {_SHARE}")
         rollouts = LocalRollouts(self._home)
         done = rollouts.act("tumour", "start", {"version": "2", "steps": str(_SHARE), "actor": _ACTOR})
         followed = wait_until_followed(rollouts, "tumour", done["record"]["generation"], 30.0)

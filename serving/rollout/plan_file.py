@@ -26,7 +26,7 @@ from serinus.serving.rollout.errors import PlanInvalid
 from serinus.serving.rollout.judgement import LIMITS, Judgement
 from serinus.serving.rollout.state import DEFAULT_ROLLBACK_WINDOW_S, Plan
 
-__all__ = ["parse", "read", "schema"]
+__all__ = ["parse", "read", "schema", "to_document"]
 
 _KEYS = ("steps", "rollback_window_s", "judgement")
 _SCHEMA = "https://json-schema.org/draft/2020-12/schema"
@@ -60,6 +60,13 @@ def parse(document: Any, where: str = "the plan") -> Plan:
         raise PlanInvalid(f"Key 'rollback_window_s' of {where}: expected seconds, got {window!r}.")
     made = None if judgement is None else Judgement.from_dict(judgement)
     return Plan(plan.steps, made is None, float(window), made)
+
+
+def to_document(plan: Plan) -> dict[str, Any]:
+    """The document that `parse` reads the plan from."""
+    document: dict[str, Any] = {"steps": [step / 100 for step in plan.steps],
+                                "rollback_window_s": plan.rollback_window_s}
+    return document if plan.judgement is None else document | {"judgement": plan.judgement.to_dict()}
 
 
 def schema() -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_what_is_not_there_is_said_with_what_is(tag: str, sentence: str, cli: An
 
 def test_a_version_in_use_is_not_deleted(cli: Any) -> None:
     """Stable, candidate and the version a rollback returns to stay; what does nothing goes, for good."""
-    cli("rollout", "start", "iris:2", "--steps", "100")
+    cli("rollout", "start", "iris:2", "--manual", "--steps", "100")
     assert "iris:1 is stable" in cli("models", "delete", "iris:1").err
     assert "iris:2 is candidate" in cli("models", "delete", "iris:2").err
     cli("rollout", "promote", "iris")

@@ -15,11 +15,25 @@ _RECORD = RolloutRecord.initial("iris", "1", 1.0).to_dict()
 def test_a_start_is_one_call_with_who_why_and_the_plan(cli: Any, server: FakeServer) -> None:
     """And then the server is asked until its workers follow."""
     server.answer("POST", "/api/rollouts/iris/start", {"record": _RECORD, "notice": None}, 202)
-    said = cli("rollout", "start", "iris:2", "--steps", "5", "--actor", "ci", "--reason", "try")
+    said = cli("rollout", "start", "iris:2", "--manual", "--steps", "5", "--actor", "ci", "--reason", "try")
     assert said.code == 0 and "1 of 1 workers follow after" in said.out
     assert [asked[:3] for asked in server.asked if asked[0] == "POST"] == [
         ("POST", "/api/rollouts/iris/start",
-         {"version": "2", "steps": "5", "force": False, "actor": "ci", "reason": "try"})]
+         {"version": "2", "plan": {"steps": [5.0], "rollback_window_s": 604800.0}, "force": False, "actor": "ci",
+          "reason": "try"})]
+
+
+def test_the_journal_is_read_page_by_page(cli: Any, server: FakeServer) -> None:
+    """A long one comes in pages of a thousand."""
+    def entry(seq: int) -> dict[str, Any]:
+        return {"model": "iris", "kind": "step", "time": 0.0, "generation": seq, "actor": "ana", "reason": "",
+                "body": {"text": f"Event {seq}."}, "seq": seq}
+
+    path = "/api/rollouts/iris/journal?after={}&limit=1000"
+    server.answer("GET", path.format(0), {"entries": [entry(seq) for seq in range(1, 1001)]})
+    server.answer("GET", path.format(1000), {"entries": [entry(1001)]})
+    lines = cli("rollout", "journal", "iris").out.splitlines()
+    assert len(lines) == 1001 and "Event 1001. By ana" in lines[-1]
 
 
 def test_the_token_comes_from_the_environment(cli: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from tests.serving.cli.conftest import FakeWorker
 @pytest.fixture
 def promoted(cli: Any, home: Path) -> Path:
     """A home in which version 2 became stable."""
-    cli("rollout", "start", "iris:2", "--steps", "100")
+    cli("rollout", "start", "iris:2", "--manual", "--steps", "100")
     cli("rollout", "promote", "iris")
     return home
 

@@ -13,7 +13,7 @@ import pytest
 
 from serinus.serving.rollout import Judgement, Plan, PlanInvalid
 from serinus.serving.rollout.judgement import LIMITS
-from serinus.serving.rollout.plan_file import parse, read, schema
+from serinus.serving.rollout.plan_file import parse, read, schema, to_document
 
 TOML = """
 steps = [5, 25.5, 50]
@@ -45,6 +45,12 @@ def test_three_ways_to_write_one_plan(name: str, text: str, tmp_path: Path) -> N
     """TOML, YAML and JSON give the same plan, and the same digest."""
     plan = read(write(tmp_path, name, text))
     assert plan == PLAN and plan.digest == PLAN.digest
+
+
+def test_a_plan_may_be_written_again() -> None:
+    """What a plan is written as is read as the same plan, down to a hundredth of a percent."""
+    for plan in (PLAN, Plan((1, 29, 5801, 10_000)), Plan((5,), False, 0.0, Judgement())):
+        assert parse(json.loads(json.dumps(to_document(plan)))) == plan
 
 
 def test_a_plan_without_a_judgement_is_taken_by_hand() -> None:
