@@ -1,4 +1,4 @@
-"""Fit a model of the breast cancer data and write what the gate needs: artifact, training rows, rows it has not seen."""
+"""Fit a model of the breast cancer data and write what the gate needs: artifact, training rows, unseen rows."""
 
 from pathlib import Path
 

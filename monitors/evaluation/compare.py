@@ -13,6 +13,7 @@ the margin, fails where it lies on the wrong one, and otherwise the rows are too
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ Floats = NDArray[np.float64]
 
 DRAWS = 2_000
 _UNITS = 2_000
+_AT_ONCE = 100
 _FEW_CLUSTERS = 30
 _POWER = 0.8416
 
@@ -114,8 +116,7 @@ class _Estimate(NamedTuple):
 def compare(trial: Trial, policy: Policy) -> Check:
     """Compare the candidate with the current version, or with a trivial answer where there is none."""
     level = trial.level(policy.level)
-    estimates = [(metric, found) for metric in metrics_of(trial) if (found := _estimate(metric, trial, level))]
-    compared = tuple(_judged(metric, found, trial, policy, level) for metric, found in estimates)
+    compared = tuple(_judged(metric, found, trial, policy, level) for metric, found in _estimates(trial, level))
     fixed = broke = None
     if trial.classifies:
         ours, theirs = trial.candidate.values == trial.truth, trial.current.values == trial.truth
@@ -218,16 +219,22 @@ def _needed(metric: Metric, found: _Estimate, trial: Trial, margin: float, level
     return needed(found.error, trial.rows, margin, level)
 
 
-def _estimate(metric: Metric, trial: Trial, level: float) -> _Estimate | None:
-    """Give a metric of both versions; None where one of them does not have it."""
-    ours, theirs = metric.columns(trial, trial.candidate), metric.columns(trial, trial.current)
-    if ours is None or theirs is None:
-        return None
-    if metric.name == "accuracy" and trial.groups is None:
-        return _accuracy(trial, level)
-    if metric.name == "roc_auc":
-        return _areas(ours, theirs, trial, level)
-    return _drawn(metric, ours, theirs, trial, level)
+def _estimates(trial: Trial, level: float) -> list[tuple[Metric, _Estimate]]:
+    """Give the metrics that both versions have; what is drawn is drawn once for all of them."""
+    both = [(metric, metric.columns(trial, trial.candidate), metric.columns(trial, trial.current))
+            for metric in metrics_of(trial)]
+    there = [(metric, ours, theirs) for metric, ours, theirs in both if ours is not None and theirs is not None]
+    drawn = {metric.name for metric, _, _ in there
+             if metric.name != "roc_auc" and not (metric.name == "accuracy" and trial.groups is None)}
+    sums = _drawn_sums([part for metric, *parts in there if metric.name in drawn for part in parts], trial)
+    found = []
+    for metric, ours, theirs in there:
+        if metric.name in drawn:
+            found.append((metric, _drawn(metric, ours, theirs, (next(sums), next(sums)), trial, level)))
+        else:
+            found.append((metric, _accuracy(trial, level) if metric.name == "accuracy" else
+                          _areas(ours, theirs, trial, level)))
+    return found
 
 
 def _accuracy(trial: Trial, level: float) -> _Estimate:
@@ -268,16 +275,24 @@ def _variance(parts: Floats, trial: Trial) -> float:
     return total
 
 
-def _drawn(metric: Metric, ours: Floats, theirs: Floats, trial: Trial, level: float) -> _Estimate:
+def _drawn(metric: Metric, ours: Floats, theirs: Floats, sums: tuple[Floats, Floats], trial: Trial,
+           level: float) -> _Estimate:
     value, current = float(metric.value(ours.sum(axis=0))), float(metric.value(theirs.sum(axis=0)))
     with np.errstate(over="ignore", invalid="ignore"):
-        units = _by_unit(np.hstack([ours, theirs]), _units(trial))
-        sums = _draws(units)
-        first, second = (metric.value(part) for part in np.split(sums, 2, axis=1))
+        first, second = (metric.value(part) for part in sums)
         spread, error = _spread(first), _spread(first - second)
     what = "rows" if trial.groups is None else "clusters"
     return _Estimate(value, around(value, spread**2, level), current, value - current,
                      around(value - current, error**2, level), error, None, f"paired bootstrap of {what}")
+
+
+def _drawn_sums(columns: list[Floats], trial: Trial) -> Iterator[Floats]:
+    """Give the drawn sums of each of some tables of columns."""
+    if not columns:
+        return iter(())
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = _draws(_by_unit(np.hstack(columns), _units(trial)))
+    return iter(np.split(sums, np.cumsum([table.shape[1] for table in columns])[:-1], axis=1))
 
 
 def _spread(values: Floats) -> float:
@@ -305,8 +320,10 @@ def _draws(units: Floats) -> Floats:
     """Sums of as many units, drawn with replacement, so many times."""
     draw, many = np.random.default_rng(1), len(units)
     parts: list[Floats] = []
-    for _ in range(0, DRAWS, 200):
-        parts.append(draw.multinomial(many, np.full(many, 1 / many), size=200) @ units)
+    for _ in range(0, DRAWS, _AT_ONCE):
+        chosen = draw.integers(0, many, (_AT_ONCE, many)) + many * np.arange(_AT_ONCE)[:, None]
+        counts = np.bincount(chosen.ravel(), minlength=_AT_ONCE * many).reshape(_AT_ONCE, many)
+        parts.append(counts @ units)
     return np.concatenate(parts)
 
 

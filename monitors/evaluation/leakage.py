@@ -27,6 +27,7 @@ _SURE = 0.95
 _SHOWN = 20
 _RARE = 0.02
 _SOME = 50
+_CHANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class LeakageFound:
         twice: the share of rows that are in the evaluation set more than once.
         trained: the share of rows that are among the training's; None where these are not known.
         classes: how many rows each class has.
-        doubted: how many rows' ground truth may be wrong.
+        doubted: in how many rows the version is 95 % sure of another class than the ground truth's.
+        expected: how many there would be if its probabilities were right.
         suspects: the first of them, the most doubtful first.
     """
 
@@ -59,7 +61,15 @@ class LeakageFound:
     trained: float | None
     classes: Mapping[str, int]
     doubted: int
+    expected: float
     suspects: tuple[Suspect, ...]
+
+    @property
+    def more_than_chance(self) -> bool:
+        """Whether more rows are doubted than one in a hundred sets of right labels would have."""
+        from scipy.special import pdtrc
+
+        return self.doubted > 0 and float(pdtrc(self.doubted - 1, max(self.expected, 1e-9))) < _CHANCE
 
 
 def check_leakage(trial: Trial, policy: Policy, training: RowDigests | None = None) -> Check:
@@ -97,8 +107,10 @@ def _judged(found: LeakageFound, policy: Policy) -> Check:
     rare = [name for name, rows in found.classes.items() if rows < _SOME or rows < _RARE * sum(found.classes.values())]
     if rare:
         remarks.append(f"Few rows of class {', '.join(rare[:3])}: {found.classes[rare[0]]:,}.")
-    if found.suspects:
-        remarks.append(f"{found.doubted:,} labels may be wrong, such as that of row {found.suspects[0].row}.")
+    if found.suspects and found.more_than_chance:
+        remarks.append(f"{found.doubted:,} labels contradict the version where it is surest, and {found.expected:.0f} "
+                       f"would by chance: labels may be wrong, such as that of row {found.suspects[0].row}, or it is "
+                       "too sure.")
     if found.trained is None:
         remarks.append("The training’s rows are not known (--reference), so duplicates of them were not looked for.")
     if failed:
@@ -188,14 +200,14 @@ def _words(array: Array) -> list[str]:
     return [repr(value) for value in array.tolist()]
 
 
-def _suspects(trial: Trial) -> tuple[int, tuple[Suspect, ...]]:
+def _suspects(trial: Trial) -> tuple[int, float, tuple[Suspect, ...]]:
     """Rows whose own class is all but excluded, while another is all but sure."""
     table = trial.candidate.probabilities
     if table is None or not np.isfinite(table).all():
-        return 0, ()
-    own = table[np.arange(trial.rows), trial.truth.astype(int)]
-    said = table.argmax(axis=1)
-    sure = np.flatnonzero((own < 1 - _SURE) & (table.max(axis=1) > _SURE) & (said != trial.truth))
-    order = sure[np.argsort(own[sure], kind="stable")][:_SHOWN]
-    return len(sure), tuple(Suspect(str(trial.ids[row]), str(trial.classes[int(trial.truth[row])]),
-                                    str(trial.classes[int(said[row])]), float(table[row].max())) for row in order)
+        return 0, 0.0, ()
+    most, said = table.max(axis=1), table.argmax(axis=1)
+    sure = np.flatnonzero((most > _SURE) & (said != trial.truth))
+    order = sure[np.argsort(-most[sure], kind="stable")][:_SHOWN]
+    suspects = tuple(Suspect(str(trial.ids[row]), str(trial.classes[int(trial.truth[row])]),
+                             str(trial.classes[int(said[row])]), float(most[row])) for row in order)
+    return len(sure), float((1 - most[most > _SURE]).sum()), suspects

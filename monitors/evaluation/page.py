@@ -235,7 +235,8 @@ def _leakage(found: LeakageFound) -> Iterator[str]:
         (escape(name), plots.share(area - 0.5, 0.5, about=f"{area:.3f}"), f"{area:.3f}")
         for name, area in found.areas.items()])
     if found.suspects:
-        yield f"<h3>Labels that may be wrong: {found.doubted:,}</h3>" + _table(
+        yield f"<h3>Labels that contradict it where it is surest: {found.doubted:,}</h3>" + (
+            f"<p>Were its probabilities right, there would be about {found.expected:.0f}.</p>") + _table(
             ("row", "label", "the version says", "how sure"), [
                 (escape(one.row), escape(one.truth), escape(one.answer), _percent(one.probability))
                 for one in found.suspects[:_IDS]])

@@ -316,10 +316,13 @@ def _edges(model: Model, inputs: Arrays) -> Iterator[Edge]:
                and field.datatype.startswith("FP") and inputs[field.name].dtype.kind == "f"]
     if not numeric:
         return
-    for name, value in (("All gaps", math.nan), ("Infinity", math.inf), ("1e300", _HUGE)):
+    optional = [field for field in numeric if field.optional]
+    for name, value, fields in (("All gaps", math.nan, optional), ("Infinity", math.inf, numeric),
+                                ("1e300", _HUGE, numeric)):
         with np.errstate(over="ignore"):
-            changed = {field.name: np.full_like(one[field.name], value) for field in numeric}
-        yield _edge(model, name, {**one, **changed}, Status.PASS)
+            changed = {field.name: np.full_like(one[field.name], value) for field in fields}
+        if fields:
+            yield _edge(model, name, {**one, **changed}, Status.PASS)
 
 
 def _edge(model: Model, name: str, inputs: Arrays, refused: Status) -> Edge:

@@ -20,8 +20,9 @@ from serinus.monitors.evaluation.check import Check, Status
 from serinus.monitors.evaluation.policy import Policy
 from serinus.monitors.evaluation.trial import Trial
 from serinus.monitors.intervals import Interval, mean, paired_difference
+from serinus.monitors.slices import adjusted
 
-__all__ = ["Churn", "Part", "Slice", "SlicesFound", "benjamini_hochberg", "check_slices", "parts_of"]
+__all__ = ["Churn", "Part", "Slice", "SlicesFound", "check_slices", "parts_of"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -112,10 +113,12 @@ def check_slices(trial: Trial, policy: Policy) -> Check:
     said = f" {churn.sentence}" if churn is not None else ""
     known = [one for one in slices if not one.unknown]
     bad = [one for one in details.slices if one.named]
-    if not known:
+    if not known and not tried:
         return Check("slices", Status.NOT_RUN, f"No slice has {policy.slices.min_rows} rows.{said}", details)
     if not bad:
-        return Check("slices", Status.PASS, f"{len(known)} slices are no worse than {_whom(trial)}.{said}", details)
+        looked = [f"{len(known)} slices are no worse than {_whom(trial)}"] if known else []
+        searched = [f"{tried:,} were searched, and none is surely worse"] if tried else []
+        return Check("slices", Status.PASS, f"{'; '.join([*looked, *searched])}.{said}", details)
     heavy = [one for one in bad if one.difference > policy.slices.margin]
     first = (heavy or bad)[0]
     more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
@@ -217,25 +220,9 @@ def _p_worse(apart: Floats, *, exact: bool) -> float:
 
 def _named(slices: Sequence[dict[str, Any]], policy: Policy) -> list[Slice]:
     known = [place for place, one in enumerate(slices) if not one["unknown"]]
-    named = benjamini_hochberg([slices[place]["p"] for place in known], policy.slices.level)
-    sure = {place for place, yes in zip(known, named, strict=True) if yes}
+    values = adjusted([slices[place]["p"] for place in known])
+    sure = {place for place, p in zip(known, values, strict=True) if p <= policy.slices.level}
     return [Slice(**one, named=place in sure) for place, one in enumerate(slices)]
-
-
-def benjamini_hochberg(values: Sequence[float], level: float) -> list[bool]:
-    """Say which p-values are named so that at most this share of the named ones is false on average.
-
-    Example:
-        Benjamini & Hochberg 1995, section 3: of fifteen p-values four are named at 5 %.
-
-        >>> p = [.0001, .0004, .0019, .0095, .0201, .0278, .0298, .0344, .0459, .3240, .4262, .5719, .6528, .7590, 1]
-        >>> sum(benjamini_hochberg(p, 0.05))
-        4
-    """
-    order = np.argsort(values, kind="stable")
-    under = [rank for rank, place in enumerate(order, 1) if values[place] <= level * rank / len(values)]
-    sure = set(order[: max(under, default=0)].tolist())
-    return [place in sure for place in range(len(values))]
 
 
 def _discovered(worse: Floats, trial: Trial, policy: Policy) -> tuple[list[dict[str, Any]], int]:
