@@ -190,11 +190,11 @@ def _trees(rows: Array, target: Array) -> Trees:
     fitted.fit(rows, target / scale)
     trees = [stage[0].nodes for stage in fitted._predictors]
     most = max(map(len, trees))
-    return Trees(float(np.ravel(fitted._baseline_prediction)[0]) * scale, *_arrays(trees, most, scale),
-                 max(int(nodes["depth"].max()) for nodes in trees))
+    return Trees(start=float(np.ravel(fitted._baseline_prediction)[0]) * scale,
+                 depth=max(int(nodes["depth"].max()) for nodes in trees), **_arrays(trees, most, scale))
 
 
-def _arrays(trees: Sequence[Array], most: int, scale: float) -> list[Array]:
+def _arrays(trees: Sequence[Array], most: int, scale: float) -> dict[str, Array]:
     """The nodes of all trees side by side, filled up to the same number."""
     leaf = np.stack([_filled(nodes["is_leaf"], most, 1) for nodes in trees]).astype(bool)
     own = np.broadcast_to(np.arange(most), leaf.shape)
@@ -202,8 +202,9 @@ def _arrays(trees: Sequence[Array], most: int, scale: float) -> list[Array]:
              for side in ("left", "right")]
     feature, threshold, missing, value = (np.stack([_filled(nodes[name], most, 0) for nodes in trees])
                                           for name in ("feature_idx", "num_threshold", "missing_go_to_left", "value"))
-    return [np.where(leaf, 0, feature).astype(np.int32), threshold.astype(np.float64), missing.astype(bool), *sides,
-            value.astype(np.float64) * scale]
+    return {"feature": np.where(leaf, 0, feature).astype(np.int32), "threshold": threshold.astype(np.float64),
+            "missing_left": missing.astype(bool), "left": sides[0], "right": sides[1],
+            "value": value.astype(np.float64) * scale}
 
 
 def _filled(column: Array, length: int, filling: int) -> Array:

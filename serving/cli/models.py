@@ -20,6 +20,7 @@ from serinus.serving.cli.optimize import command as optimize
 from serinus.serving.cli.options import actor_or_user, home_option, json_option, open_home
 from serinus.serving.cli.output import print_json, print_table
 from serinus.serving.cli.progress import progress_line
+from serinus.serving.cli.recalibrate import command as recalibrate
 from serinus.serving.cli.versions import (
     Roles,
     aliases_of,
@@ -259,3 +260,4 @@ command.add_command(import_)
 command.add_command(load)
 command.add_command(unload)
 command.add_command(optimize)
+command.add_command(recalibrate)
