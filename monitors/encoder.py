@@ -102,9 +102,14 @@ class Encoder:
         self._told = None if len(told) == self._from_inputs else told
         self._columns = () if _MATRIX in columns else tuple(columns)
         self._novelty, self._projections = novelty, projections
+        alone = self._told is None and not self._columns and len(self._parts["input"]) == 1
+        self._direct = self._parts["input"][0].extract if alone else None
+        """Gives `numbers` in one call, where nothing has to be chosen or put together."""
 
     def numbers(self, inputs: Arrays) -> Floats:
         """Give the values [n, Rn] of `number_features`, NaN where missing: what `Novelty` takes."""
+        if self._direct is not None:
+            return self._direct(inputs, _rows(inputs))
         inputs = self._by_column(inputs)
         return self._of_numbers(self._extracted("input", inputs, _rows(inputs), self._from_inputs))
 

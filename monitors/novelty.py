@@ -149,8 +149,10 @@ class Novelty:
     _offsets: NDArray[np.intp] = field(init=False)
     _levels: list[float] = field(init=False)
     _tail: list[float] = field(init=False)
+    _folded: tuple[Floats, Floats, float] = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_folded", _folded(self.scaling, self.whitening))
         object.__setattr__(self, "_offsets", np.arange(len(self.surprise)) * WIDTH)
         object.__setattr__(self, "_levels", self.levels.tolist())
         object.__setattr__(self, "_tail", self.tail.tolist())
@@ -185,15 +187,15 @@ class Novelty:
         return np.asarray(scores)
 
     def score(self, row: Floats, codes: Codes | None = None) -> float:
-        """The score of one row [Rn]; the same as `scores`, without the cost of a batch."""
+        """The score of one row [Rn]; the same as `scores` but for rounding, without the cost of a batch."""
+        matrix, offset, limit = self._folded
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled = (row - self.scaling.centre) * self.scaling.weight
-            plain = scaled.dot(scaled) <= _FAR * _FAR
-        if not plain:  # far out, missing or infinite
-            scaled = self.scaling.standardise(row)
-        matrix = self.whitening.matrix
-        whitened = scaled.dot(matrix) if matrix is not None else self.whitening(scaled)
-        score = float(whitened.dot(whitened))
+            whitened = row.dot(matrix)
+            whitened -= offset
+            score = float(whitened.dot(whitened))
+        if not score <= limit:  # far out, missing or infinite: its values have to be cut first
+            whitened = self.whitening(self.scaling.standardise(row))
+            score = float(whitened.dot(whitened))
         return score if codes is None else score + float(self.surprise.take(codes + self._offsets).sum())
 
     def p_values(self, scores: Floats) -> Floats:
@@ -232,6 +234,16 @@ class Novelty:
         whitening = Whitening(document["rest"], arrays["directions"], arrays["gains"])
         return cls(Scaling(arrays["centre"], arrays["weight"]), whitening, arrays["surprise"], arrays["levels"],
                    arrays["tail"], document["calibration_rows"])
+
+
+def _folded(scaling: Scaling, whitening: Whitening) -> tuple[Floats, Floats, float]:
+    """Standardising and whitening as one map, x → x·matrix − offset, and the score up to which no value of a row can
+    be so far out that it would have been cut. Without a full matrix there is no such map, and no such score."""
+    if whitening.matrix is None:
+        return np.zeros((len(scaling.centre), 0)), np.zeros(0), -1.0
+    matrix = scaling.weight[:, None] * whitening.matrix
+    least = float(whitening.gains.min(initial=1.0))  # the least factor by which whitening stretches
+    return np.ascontiguousarray(matrix), (scaling.centre * scaling.weight) @ whitening.matrix, (_FAR * least) ** 2
 
 
 def halves(rows: int, width: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

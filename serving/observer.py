@@ -1,7 +1,7 @@
 """The observer: what a worker looks at for its monitors, beside the request line.
 
 Before an answer is rendered, its rows' novelty is told; after it was recorded, the rows wait to be counted. They are
-counted together, 64 rows or 100 ms at a time, into the version's sheet, which the steward reads. What a version is
+counted together, 256 rows or 100 ms at a time, into the version's sheet, which the steward reads. What a version is
 compared with, and what is known of it by now, the worker finds in small files that the steward publishes.
 
 All rows are observed while that costs no more than a share of the request's own time (parse and predict); beyond, a
@@ -32,7 +32,7 @@ from serinus.serving.sheet import Pane, Sheet, Unusual
 __all__ = ["Look", "Observer", "Waiting", "Watch"]
 
 _log = logging.getLogger("serinus.observer")
-_FLUSH_ROWS = 64
+_FLUSH_ROWS = 256
 _FLUSH_NS = 100_000_000
 _LEAST = 32
 _LOOK_S = 0.5
