@@ -24,10 +24,13 @@ from serinus.serving.steward.job import Job
 from serinus.serving.steward.join_ground_truth import JoinGroundTruth
 from serinus.serving.steward.judge_custom_monitors import JudgeCustomMonitors
 from serinus.serving.steward.judge_drift import JudgeDrift
+from serinus.serving.steward.judge_rollouts import JudgeRollouts
 from serinus.serving.steward.learn_references import LearnReferences
+from serinus.serving.steward.preflight import Preflight
 from serinus.serving.steward.publish_monitors import PublishMonitors
 from serinus.serving.steward.publish_snapshot import PublishSnapshot
 from serinus.serving.steward.restore_records import RestoreRecords
+from serinus.serving.steward.ship_tallies import ShipTallies
 from serinus.serving.steward.ship_ticks import ShipTicks
 from serinus.serving.steward.start_retraining import StartRetraining
 from serinus.serving.steward.steward import Steward
@@ -47,9 +50,9 @@ _NICENESS = 10
 def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
-            ShipTicks(), LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(), PublishMonitors(),
-            EvaluateAlerts(), DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(),
-            ClearRunFolders()]
+            ShipTallies(), Preflight(), JudgeRollouts(), ShipTicks(), LearnReferences(), JudgeDrift(),
+            JudgeCustomMonitors(), JoinGroundTruth(), PublishMonitors(), EvaluateAlerts(), DeliverNotifications(),
+            StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
 
 
 def work() -> int:
