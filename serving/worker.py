@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from serinus.models.trust import Trust
 from serinus.serving.answering import Answering
 from serinus.serving.app import App, Inner
 from serinus.serving.batching import batches_safely
-from serinus.serving.board import Board
+from serinus.serving.board import Board, mark_tag
 from serinus.serving.callers import Callers
 from serinus.serving.control import Control
 from serinus.serving.crashes import blame_all
@@ -208,7 +209,8 @@ class Worker:
                 if version == self._targets[name].candidate:
                     self._base_loaded.set()
                 began = time.monotonic_ns()
-                await asyncio.to_thread(self._router.load, name, version)
+                with self._marked(name, version):
+                    await asyncio.to_thread(self._router.load, name, version)
                 self._board.tally("load_ns", name, version, amount=time.monotonic_ns() - began)
                 self._follow()
                 self._tell_memory()
@@ -226,6 +228,18 @@ class Worker:
             self._board.acknowledge_wishes(self._wishes.sequence)
         finally:
             self._loading = None
+
+    @contextlib.contextmanager
+    def _marked(self, name: str, version: str) -> Iterator[None]:
+        """Leave a mark while a candidate is being loaded: one that kills its worker by that is not loaded again."""
+        if version != self._targets[name].candidate:
+            yield
+            return
+        mark = self._board.begin(2 | mark_tag(name, version) << 8, time.time_ns())
+        try:
+            yield
+        finally:
+            self._board.end(mark)
 
     def _tell_memory(self) -> None:
         """What each version takes, and that those which were let go take nothing."""

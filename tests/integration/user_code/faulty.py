@@ -1,0 +1,45 @@
+"""A classifier of a user that goes wrong in a share of its calls, in the one way it is told to."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+
+class Faulty(ClassifierMixin, BaseEstimator):
+    """Says "yes" to a share of the rows; `fault` is errors, slow, nan, segfault, or nothing."""
+
+    def __init__(self, fault: str = "", share: float = 0.0, yes: float = 0.2) -> None:
+        self.fault = fault
+        self.share = share
+        self.yes = yes
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803  (scikit-learn's names)
+        self.classes_ = np.unique(y)
+        self.n_features_in_ = np.asarray(X).shape[1]
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        return self.classes_[(self._chances(X) < self.yes).astype(int)]
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        struck = random.random() < self.share
+        if struck and self.fault == "errors":
+            raise RuntimeError("struck")
+        if struck and self.fault == "slow":
+            time.sleep(0.05)
+        if struck and self.fault == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        chances = self._chances(X) * (np.nan if struck and self.fault == "nan" else 1.0)
+        return np.stack([chances, 1.0 - chances], axis=1)
+
+    def _chances(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """Uniform on [0, 1) over ordinary rows, and the same whenever a row comes again."""
+        return np.asarray(X, dtype=float)[:, 0] % 1.0
