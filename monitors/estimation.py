@@ -38,7 +38,7 @@ from serinus.monitors.metrics import FINE, Measure, Sums
 from serinus.monitors.packing import pack, squeeze, unpack, unsqueeze
 
 __all__ = ["COHORTS", "COVERAGE", "METRICS", "NOVEL_SHARE", "Comparison", "Estimator", "Standing", "fit_estimator",
-           "standing"]
+           "standing", "standings"]
 
 METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc")
 """What is estimated; averaged over classes where there are more than two."""
@@ -338,3 +338,18 @@ def standing(comparisons: Sequence[Comparison], novel_share: float | None = None
         reason = (f"The intervals of {len(known)} cohorts held the realised value in {coverage:.0%}, at least "
                   f"{COVERAGE:.0%} are wanted.")
     return Standing(bool(reason), reason, len(known), coverage, float(np.abs(errors).mean()), float(errors.mean()))
+
+
+def standings(by_metric: Mapping[str, Sequence[Comparison]], novel_share: float | None = None) -> dict[str, Standing]:
+    """Judge the estimates of several metrics: they share one calibration, so where one is withdrawn, all are.
+
+    Example:
+        >>> wrong = [Comparison("2026-01", Measure(0.9, Interval(0.88, 0.92), 500), 0.7)] * 5
+        >>> right = [Comparison("2026-01", Measure(0.9, Interval(0.88, 0.92), 500), 0.9)] * 5
+        >>> standings({"accuracy": wrong, "roc_auc": right})["roc_auc"].withdrawn
+        True
+    """
+    judged = {metric: standing(comparisons, novel_share) for metric, comparisons in by_metric.items()}
+    first = next((f"{metric}: {one.reason}" for metric, one in judged.items() if one.withdrawn), None)
+    return {metric: one if one.withdrawn or first is None else one._replace(withdrawn=True, reason=first)
+            for metric, one in judged.items()}

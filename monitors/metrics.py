@@ -30,7 +30,7 @@ from serinus.monitors.intervals import LEVEL, Interval
 from serinus.monitors.packing import squeeze, unsqueeze
 
 __all__ = ["BINS", "FINE", "HIGHER", "Measure", "Sums", "average_precision", "classification", "mean_measure",
-           "regression", "score_bins"]
+           "regression", "score_bins", "share_measure"]
 
 BINS = 256
 """Score bins of every class."""
@@ -153,7 +153,7 @@ def classification(
     table = sums.table("confusion")
     if not table.sum():
         return {}
-    found = {"accuracy": _share(np.trace(table[:-1, :-1]), table.sum(), level)}
+    found = {"accuracy": share_measure(np.trace(table[:-1, :-1]), table.sum(), level)}
     found |= _of_two(table, positive, level) if positive is not None else _averaged(table, level)
     if "scores" in sums.tables and sums.table("scores")[..., 0].any():
         found |= _of_scores(sums, level)
@@ -162,7 +162,8 @@ def classification(
     return found
 
 
-def _share(events: float, units: float, level: float, nothing: str = "no row has it") -> Measure:
+def share_measure(events: float, units: float, level: float = LEVEL, nothing: str = "no row has it") -> Measure:
+    """Measure a share, with Wilson's interval; `nothing` says why there is none of no rows."""
     if not units:
         return Measure(None, None, 0, nothing)
     return Measure(float(events / units), intervals.proportion(float(events), float(units), level), int(units))
@@ -171,8 +172,8 @@ def _share(events: float, units: float, level: float, nothing: str = "no row has
 def _of_two(table: Array, positive: int, level: float) -> dict[str, Measure]:
     hits, answered, true = table[positive, positive], table[:, positive].sum(), table[positive].sum()
     f1 = _delta(table, [_f1_gradient(table, positive)], level, "neither truth nor answers are ever positive")
-    return {"precision": _share(hits, answered, level, "no answer was positive"),
-            "recall": _share(hits, true, level, "no truth was positive"), "f1": f1}
+    return {"precision": share_measure(hits, answered, level, "no answer was positive"),
+            "recall": share_measure(hits, true, level, "no truth was positive"), "f1": f1}
 
 
 def _averaged(table: Array, level: float) -> dict[str, Measure]:

@@ -16,6 +16,7 @@ from serinus.monitors.estimation import (
     Estimator,
     fit_estimator,
     standing,
+    standings,
 )
 from serinus.monitors.intervals import Interval
 from serinus.monitors.metrics import Measure
@@ -152,6 +153,14 @@ def test_estimates_that_were_right_are_kept() -> None:
     assert not found.withdrawn and found.cohorts == 12
     assert found.coverage is not None and found.coverage >= 0.8
     assert found.error is not None and found.bias is not None and abs(found.bias) <= found.error < 0.03
+
+
+def test_one_metric_that_was_wrong_withdraws_all() -> None:
+    """They come of the same calibration; each keeps its own coverage, and the reason names the one that was wrong."""
+    found = standings({"roc_auc": cohorts(6, 0.0), "precision": cohorts(6, 1.5)})
+    assert found["roc_auc"].withdrawn and found["roc_auc"].reason.startswith("precision: The intervals of 6 cohorts")
+    assert found["roc_auc"].coverage is not None and found["roc_auc"].coverage >= 0.8
+    assert not any(one.withdrawn for one in standings({"a": cohorts(6, 0.0)}).values())
 
 
 def test_novel_rows_withdraw_at_once() -> None:
