@@ -139,8 +139,8 @@ def report(nannyml: Mapping[str, Any]) -> Iterator[str]:
     yield ("The data are those in NannyML's wheel. *Error* is the mean absolute difference of estimated and realised "
            "metric over the chunks of the analysis period, *coverage* how often the 95 % interval held the realised "
            "one, *width* its mean width. Estimates are withdrawn where it held fewer than 80 % of five chunks or more "
-           "for one of the metrics, since all come of one calibration. Errors agree with NannyML's to 1 in a million or "
-           "better: both are the same isotonic regression, ours counted in bins that add. "
+           "for one of the metrics, since all come of one calibration. The classifiers' errors agree with NannyML's to "
+           "one in a million or better: both are isotonic regression, ours counted in bins that add. "
            "California housing leaves the reference's support (its rows are in the order of place), where nothing can "
            "be estimated.\n")
     yield "| data | metric | chunks | error | NannyML's error | coverage | width | estimate |"
