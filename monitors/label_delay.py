@@ -229,7 +229,7 @@ def _settle(groups: _Groups, late: Floats) -> Floats:
 
 def _proportions(weights: Floats, otherwise: Floats) -> Floats:
     sums = weights.sum(1, keepdims=True)
-    return np.where(sums > 0, weights / np.where(sums > 0, sums, 1.0), otherwise)
+    return np.asarray(np.where(sums > 0, weights / np.where(sums > 0, sums, 1.0), otherwise))
 
 
 def _survival(hazards: Floats) -> Floats:

@@ -66,19 +66,18 @@ def command(model: str, file: Path | None, id_column: str, value_column: str, ti
 
 
 def _send_all(rows: Iterable[Any], send: Send, *, quiet: bool) -> dict[str, Any]:
-    began, accepted, rejected, count = time.monotonic(), 0, [], 0
+    began, accepted, rejected, count, sent = time.monotonic(), 0, [], 0, 0
     with progress_line(quiet=quiet) as tell:
         remaining = iter(rows)
         while part := list(islice(remaining, _BATCH)):
-            answer = send(part, accepted + count)
+            answer, sent = send(part, sent), sent + len(part)
             accepted, count = accepted + answer["accepted"], count + answer["rejected_count"]
             rejected += answer["rejected"]
             if tell is not None:
-                rate = (accepted + count) / max(time.monotonic() - began, 1e-9)
-                tell(f"Sending ({rate:,.0f} rows/s)", accepted + count, None)
+                tell(f"Sending ({sent / max(time.monotonic() - began, 1e-9):,.0f} rows/s)", sent, None)
     took = max(time.monotonic() - began, 1e-9)
     return {"accepted": accepted, "rejected": rejected[:20], "rejected_count": count, "seconds": round(took, 3),
-            "rows_per_second": round((accepted + count) / took)}
+            "rows_per_second": round(sent / took)}
 
 
 def _report(done: dict[str, Any], home: Path | None, url: str | None) -> None:

@@ -33,10 +33,6 @@ class Inbox:
         media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
         return await asyncio.to_thread(self._keep, body, media_type)  # a large one takes a while
 
-    def close(self) -> None:
-        """Take nothing more."""
-        self._spool.close()
-
     def _keep(self, body: bytes, media_type: str) -> dict[str, Any]:
         try:
             intake = read_body(body, media_type, time.time(), self._settings.rows)

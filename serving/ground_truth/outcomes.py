@@ -9,6 +9,7 @@ keeps no other row out.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import io
@@ -162,8 +163,9 @@ def _label(value: Any) -> Any:
 
 
 def _number(field: str, value: Any) -> float:
-    if isinstance(value, bool | int | float) and math.isfinite(float(value)):
-        return float(value)
+    with contextlib.suppress(OverflowError):
+        if isinstance(value, bool | int | float) and math.isfinite(float(value)):
+            return float(value)
     raise _Rejected(f"{field}: expected a finite number, got {_shown(value)}")
 
 

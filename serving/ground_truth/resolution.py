@@ -98,7 +98,8 @@ def alike(value: Any) -> str:
         try:
             value = float(value)
         except ValueError:
-            return {"true": "1", "false": "0"}.get(value.lower(), value)
+            text = str(value)
+            return {"true": "1", "false": "0"}.get(text.lower(), text)
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

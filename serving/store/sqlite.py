@@ -328,13 +328,13 @@ _SELECT_GROUND_TRUTH = (
 
 def _ground_truth_row(row: GroundTruth) -> tuple[Any, ...]:
     value = row.value
-    text = _text(type(value), value) if isinstance(value, str | int | float) else canonical_json(value)
+    text = _text(type(value).__name__, value) if isinstance(value, str | int | float) else canonical_json(value)
     return (row.prediction_id, row.source, row.kind, row.name, text, float(row.event_time), float(row.received_time),
             float(row.weight), row.copies)
 
 
 @lru_cache(4096)
-def _text(_: type, value: str | float) -> str:
+def _text(_: str, value: str | float) -> str:
     """Labels are few and come often. By type, too: 1, 1.0 and true are equal and have different texts."""
     return canonical_json(value)
 
