@@ -12,6 +12,7 @@ highest, so a part may be sent twice, late, or replaced after labels were revise
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -42,6 +43,8 @@ GROUP = "serinus.metrics"
 _LARGEST = 1e75
 """Truths and errors beyond count as this: their fourth powers stay finite."""
 _LEAST = float(np.finfo(np.float64).eps)
+
+_log = logging.getLogger("serinus.monitors")
 
 Array = NDArray[Any]
 Task = Literal["classification", "regression"]
@@ -75,9 +78,19 @@ class Metric(Protocol):
 
 @cache
 def installed_metrics() -> tuple[Metric, ...]:
-    """Give the metrics of all installed packages, in the order of their names."""
-    found: list[Metric] = [point.load()() for point in entry_points(group=GROUP)]
-    return tuple(sorted(found, key=lambda metric: metric.name))
+    """Give the metrics of all installed packages, in the order of their names; one that cannot be made is logged."""
+    found = [_made(point) for point in entry_points(group=GROUP)]
+    return tuple(sorted((metric for metric in found if metric is not None), key=lambda metric: metric.name))
+
+
+def _made(point: Any) -> Metric | None:
+    try:
+        metric: Metric = point.load()()
+    except Exception as error:  # somebody else's module: what else is measured goes on without it
+        _log.error("The metric %s (%s) cannot be loaded, and is not measured: %s: %s",
+                   point.name, point.value, type(error).__name__, error)
+        return None
+    return metric
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,7 @@ class Definition:
                               f"{len(rows.answers):,} answers.")
         found = self._of_classes(rows) if self.task == "classification" else _of_numbers(rows, self.centre)
         for metric in self.own:
-            found += _of_values(metric.name, np.asarray(metric.values(rows), np.float64))
+            found += _of_own(metric, rows)
         return found
 
     def _of_classes(self, rows: Outcomes) -> Sums:
@@ -177,8 +190,10 @@ class Definition:
 def definition_for(signature: Signature, **chosen: Any) -> Definition | None:
     """The definition that a signature suggests: a classifier has labels, a regression answers one number per row.
 
-    None where neither is so (clusterers, transformers); `chosen` are attributes of `Definition`.
+    None where neither is so (clusterers, transformers); `chosen` are attributes of `Definition`. Installed metrics are
+    measured too, unless `own` says otherwise.
     """
+    chosen = {"own": installed_metrics(), **chosen}
     for output in signature.outputs:
         if output.labels and len(output.labels) >= 2:
             return Definition("classification", tuple(output.labels), **chosen)
@@ -265,7 +280,15 @@ def _of_numbers(rows: Outcomes, centre: float) -> Sums:
     return Sums({"rows": _count(known.sum()), "invalid": _count((~known).sum())}, totals)
 
 
-def _of_values(name: str, values: Array) -> Sums:
+def _of_own(metric: Metric, rows: Outcomes) -> Sums:
+    """Sum up a metric of somebody else's; where it fails, its rows are not counted and nothing else suffers."""
+    name = metric.name
+    try:
+        values = np.asarray(metric.values(rows), np.float64).ravel()
+    except Exception as error:
+        _log.error("The metric %s failed for %d rows, which it does not count: %s: %s",
+                   name, len(rows.truth), type(error).__name__, error)
+        values = np.empty(0)
     kept = np.clip(values[np.isfinite(values)], -_LARGEST, _LARGEST)
     return Sums({f"rows of {name}": _count(len(kept))},
                 {name: ExactSum.of(kept), f"{name}²": ExactSum.of(kept**2)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from itertools import pairwise
 
@@ -134,13 +135,41 @@ def test_missing_truth_is_counted_apart_and_unknown_labels_are_errors() -> None:
     assert measure.value == 0.5
 
 
-def test_an_installed_metric_is_measured_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its mean with Student's interval, over the rows that count for it."""
+class Broken(Profit):
+    """Somebody else's bug."""
+
+    name = "broken"
+
+    def values(self, outcomes: Outcomes) -> np.ndarray:
+        """Raise."""
+        raise RuntimeError("no prices today")
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Three packages: one offers a metric, one a metric that fails, one what cannot even be loaded."""
+    names = {"profit": "Profit", "broken": "Broken", "gone": "Gone"}
     monkeypatch.setattr(performance, "entry_points", lambda group: [
-        EntryPoint("profit", "tests.monitors.test_performance:Profit", group)])
+        EntryPoint(name, f"tests.monitors.test_performance:{kind}", group) for name, kind in names.items()])
     performance.installed_metrics.cache_clear()
+    yield
+    performance.installed_metrics.cache_clear()
+
+
+def test_what_fails_in_somebody_elses_metric_is_logged(installed: None, caplog: pytest.LogCaptureFixture) -> None:
+    """It counts no rows; everything else is measured."""
+    field = Field("predict", "INT64", (-1,), labels=(0, 1))
+    definition = definition_for(Signature((Field("x", "FP64", (-1,)),), (field,)))
+    assert definition is not None and [metric.name for metric in definition.own] == ["broken", "profit"]
+    measures = definition.measure(definition.sums(Outcomes(np.array([0, 1, 1]), np.array([0, 1, 0]))))
+    assert measures["accuracy"].value == pytest.approx(2 / 3) and measures["profit"].rows == 3
+    assert measures["broken"] == (None, None, 0, "no row has it")
+    assert "The metric gone" in caplog.text and "The metric broken failed for 3 rows" in caplog.text
+
+
+def test_an_installed_metric_is_measured_too(installed: None) -> None:
+    """Its mean with Student's interval, over the rows that count for it."""
     definition = Definition("classification", ("no", "yes"), own=performance.installed_metrics())
-    performance.installed_metrics.cache_clear()
     rows = outcomes(3)
     wanted = np.where(rows.truth == "yes", 10.0, -1.0)[rows.answers == "yes"]
     measure = definition.measure(definition.sums(rows))["profit"]
