@@ -137,9 +137,11 @@ def _definition(parent: ModelVersion) -> Definition:
     answers = {output.name: output for output in parent.signature.outputs}
     probabilities = answers.get("predict_proba")
     if parent.adapter != "sklearn" or probabilities is None or not probabilities.labels:
+        origin = parent.lineage.parent
+        hint = f" It was made of {origin}: recalibrate that, and optimise the result." if origin else ""
         raise CommandError(f"{parent.tag} is not recalibrated: that takes a scikit-learn classifier with "
                            f"predict_proba, and it is served by the adapter {parent.adapter!r} with the outputs "
-                           f"{', '.join(answers)}. Recalibrate what it was made of.")
+                           f"{', '.join(answers)}.{hint}")
     return Definition("classification", tuple(probabilities.labels))
 
 
@@ -230,7 +232,10 @@ def _calibrated(fitted: Any, rows: Any, truth: NDArray[Any], method: Method) -> 
         from sklearn.frozen import FrozenEstimator
     except ImportError:  # before scikit-learn 1.6
         return CalibratedClassifierCV(fitted, method=how, cv="prefit").fit(rows, truth)
-    return CalibratedClassifierCV(FrozenEstimator(fitted), method=how, ensemble=False).fit(rows, truth)
+    made = CalibratedClassifierCV(FrozenEstimator(fitted), method=how, ensemble=False).fit(rows, truth)
+    for one in made.calibrated_classifiers_:
+        one.estimator = fitted  # it is fitted now, and converters to ONNX know nothing of frozen ones
+    return made
 
 
 def _judged(definition: Definition, truth: NDArray[Any], scores: NDArray[Any]) -> Judged:

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
 from serinus.models import Registry, Trust, load, register
+from serinus.models.optimize import optimize
 from serinus.monitors.record import PredictionRecord
 from serinus.serving.errors import CommandError
 from serinus.serving.home import Home
@@ -78,6 +79,15 @@ def test_where_it_comes_from_is_kept(home: Home, recent: Path) -> None:
     kept = json.loads(Registry(home.path).attachment(done.version, ATTACHMENT))
     facts = {name: value for name, value in done.to_json().items() if name not in ("tag", "parent")}
     assert kept == {"format": 1} | facts
+
+
+def test_it_can_be_optimised_and_then_says_where_to_go(home: Home, recent: Path) -> None:
+    """Platt's calibration converts to ONNX; a graph is not recalibrated itself, but what it was made of."""
+    calibrated = recalibrate("churn:1", home, data=recent, target="churned", method="platt").version
+    graph = optimize(calibrated, drawn(7, 300).drop(columns="churned"), registry=Registry(home.path),
+                     trust=Trust(home.path)).version
+    with pytest.raises(CommandError, match=f"It was made of {calibrated.tag}: recalibrate that"):
+        recalibrate(graph.tag, home, data=recent, target="churned")
 
 
 def logged(home: Home, frame: pd.DataFrame) -> None:
