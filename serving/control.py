@@ -162,13 +162,16 @@ class Control:
                      "workers": [{"pid": worker.pid, "seconds": worker.seconds} for worker in done.workers]}
 
     async def _gate(self, model: str, body: dict[str, Any]) -> tuple[int, Any]:
-        """A webhook's question: 200 when the gate is open, else 409."""
+        """A webhook's question: 200 while the gate is open, else 409 with the reason."""
         metadata = body.get("metadata")
         gate = metadata.get("gate", "no-harm") if isinstance(metadata, dict) else "no-harm"
         if not isinstance(gate, str) or gate not in _GATES:
             raise ControlRefused(f"metadata.gate: expected {', '.join(_GATES)}, got {gate!r}.", "invalid")
         found = await self._ask_steward({"verb": "analysis", "model": model})
-        return (200 if found["verdict"] in _GATES[gate] else 409), found
+        if found["verdict"] in _GATES[gate]:
+            return 200, found
+        status, problem = _problem(409, f"Gate {gate} is closed, {found['verdict']}: {found['reason']}", "gate_closed")
+        return status, {**found, **problem}
 
     async def _ask_steward(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -225,7 +228,7 @@ def _signed(body: dict[str, Any], holder: str) -> dict[str, Any]:
 def _method_of(parts: list[str]) -> str:
     """The methods that a path takes; empty where there is none."""
     match parts:
-        case ["ground-truth"]:
+        case ["ground-truth"] | ["rollouts", _, "analysis"]:
             return "GET, POST"
         case ["ground-truth", _]:
             return "GET"

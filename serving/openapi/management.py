@@ -14,7 +14,8 @@ __all__ = ["control", "of_model", "repository", "server"]
 _TEXT: Schema = {"type": "string"}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
 _HTML: Schema = {"text/html": {"schema": _TEXT}}
-_VERBS = ("start", "promote", "pause", "resume", "abort", "rollback")
+_VERBS = ("start", "promote", "pause", "resume", "freeze", "abort", "retry", "rollback")
+_VERDICTS = ("successful", "failed", "running", "inconclusive", "error")
 _MODEL_NAME = "^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
@@ -111,6 +112,7 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
         "operationId": "monitor", "tags": ["control"], "summary": "What the monitors see in a model's versions",
         "responses": watched, **secured}}
     paths |= _ground_truth(failed, changed, secured)
+    paths |= _views(rollout, failed, changed, secured)
     for verb in _VERBS:
         good = "200" if verb == "rollback" else "202"
         paths[f"/api/rollouts/{{model}}/{verb}"] = {"parameters": [_model()], "post": {
@@ -123,6 +125,36 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
         "requestBody": json_body({"type": "object"}, required=False),
         "responses": {"202": answer("The server drains.", _object(draining={"const": True})), **changed}, **secured}}
     return paths
+
+
+def _views(rollout: Schema, failed: dict[str, Schema], changed: dict[str, Schema],
+           secured: dict[str, Any]) -> dict[str, Schema]:
+    """What there is to see of a rollout."""
+    analysis = {"type": "object", "required": ["model", "verdict", "reason", "phase", "checks"], "properties": {
+        "model": _TEXT, "verdict": {"enum": list(_VERDICTS)}, "reason": _TEXT, "phase": _TEXT,
+        "checks": {"type": "array", "items": {"type": "object"}}}}
+    journal = _object(entries={"type": "array", "items": {"type": "object"}})
+    whole: Schema = {"type": "integer", "minimum": 0, "maximum": 10**9}
+    pages = [{"name": name, "in": "query", "required": False, "schema": whole} for name in ("after", "limit")]
+    gate = {"type": "object", "properties": {"metadata": {"type": "object", "properties": {
+        "gate": {"enum": ["no-harm", "advance", "rollback"]}}}}}
+    return {
+        "/api/rollouts/{model}/status": {"parameters": [_model()], "get": {
+            "operationId": "rollout.status", "tags": ["control"], "summary": "How a model's rollout stands",
+            "responses": {"200": answer("The rollout.", rollout), **failed}, **secured}},
+        "/api/rollouts/{model}/journal": {"parameters": [_model()], "get": {
+            "operationId": "rollout.journal", "tags": ["control"], "summary": "Every event, oldest first",
+            "parameters": pages,
+            "responses": {"200": answer("Entries behind the one numbered `after`.", journal), **failed,
+                          **errors("Problem", (400,), kind=PROBLEM)}, **secured}},
+        "/api/rollouts/{model}/analysis": {"parameters": [_model()], "get": {
+            "operationId": "rollout.analysis", "tags": ["control"], "summary": "The latest verdict and its checks",
+            "responses": {"200": answer("The analysis.", analysis), **failed}, **secured}, "post": {
+            "operationId": "rollout.gate", "tags": ["control"],
+            "summary": "The same for a webhook: 200 while the gate is open",
+            "requestBody": json_body(gate, {"metadata": {"gate": "advance"}}, required=False),
+            "responses": {"200": answer("The gate is open.", analysis), **changed}, **secured}},
+    }
 
 
 def _ground_truth(failed: dict[str, Schema], changed: dict[str, Schema], secured: dict[str, Any]) -> dict[str, Schema]:
