@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ _SHOWN = 20
 _RARE = 0.02
 _SOME = 50
 _CHANCE = 0.01
+_LEAST, _PAIRS = 10, 50
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class LeakageFound:
     """What was found.
 
     Attributes:
-        areas: the features that tell the classes apart best alone, by their area under the ROC curve.
+        areas: the features that tell the classes apart best alone, by their area under the ROC curve; of several
+            classes by the two that they tell apart worst, for a leak tells all.
         names: features that look like names of rows.
         twice: the share of rows that are in the evaluation set more than once.
         trained: the share of rows that are among the training's; None where these are not known.
@@ -122,15 +125,11 @@ def _judged(found: LeakageFound, policy: Policy) -> Check:
 def _areas(trial: Trial) -> dict[str, float]:
     if not trial.classifies:
         return _correlations(trial)
-    found = {}
-    classes = [1] if trial.binary else range(len(trial.classes))
-    for name, values in _numbers(trial.inputs).items():
-        ranks = _ranks(values)
-        each = [_area(ranks, trial.truth == place) for place in classes]
-        known = [area for area in each if area is not None]
-        if known:
-            found[name] = max(known)
-    return found
+    present = [place for place in range(len(trial.classes)) if (trial.truth == place).sum() >= _LEAST]
+    pairs = list(combinations(present, 2))[:_PAIRS]
+    sides = [(trial.truth == one, trial.truth == other) for one, other in pairs]
+    return {name: min(_area(values, *side) for side in sides) for name, values in _numbers(trial.inputs).items()
+            if sides}
 
 
 def _correlations(trial: Trial) -> dict[str, float]:
@@ -162,12 +161,11 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((ends - (counts - 1) / 2)[places.reshape(-1)])
 
 
-def _area(ranks: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | None:
-    many = int(positive.sum())
-    others = len(positive) - many
-    if many < 10 or others < 10:
-        return None
-    area = (float(ranks[positive].sum()) - many * (many + 1) / 2) / (many * others)
+def _area(values: NDArray[np.float64], one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """How well values tell two classes apart, whichever way they point."""
+    both = one | other
+    ranks, many, others = _ranks(values[both]), int(one.sum()), int(other.sum())
+    area = (float(ranks[one[both]].sum()) - many * (many + 1) / 2) / (many * others)
     return max(area, 1 - area)
 
 

@@ -81,11 +81,15 @@ def _look(number: int) -> str:
 
 
 def _overview(gate: Gate) -> str:
-    rows = "".join(f'<tr class="{_KINDS[check.status]}"><th scope="row"><a href="#{check.name}">{check.name}</a></th>'
+    rows = "".join(f'<tr class="{_KINDS[check.status]}"><th scope="row">{_link(check)}</th>'
                    f'<td>{_chip(check.status)}</td><td>{_text(check.reason)}</td></tr>' for check in gate.checks)
     return ('<section><h2>Checks</h2><div class="wide"><table class="checks"><thead><tr><th scope="col">check</th>'
             f'<th scope="col">status</th><th scope="col">why</th></tr></thead><tbody>{rows}</tbody></table></div>'
             '</section>')
+
+
+def _link(check: Check) -> str:
+    return f'<a href="#{check.name}">{check.name}</a>' if type(check.details) in _DRAWN else check.name.capitalize()
 
 
 def _chip(status: Status, word: str = "") -> str:

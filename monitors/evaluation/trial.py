@@ -122,7 +122,9 @@ def classes_of(signature: Signature, truth: Array) -> tuple[Any, ...]:
     table = confidence_output(signature)
     labels = (signature.output(table).labels if table else None) or field.labels or ()
     known = [_key(label) for label in labels]
-    others = sorted({_key(value) for value in truth.tolist()} - set(known), key=lambda key: (isinstance(key, str), key))
+    texts = {str(key) for key in known}
+    others = sorted({key for key in map(_key, truth.tolist()) if str(key) not in texts},
+                    key=lambda key: (isinstance(key, str), key))
     if len(others) > _MANY:
         raise InvalidData(f"The target has {len(others):,} values that are no class of the version (one is "
                           f"{others[0]!r}); name the column that holds what it predicts.")
