@@ -172,7 +172,7 @@ class Pipeline:
         arm = choice.arm
         if arm.trial is not None and choice.reason == "split":
             call.trial, call.assigned = arm.trial, arm.trial.assign(choice, call.started_ns)
-        expected = arm.expected_ns.get(request.rows.bit_length(), self._inline_ns + 1)
+        expected = self._expected_ns(arm, request.rows)
         if arm.batches and expected > self._alone_ns and request.rows <= self._batch_rows:
             outputs = await self._predict_in_batch(call, arm, request)
         elif expected <= self._inline_ns:
@@ -258,7 +258,14 @@ class Pipeline:
         return BatchQueue(arm.model, self._threads, self._batch_rows, lambda rows: self._inline(arm, rows), around)
 
     def _inline(self, arm: Arm, rows: int) -> bool:
-        return arm.expected_ns.get(rows.bit_length(), self._inline_ns + 1) <= self._inline_ns
+        return self._expected_ns(arm, rows) <= self._inline_ns
+
+    def _expected_ns(self, arm: Arm, rows: int) -> float:
+        """How long a call will take. While two versions are compared, both go by the slower one, so that both run in
+        the same way."""
+        if arm.trial is not None:
+            return arm.trial.expected_ns(rows.bit_length(), self._inline_ns + 1)
+        return arm.expected_ns.get(rows.bit_length(), self._inline_ns + 1)
 
     async def _predict_in_thread(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:
         """For calls that would hold up the others. A running call cannot be stopped: past the deadline it is left

@@ -41,10 +41,16 @@ class Trial:
         self.tally = tally
         self.watches = True
         """Whether hard failures have consequences; not while the rollout is frozen."""
+        self.arms: tuple[Arm, ...] = ()
+        """Those that are compared."""
         self._failures = HardFailures(baseline.expected_failures)
         self._expected = baseline.expected_failures
         self._limit = limit
         self._veto = veto
+
+    def expected_ns(self, size: int, unknown: float) -> float:
+        """How long the slower arm takes for so many rows (their bit length)."""
+        return max(arm.expected_ns.get(size, unknown) for arm in self.arms)
 
     def assign(self, choice: Choice, now_ns: int) -> int:
         """Count that a request was given to an arm; what its outcome is to be told with."""
@@ -97,7 +103,7 @@ class Trials:
             record = records.get(name)
             trial = None if record is None else self._of(route, record, baselines.get(name))
             for arm in route.arms:
-                arm.trial = trial if arm in (route.stable, route.candidate) else None
+                arm.trial = trial if trial is not None and arm in trial.arms else None
             if trial is not None and record is not None:
                 wanted.add(record.rollout_id)
         for rollout_id in self._trials.keys() - wanted:
@@ -111,6 +117,7 @@ class Trials:
             return self._trials.get(record.rollout_id) if record.running else None
         trial = self._trials.get(record.rollout_id) or self._begin(record, judgement, baseline, route.candidate)
         if trial is not None:
+            trial.arms = route.stable, route.candidate
             trial.tally.begin_step(step_number(record.step_id))
             trial.watches = record.phase is not Phase.FROZEN
         return trial

@@ -261,10 +261,10 @@ class Tally:
 
     def _add(self, key: int) -> int | None:
         """A line for a new caller; None when he is not in the sample."""
-        if not self._free and len(self._callers) == CALLERS:
+        while not self._free and len(self._callers) == CALLERS and not key & self._mask:
             self._halve()
-            if key & self._mask:
-                return None
+        if key & self._mask:
+            return None
         if self._room is None:
             self._room = self._take_room()
         if not self._room:
