@@ -202,6 +202,8 @@ class GroundTruthSettings(_Section):
     """A truth that comes longer after its prediction is counted as late; it counts like any other."""
     orphan_seconds: float = Field(default=7 * 24 * 3600.0, gt=0)
     """How long a truth is kept whose prediction is not in the log."""
+    keep_days: int = Field(default=400, ge=1)
+    """How long windows are kept, and the truths of their predictions."""
     mature_share: float = Field(default=0.8, gt=0, le=1)
     """Share of an hour's predictions whose truth must be known, or due by what is known of delays, before the hour is
     judged."""
@@ -240,6 +242,16 @@ class SecuritySettings(_Section):
     """Requests that a client may send at once after a silence."""
     round_digits: int | None = Field(default=None, ge=0, le=15)
     """Digits after the point that answered probabilities are rounded to. Log and monitors keep all of them."""
+
+
+class ShadowSettings(_Section):
+    """The process in which candidates answer copies of requests, before any caller meets them."""
+
+    priority: Literal["idle", "low", "normal"] = "idle"
+    """When it runs: when nothing else wants the processor, with the least weight (`low`, for hosts that are never
+    idle), or like a steward (`normal`, for hosts with a core to spare)."""
+    deadline_seconds: float = Field(default=10.0, gt=0)
+    """Copies that are older are dropped; a call that sleeps for longer is ended, and is the candidate's failure."""
 
 
 class TokenSettings(_Section):
@@ -288,6 +300,7 @@ class Settings(_Section):
     ground_truth: GroundTruthSettings = GroundTruthSettings()
     referral: ReferralSettings = ReferralSettings()
     security: SecuritySettings = SecuritySettings()
+    shadow: ShadowSettings = ShadowSettings()
     control: ControlSettings = ControlSettings()
 
     @classmethod

@@ -95,14 +95,15 @@ class Spool:
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._size = 0
+        aside = path.with_suffix(".new")
+        self._file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             self._size = os.write(self._file, _HEADER.pack(_MAGIC, FORMAT))
+            aside.rename(path)  # only now may the steward see it: one that nobody holds is removed
         except OSError:
             self._let_go()
-            path.unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)
             raise
 
     def _let_go(self) -> None:

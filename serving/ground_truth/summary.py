@@ -12,11 +12,11 @@ from serinus.monitors.metrics import Sums
 from serinus.monitors.performance import Definition
 from serinus.serving.ground_truth.windows import COUNTS, cohort, merged
 
-__all__ = ["WindowName", "summary"]
+__all__ = ["Summary", "WindowName"]
 
 _HOUR_S = 3600
 _SHOWN = 7 * 24
-_STUDIED = 2_000
+_STUDIED = 500
 _BEHIND = 4.0
 """Standard errors below what is expected, at which a window is said to be behind."""
 
@@ -50,43 +50,65 @@ class WindowName(NamedTuple):
         return now - (self.hour + 0.5) * _HOUR_S
 
 
-def summary(windows: Mapping[WindowName, Mapping[str, Any]], definitions: Mapping[tuple[str, str], Definition],
-            now: float, mature_share: float) -> dict[str, Any]:
-    """By model: its delays, whether truths are learnt by score, and its latest windows with their measures.
+class Summary:
+    """Says it again and again; what has not changed is not computed anew."""
 
-    `windows` are documents with `revision` and `parts`; `definitions` those of the versions that can be measured.
-    """
-    found = {}
-    for model in sorted({name.model for name in windows}):
-        mine = {name: merged(windows[name]["parts"].values()) for name in sorted(windows, key=lambda name: name.hour)
-                if name.model == model}
-        cohorts = {name: cohort(whole, name.age_s(now)) for name, whole in mine.items()}
-        delays = estimate(list(cohorts.values())[-_STUDIED:])
-        shown = [_window(name, windows[name], mine[name], cohorts[name], delays, definitions.get(name[:2]),
-                         mature_share, name.age_s(now)) for name in list(mine)[-_SHOWN:]]
-        mature = [mine[name] for name, told in zip(list(mine)[-_SHOWN:], shown, strict=True) if told["mature"]]
-        found[model] = {"delays": _delays(delays), "selection": _selection(mature), "windows": shown}
-    return found
+    def __init__(self) -> None:
+        self._wholes: dict[WindowName, tuple[int, dict[str, Any]]] = {}
+        self._measured: dict[WindowName, tuple[int, dict[str, Any] | None]] = {}
 
+    def of(self, windows: Mapping[WindowName, Mapping[str, Any]], definitions: Mapping[tuple[str, str], Definition],
+           now: float, mature_share: float) -> dict[str, Any]:
+        """By model: its delays, whether truths are learnt by score, and its latest windows with their measures.
 
-def _window(name: WindowName, document: Mapping[str, Any], whole: Mapping[str, Any], part: Cohort, delays: Delays,
-            definition: Definition | None, mature_share: float, age_s: float) -> dict[str, Any]:
-    expected, predictions = delays.expected(max(0.0, age_s)), whole["predictions"]
-    share = whole["labelled"] / predictions if predictions else 0.0
-    error = sqrt(expected * (1 - expected) / predictions) if predictions else 0.0
-    mature = share >= mature_share or (expected >= mature_share and share > 0)
-    completed = complete(part, delays)
-    classes = definition is not None and definition.task == "classification"
-    total, squares, right = whole["weights"]
-    return {"version": name.version, "role": name.role, "window": name.begins, "revision": document["revision"],
-            **{kind: whole[kind] for kind in COUNTS},
-            "labelled_share": share, "expected_share": expected, "mature": mature,
-            "behind": share < expected - _BEHIND * error - 1 / max(predictions, 1), "events": whole["events"],
-            "naive_accuracy": completed.naive if classes else None,
-            "corrected_accuracy": completed.corrected if classes else None,
-            "weighted_accuracy": right / total if classes and total > 0 else None,
-            "effective_rows": total**2 / squares if squares > 0 else 0.0,
-            "measures": _measures(document["parts"].values(), definition) if mature else None}
+        `windows` are documents with `revision` and `parts`; `definitions` those of the versions that can be measured.
+        """
+        self._wholes = {name: self._whole(name, window) for name, window in windows.items()}
+        self._measured = {name: known for name, known in self._measured.items() if name in windows}
+        found = {}
+        for model in sorted({name.model for name in windows}):
+            mine = sorted((name for name in windows if name.model == model), key=lambda name: name.hour)
+            latest = mine[-_STUDIED:]
+            cohorts = {name: cohort(self._wholes[name][1], name.age_s(now)) for name in latest}
+            delays = estimate(cohorts.values())
+            shown = {name: self._window(name, windows[name], cohorts[name], delays, definitions.get(name[:2]),
+                                        mature_share, name.age_s(now)) for name in latest[-_SHOWN:]}
+            mature = [self._wholes[name][1] for name, told in shown.items() if told["mature"]]
+            found[model] = {"delays": _delays(delays), "selection": _selection(mature), "windows": [*shown.values()]}
+        return found
+
+    def _whole(self, name: WindowName, window: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        known = self._wholes.get(name)
+        if known is not None and known[0] == window["revision"]:
+            return known
+        return window["revision"], merged(window["parts"].values())
+
+    def _window(self, name: WindowName, document: Mapping[str, Any], part: Cohort, delays: Delays,
+                definition: Definition | None, mature_share: float, age_s: float) -> dict[str, Any]:
+        whole = self._wholes[name][1]
+        expected, predictions = delays.expected(max(0.0, age_s)), whole["predictions"]
+        share = whole["labelled"] / predictions if predictions else 0.0
+        error = sqrt(expected * (1 - expected) / predictions) if predictions else 0.0
+        mature = share >= mature_share or (expected >= mature_share and share > 0)
+        completed = complete(part, delays)
+        classes = definition is not None and definition.task == "classification"
+        total, squares, right = whole["weights"]
+        return {"version": name.version, "role": name.role, "window": name.begins, "revision": document["revision"],
+                **{kind: whole[kind] for kind in COUNTS},
+                "labelled_share": share, "expected_share": expected, "mature": mature,
+                "behind": share < expected - _BEHIND * error - 1 / max(predictions, 1), "events": whole["events"],
+                "naive_accuracy": completed.naive if classes else None,
+                "corrected_accuracy": completed.corrected if classes else None,
+                "weighted_accuracy": right / total if classes and total > 0 else None,
+                "effective_rows": total**2 / squares if squares > 0 else 0.0,
+                "measures": self._measures(name, document, definition) if mature else None}
+
+    def _measures(self, name: WindowName, document: Mapping[str, Any],
+                  definition: Definition | None) -> dict[str, Any] | None:
+        known = self._measured.get(name)
+        if known is None or known[0] != document["revision"]:
+            known = self._measured[name] = document["revision"], _measures(document["parts"].values(), definition)
+        return known[1]
 
 
 def _measures(parts: Iterable[Mapping[str, Any]], definition: Definition | None) -> dict[str, Any] | None:

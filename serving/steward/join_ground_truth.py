@@ -20,7 +20,7 @@ from serinus.monitors.performance import Definition
 from serinus.serving.ground_truth.columns import HOUR_MS, Answers, SegmentColumns, answers_of, first_ms, id_at, keys_of
 from serinus.serving.ground_truth.published import publish
 from serinus.serving.ground_truth.spool import is_finished, read_on, spooled, waiting_bytes
-from serinus.serving.ground_truth.summary import WindowName, summary
+from serinus.serving.ground_truth.summary import Summary, WindowName
 from serinus.serving.ground_truth.windows import Truths, count, match, truths
 from serinus.serving.prediction_log import segments
 from serinus.serving.prediction_log.frame import FrameError
@@ -41,7 +41,7 @@ _RECORDS = 3_000_000
 _REST = 9.0
 """A window is counted anew after so many times as long as it took to count it."""
 _LOOK_AGAIN_S = 3600.0
-_PUBLISH_S = 5.0
+_PUBLISH_S = 1.0
 _REFRESH_S = 60.0
 _SLACK_MS = 300_000
 
@@ -56,6 +56,7 @@ class JoinGroundTruth:
 
     def __init__(self, clock: Callable[[], float] = time.time, budget_s: float = _BUDGET_S) -> None:
         self._clock = clock
+        self._refused: set[Path] = set()
         self._budget_s = budget_s
         self._forget()
 
@@ -69,7 +70,8 @@ class JoinGroundTruth:
         self._firsts: dict[Path, int] = {}
         self._work: Iterator[None] | None = None
         self._hour = -1
-        self._published = float("-inf")
+        self._summary = Summary()
+        self._publish_at = float("-inf")
         self._changed = False
         self._looked = self._clock()
 
@@ -138,7 +140,9 @@ class JoinGroundTruth:
         except FileNotFoundError:
             return False
         except FrameError as error:
-            _log.error("Ground truth is left where it is: %s.", error)
+            if path not in self._refused:
+                _log.error("Ground truth is left where it is: %s.", error)
+            self._refused.add(path)
             return False
         if rows:
             self._keep(shared, path, rows, end)
@@ -172,13 +176,13 @@ class JoinGroundTruth:
         dirty = self._intake["dirty"]
         if now - self._looked >= _LOOK_AGAIN_S:
             self._looked = now
+            self._let_go(shared, int(now // 3600) - shared.settings.ground_truth.keep_days * 24)
             dirty = sorted({*dirty, *map(int, self._intake["orphans"])})
             self._intake["dirty"] = dirty
         ready = [hour for hour in dirty if self._due.get(hour, 0.0) <= time.monotonic()]
         return self._count_anew(shared, ready[0]) if ready else None
 
     def _count_anew(self, shared: Shared, hour: int) -> Iterator[None]:
-        spent = 0.0
         columns: list[SegmentColumns] = []
         for path in self._segments_of(shared.home.log, hour):
             for columns_read in self._read(shared, path):
@@ -194,8 +198,8 @@ class JoinGroundTruth:
             matched |= self._count_segment(shared, segment, hour, known)
         self._settle(shared, hour, known, matched)
         self._changed = True
-        spent = time.monotonic() - began
-        self._due[hour] = time.monotonic() + _REST * spent
+        ended = time.monotonic()
+        self._due[hour] = ended + _REST * (ended - began)
 
     def _segments_of(self, log: Path, hour: int) -> list[Path]:
         """The segments that may hold predictions of an hour, by their first one and by when they were last written."""
@@ -270,6 +274,15 @@ class JoinGroundTruth:
         if over:
             shared.store.forget_ground_truth(over)
 
+    def _let_go(self, shared: Shared, before: int) -> None:
+        """Of the windows of hours before that one, and of their truths."""
+        old = [name for name in self._windows if name.hour < before]
+        for hour in sorted({name.hour for name in old}):
+            rows = shared.store.ground_truth_between(id_at(hour), id_at(hour + 1))
+            shared.store.forget_ground_truth({row.prediction_id for row in rows})
+        for name in old:
+            shared.store.delete_document(WINDOW, name.key, expected_revision=self._windows.pop(name)["revision"])
+
     def _answers(self, shared: Shared, model: str, version: str) -> Answers | None:
         key = model, version
         if key not in self._known:
@@ -282,8 +295,8 @@ class JoinGroundTruth:
     # What is said
 
     def _tell(self, shared: Shared) -> None:
-        now = self._clock()
-        if now - self._published < (_PUBLISH_S if self._changed else _REFRESH_S) or self._intake is None:
+        began = time.monotonic()
+        if began < self._publish_at + (0.0 if self._changed else _REFRESH_S) or self._intake is None:
             return
         definitions: dict[tuple[str, str], Definition] = {
             name[:2]: found.definition for name in self._windows
@@ -291,6 +304,8 @@ class JoinGroundTruth:
         publish(shared.home.run, {
             "received": self._intake["received"], "waiting_bytes": waiting_bytes(shared.home.spool),
             "orphans": sum(self._intake["orphans"].values()), "forgotten": self._intake["forgotten"],
-            "models": summary(self._windows, definitions, now, shared.settings.ground_truth.mature_share)})
-        self._published, self._changed = now, False
+            "models": self._summary.of(self._windows, definitions, self._clock(),
+                                       shared.settings.ground_truth.mature_share)})
+        ended, self._changed = time.monotonic(), False
+        self._publish_at = ended + max(_PUBLISH_S, _REST * (ended - began))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -47,6 +48,20 @@ def test_what_is_appended_is_read(tmp_path: Path) -> None:
     spool.close()
     assert is_finished(path)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_is_held_before_it_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steward removes files that nobody holds, so there is no moment at which a new one is such."""
+    lock, seen = fcntl.flock, []
+
+    def watched(file: int, operation: int) -> None:
+        seen.append(spooled(tmp_path))
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", watched)
+    Spool(tmp_path, 10**9).append(ROWS[:1])
+    assert seen == [[]]
+    assert len(spooled(tmp_path)) == 1
 
 
 def test_files_stay_small(tmp_path: Path) -> None:

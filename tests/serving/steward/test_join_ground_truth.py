@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,21 @@ from sklearn.linear_model import LogisticRegression
 from serinus.models import register
 from serinus.monitors.metrics import Sums
 from serinus.monitors.performance import Outcomes
+from serinus.monitors.record import PredictionRecord
 from serinus.serving.ground_truth import Spool
 from serinus.serving.ground_truth.columns import answers_of
+from serinus.serving.ground_truth.published import published
+from serinus.serving.ground_truth.resolution import PROBABILITY
 from serinus.serving.ground_truth.spool import spooled
 from serinus.serving.ground_truth.summary import WindowName
 from serinus.serving.ground_truth.windows import COUNTS, merged
-from serinus.serving.prediction_log import segments
+from serinus.serving.ids import IdSource, prediction_id
+from serinus.serving.prediction_log import SegmentWriter, segments
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.join_ground_truth import INTAKE, WINDOW, JoinGroundTruth
-from serinus.serving.store import GroundTruth
-from tests.serving.ground_truth.simulation import LATE_S, Simulated, batch, simulate
+from serinus.serving.store import GroundTruth, StoreError
+from tests.serving.ground_truth.simulation import LATE_S, START, Simulated, batch, simulate
 from tests.serving.steward.hosts import shared
 
 
@@ -143,3 +148,195 @@ def _deliver_with_accidents(host: Shared, simulated: Simulated, picks: random.Ra
     _finish(host, job)
     job.run(host)
     assert spooled(host.home.spool) == []
+
+
+# What is not plain
+
+NOW = START + 7 * 3600.0
+
+
+def _logged(host: Shared, *scores: float, at: float = START + 60.0, writer: int = 5) -> list[str]:
+    """One request with a row for each score, in a segment of its own; the prediction ids."""
+    source = IdSource(writer)
+    rows, score = len(scores), np.array(scores)
+    uuid, _ = source.next(int(at * 1e9))
+    log = SegmentWriter(host.home.log, writer, 1 << 20)
+    log.append(PredictionRecord(uuid, "", int(at * 1e9), 1, "credit", "1", "stable", rows, {"x": score}, {
+        "predict": (score > 0.5).astype(np.int64), "predict_proba": np.column_stack([1 - score, score])}, 0, 0, 0), 0)
+    log.close()
+    return [prediction_id(uuid, row) for row in range(rows)]
+
+
+def _say(host: Shared, *rows: GroundTruth) -> None:
+    spool = Spool(host.home.spool, 10**9)
+    spool.append(rows)
+    spool.close()
+
+
+def _truth(prediction: str, value: Any, *, received: float = NOW, kind: str = "final", **more: Any) -> GroundTruth:
+    return GroundTruth(prediction, "crm", kind, value, 0.0, received, **more)
+
+
+def _whole(host: Shared) -> dict[str, Any]:
+    (window,) = _windows(host).values()
+    return merged(window["parts"].values())
+
+
+def test_an_orphan_is_kept_for_a_while(host: Shared) -> None:
+    """Then it is forgotten, and counted; a truth whose prediction is there stays."""
+    clock = Clock(NOW)
+    job = JoinGroundTruth(clock)
+    (known,) = _logged(host, 0.9)
+    (unknown,) = [prediction_id(IdSource(6).next(int((START + 60) * 1e9))[0], 0)]
+    _say(host, _truth(known, 1), _truth(unknown, 1))
+    _finish(host, job)
+    for days, orphans, forgotten in ((0, 1, 0), (6, 1, 0), (8, 0, 1)):
+        clock.now = NOW + days * 86_400
+        _finish_again(host, job)
+        found = orjson.loads(host.store.document(INTAKE, "all").body)
+        assert (sum(found["orphans"].values()), found["forgotten"]) == (orphans, forgotten)
+        assert len(host.store.ground_truth([known, unknown])) == 1 + orphans
+    assert _whole(host)["labelled"] == 1
+
+
+def _finish_again(host: Shared, job: JoinGroundTruth) -> None:
+    """With what the job looks at once an hour, when its rest is over."""
+    for _ in range(20):
+        job.run(host)
+        time.sleep(0.01)
+    _finish(host, job)
+
+
+def test_a_forged_id_matches_nothing(host: Shared) -> None:
+    """Writer, sequence, row and time must all be those of a prediction."""
+    (known,) = _logged(host, 0.9)
+    other = prediction_id(IdSource(5).next(int((START + 61) * 1e9))[0], 0)
+    _say(host, _truth(other, 1), _truth(f"{known[:-1]}1", 1))
+    _finish(host, JoinGroundTruth(Clock(NOW)))
+    assert _whole(host)["labelled"] == 0
+    assert sum(orjson.loads(host.store.document(INTAKE, "all").body)["orphans"].values()) == 2
+
+
+def test_what_a_removed_segment_gave_stays(host: Shared) -> None:
+    """The log's cap takes nothing away from a window; what comes later for it is no orphan, and is not forgotten."""
+    clock = Clock(NOW)
+    job = JoinGroundTruth(clock)
+    ids = _logged(host, 0.9, 0.8)
+    _say(host, _truth(ids[0], 1))
+    _finish(host, job)
+    before = _windows(host)
+    for path in segments(host.home.log):
+        path.unlink()
+    _say(host, _truth(ids[1], 1))
+    clock.now += 10 * 86_400
+    _finish_again(host, JoinGroundTruth(clock))
+    assert _windows(host) == before
+    assert orjson.loads(host.store.document(INTAKE, "all").body)["orphans"] == {}
+    assert len(host.store.ground_truth(ids)) == 2
+
+
+def test_a_window_that_is_counted_again_keeps_its_revision(host: Shared) -> None:
+    """Only what changes it raises it; one more copy is a change, another hour is none."""
+    ids = _logged(host, 0.9, 0.2)
+    job = JoinGroundTruth(Clock(NOW))
+    revisions = []
+    for rows in ([_truth(ids[0], 1)], [_truth(ids[0], 1)], [_truth(f"{ids[0][:-1]}7", 1)], [_truth(ids[1], 1)]):
+        _say(host, *rows)
+        _finish(host, job)
+        (window,) = _windows(host).values()
+        revisions.append(window["revision"])
+    assert revisions == [1, 2, 2, 3]
+
+
+def test_a_store_that_is_away_holds_nothing_up(host: Shared) -> None:
+    """What waits is taken once the store is back, and counted once."""
+    ids = _logged(host, 0.9, 0.2)
+    job = JoinGroundTruth(Clock(NOW))
+    _say(host, _truth(ids[0], 1))
+    _finish(host, job)
+    aside = host.home.store.with_name("aside.db")
+    host.store.close()
+    host.home.store.rename(aside)
+    host.home.store.mkdir()
+    host.forget_store()
+    _say(host, _truth(ids[1], 0))
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            job.run(host)
+        host.forget_store()
+    host.home.store.rmdir()
+    aside.rename(host.home.store)
+    _finish(host, job)
+    assert (_whole(host)["labelled"], _whole(host)["duplicates"]) == (2, 0)
+
+
+def test_old_windows_are_let_go(tmp_path: Path) -> None:
+    """With the truths of their predictions."""
+    host = _host(tmp_path, keep_days=30)
+    clock = Clock(NOW)
+    job = JoinGroundTruth(clock)
+    ids = _logged(host, 0.9)
+    _say(host, _truth(ids[0], 1))
+    _finish(host, job)
+    for days, kept in ((29, 1), (31, 0)):
+        clock.now = START + days * 86_400
+        _finish_again(host, job)
+        assert (len(_windows(host)), len(host.store.ground_truth(ids))) == (kept, kept)
+
+
+def test_only_the_leader_joins(host: Shared) -> None:
+    """Another steward leaves everything where it is, and one that takes over goes on."""
+    ids = _logged(host, 0.9)
+    _say(host, _truth(ids[0], 1))
+    lease, host.lease = host.lease, None
+    job = JoinGroundTruth(Clock(NOW))
+    job.run(host)
+    assert len(_waiting(host)) == 1
+    host.lease = lease
+    _finish(host, job)
+    assert _whole(host)["labelled"] == 1
+
+
+def test_a_window_is_judged_when_it_is_mature(host: Shared) -> None:
+    """Until most truths are known or due there are no measures; then every one has its interval."""
+    draw = np.random.default_rng(8)
+    scores = draw.random(400)
+    ids = _logged(host, *scores)
+    job = JoinGroundTruth(Clock(NOW))
+    told = []
+    for part in (ids[:100], ids[100:]):
+        _say(host, *(_truth(each, int(draw.random() < 0.5)) for each in part))
+        _finish(host, job)
+        job._publish_at = float("-inf")
+        job.run(host)
+        (window,) = published(host.home.run, "credit")["models"]["credit"]["windows"]
+        told.append((window["labelled"], window["mature"], window["measures"] is not None))
+    assert told == [(100, False, False), (400, True, True)]
+    accuracy = window["measures"]["accuracy"]
+    assert accuracy["low"] < accuracy["value"] == window["naive_accuracy"] < accuracy["high"]
+
+
+def test_truths_that_are_learnt_by_score_are_told(host: Shared) -> None:
+    """Nobody learns what became of those who were refused: it is said, and weights put the figure right."""
+    draw = np.random.default_rng(9)
+    scores = draw.random(9000)
+    ids = _logged(host, *scores)
+    chance = np.where(scores > 0.5, 1.0, 0.1)
+    acted = draw.random(9000) < chance
+    right = draw.random(9000) < np.where(scores > 0.5, 0.9, 0.6)
+    value = np.where(right, scores > 0.5, scores <= 0.5).astype(int)
+    rows = [[_truth(ids[row], int(value[row])), _truth(ids[row], float(chance[row]), kind="event", name=PROBABILITY)]
+            for row in np.flatnonzero(acted)]
+    _say(host, *(each for pair in rows for each in pair))
+    job = JoinGroundTruth(Clock(NOW))
+    host.settings = host.settings.model_copy(update={
+        "ground_truth": host.settings.ground_truth.model_copy(update={"mature_share": 0.3})})
+    _finish(host, job)
+    job._publish_at = float("-inf")
+    job.run(host)
+    found = published(host.home.run, "credit")["models"]["credit"]
+    (window,) = found["windows"]
+    assert found["selection"]["depends"] and found["selection"]["z"] > 10
+    assert abs(window["naive_accuracy"] - right.mean()) > 0.1
+    assert window["weighted_accuracy"] == pytest.approx(right.mean(), abs=0.04)
+    assert window["effective_rows"] < acted.sum()
