@@ -132,6 +132,8 @@ def _explained(found: dict[str, Any], record: RolloutRecord) -> Iterator[str]:
     yield f"  {word}: {found['reason']}"
     if found["risk"]:
         yield f"  Not known: {found['risk']}."
+    for sentence in found["reverse"]:
+        yield f"  After a promotion, a rollback would break: {sentence}"
     if found["time"] is not None:
         yield f"  Judged at {iso(found['time'])}, in {found['step_id'].rpartition('/')[2] or found['phase']}."
     if not found["checks"]:

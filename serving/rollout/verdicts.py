@@ -13,10 +13,12 @@ from serinus.serving.rollout.judgement import Judgement
 from serinus.serving.rollout.state import Phase, RolloutRecord
 from serinus.serving.store import Conflict, Document, Store
 
-__all__ = ["KIND", "STALE_S", "analysis", "publish", "read", "to_dict"]
+__all__ = ["KIND", "REVERSE", "STALE_S", "analysis", "publish", "read", "read_reverse", "to_dict"]
 
 KIND = "verdict"
 """Of the documents; their key is the model's name."""
+REVERSE = "rollout.reverse"
+"""Of the documents that say what a rollback after the promotion would break; by the model's name."""
 STALE_S = 60.0
 """A verdict that is older says nothing of now."""
 _FORMAT = 1
@@ -34,11 +36,13 @@ def to_dict(record: RolloutRecord, plan: Judgement, verdict: Verdict, now: float
             "checks": [_check(check, plan) for check in verdict.checks]}
 
 
-def analysis(record: RolloutRecord, latest: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
+def analysis(record: RolloutRecord, latest: Mapping[str, Any] | None, now: float,
+             reverse: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """How a model's rollout stands, for those who move the traffic themselves.
 
     `verdict` is `successful` (go on), `failed` (take it off), `running` (too early), `inconclusive` (nothing can be
-    concluded: hold) or `error` (nobody judges); missing data is never successful.
+    concluded: hold) or `error` (nobody judges); missing data is never successful. `reverse` is what
+    `read_reverse` gave.
     """
     ours = latest if latest is not None and latest["rollout_id"] == record.rollout_id else None
     word, reason = _word(record, ours, now)
@@ -46,7 +50,8 @@ def analysis(record: RolloutRecord, latest: Mapping[str, Any] | None, now: float
             "rollout_id": record.rollout_id, "step_id": record.step_id, "step": record.step, "weight": record.weight,
             "shadow_weight": record.shadow_weight, "stable": record.stable, "candidate": record.candidate,
             "risk": ours["risk"] if ours else "", "time": ours["time"] if ours else None,
-            "checks": ours["checks"] if ours else []}
+            "checks": ours["checks"] if ours else [],
+            "reverse": reverse["sentences"] if reverse and reverse["rollout_id"] == record.rollout_id else []}
 
 
 def _word(record: RolloutRecord, latest: Mapping[str, Any] | None, now: float) -> tuple[str, str]:
@@ -87,6 +92,12 @@ def read(store: Store, model: str) -> dict[str, Any] | None:
         return None
     body = orjson.loads(document.body)
     return body if isinstance(body, dict) and body.get("format") == _FORMAT else None
+
+
+def read_reverse(store: Store, model: str) -> dict[str, Any] | None:
+    """What a rollback after the promotion would break, as far as it was looked at: `rollout_id` and `sentences`."""
+    document = store.document(REVERSE, model)
+    return None if document is None else dict(orjson.loads(document.body))
 
 
 def _check(check: Check, plan: Judgement) -> dict[str, Any]:

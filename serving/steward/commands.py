@@ -56,7 +56,8 @@ def look(store: Store, model: str, request: dict[str, Any]) -> dict[str, Any]:
         known = ", ".join(sorted(store.records())) or "no model"
         raise ControlRefused(f"Nothing is known of a rollout of {model!r}; known: {known}.", "not_found")
     if request["verb"] == "analysis":
-        return verdicts.analysis(record, verdicts.read(store, model), time.time())
+        return verdicts.analysis(record, verdicts.read(store, model), time.time(),
+                                 verdicts.read_reverse(store, model))
     after, limit = (_whole(request.get(name, usual), name) for name, usual in (("after", 0), ("limit", 1000)))
     entries = store.journal(model, after=after, limit=min(limit, _MOST))
     return {"entries": [{**asdict(entry), "body": dict(entry.body)} for entry in entries]}
