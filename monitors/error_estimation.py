@@ -35,6 +35,7 @@ _CROSSED = 15_000
 """Rows that models for a block of time are fitted to, at most."""
 _SEED = 20_260_103
 _LARGEST = 1e75
+_AT_ONCE = 512
 
 Array = NDArray[Any]
 
@@ -64,15 +65,22 @@ class Trees:
     def __call__(self, rows: Array) -> Array:
         """Give the sum for each row of `[n, F]`; NaN is missing."""
         table = np.asarray(rows, float)
-        total = np.full(len(table), self.start)
-        places = np.arange(len(table))
-        for tree in range(len(self.feature)):
-            node = np.zeros(len(table), np.intp)
-            for _ in range(self.depth):
-                x = table[places, self.feature[tree, node]]
-                leftwards = np.where(np.isnan(x), self.missing_left[tree, node], x <= self.threshold[tree, node])
-                node = np.where(leftwards, self.left[tree, node], self.right[tree, node])
-            total += self.value[tree, node]
+        parts = [self._sum(table[start : start + _AT_ONCE]) for start in range(0, len(table), _AT_ONCE)]
+        return np.concatenate([np.zeros(0), *parts])
+
+    def _sum(self, rows: Array) -> Array:
+        """All trees at once: a node per row and tree."""
+        trees, nodes = self.feature.shape
+        first = np.arange(trees) * nodes
+        node = np.broadcast_to(first, (len(rows), trees))
+        places = np.arange(len(rows))[:, None]
+        feature, threshold, missing = self.feature.ravel(), self.threshold.ravel(), self.missing_left.ravel()
+        left, right = ((side + first[:, None]).ravel() for side in (self.left, self.right))
+        for _ in range(self.depth):
+            x = rows[places, feature[node]]
+            leftwards = np.where(np.isnan(x), missing[node], x <= threshold[node])
+            node = np.where(leftwards, left[node], right[node])
+        total: Array = self.start + self.value.ravel()[node].sum(1)
         return total
 
     def to_json(self) -> dict[str, Any]:

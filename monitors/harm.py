@@ -14,6 +14,7 @@ Losses are rounded down to 255ths and counted, so many sources add up before the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,19 @@ class HarmEvidence:
     logs: Array
     rows: int
     age: Array
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the evidence as JSON values."""
+        logs = [value if math.isfinite(value) else None for value in self.logs.tolist()]
+        return {"logs": logs, "rows": self.rows, "age": self.age.tolist()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> HarmEvidence:
+        """Read what `to_json` wrote. Raises InvalidData where it is of another number of stakes."""
+        logs = [-math.inf if value is None else float(value) for value in document["logs"]]
+        if len(logs) != len(STAKES) or len(document["age"]) != len(STAKES):
+            raise InvalidData(f"The evidence of a harm alarm has {len(STAKES)} stakes, got {len(logs)}; start anew.")
+        return cls(np.array(logs), int(document["rows"]), np.array(document["age"], np.int64))
 
 
 @dataclass(frozen=True)

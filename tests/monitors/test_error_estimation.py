@@ -21,28 +21,28 @@ def drawn(seed: int, rows: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndar
     return inputs, answers, answers + rng.normal(size=rows) * np.exp(0.5 * inputs[:, 0])
 
 
-FITTED = fit_error_estimator(*drawn(0, 4_000))
+FITTED = fit_error_estimator(*drawn(0, 3_000))
 
 
 @pytest.mark.parametrize("shift", [-0.7, 0.0, 0.7])
 def test_other_rows_of_the_same_world_are_estimated_well(shift: float) -> None:
     """MAE and RMSE within a tenth, though they triple from one shift to the other."""
-    inputs, answers, truth = drawn(1, 20_000, shift)
+    inputs, answers, truth = drawn(1, 6_000, shift)
     found = FITTED.estimate(FITTED.sums(inputs, answers))
-    assert found["mae"].value == pytest.approx(np.abs(answers - truth).mean(), rel=0.1)
-    assert found["rmse"].value == pytest.approx(np.sqrt(((answers - truth) ** 2).mean()), rel=0.12)
+    assert found["mae"].value == pytest.approx(np.abs(answers - truth).mean(), rel=0.12)
+    assert found["rmse"].value == pytest.approx(np.sqrt(((answers - truth) ** 2).mean()), rel=0.15)
 
 
 def test_the_realised_value_lies_in_the_interval() -> None:
-    """60 cohorts of 400 rows: at least nine of ten intervals hold what turned out."""
+    """30 cohorts of 400 rows: nine of ten intervals hold what turned out."""
     held = {"mae": 0, "rmse": 0}
-    for seed in range(60):
-        inputs, answers, truth = drawn(10 + seed, 400, (seed - 30) / 60)
+    for seed in range(30):
+        inputs, answers, truth = drawn(10 + seed, 400, (seed - 15) / 30)
         found = FITTED.estimate(FITTED.sums(inputs, answers))
         realised = {"mae": np.abs(answers - truth).mean(), "rmse": np.sqrt(((answers - truth) ** 2).mean())}
         for name, value in realised.items():
             held[name] += found[name].interval is not None and found[name].interval.holds(value)
-    assert min(held.values()) >= 54, held
+    assert min(held.values()) >= 27, held
 
 
 def test_the_trees_answer_as_scikit_learns_do() -> None:
@@ -85,8 +85,8 @@ def test_what_cannot_be_learnt_from_is_refused() -> None:
 
 def test_a_perfect_model_and_huge_errors_are_ordinary() -> None:
     """No error at all is estimated as none, and 1e300 overflows nothing."""
-    inputs, answers, _ = drawn(6, 600)
+    inputs, answers, _ = drawn(6, 500)
     perfect = fit_error_estimator(inputs, answers, answers)
     assert perfect.estimate(perfect.sums(inputs, answers))["mae"].value == pytest.approx(0.0, abs=1e-9)
-    wild = fit_error_estimator(inputs, answers, np.where(np.arange(600) % 7 == 0, 1e300, answers))
+    wild = fit_error_estimator(inputs, answers, np.where(np.arange(500) % 7 == 0, 1e300, answers))
     assert np.isfinite(wild.estimate(wild.sums(inputs, answers))["rmse"].value)

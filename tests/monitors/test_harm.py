@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 
 from serinus.monitors.errors import InvalidData
-from serinus.monitors.harm import LEVELS, HarmAlarm, loss_counts, losses_of, promised_loss
+from serinus.monitors.harm import LEVELS, HarmAlarm, HarmEvidence, loss_counts, losses_of, promised_loss
 from serinus.monitors.performance import Definition, Outcomes
 from serinus.monitors.sequential.e_detector import STAKES
 
@@ -41,7 +42,7 @@ def test_false_alarms_are_as_rare_as_stated() -> None:
     """At the very edge of what is promised, a run length of 2,000 rows: the mean time is longer."""
     alarm = HarmAlarm(0.1, 0.02, run_length=2_000)
     rng = np.random.default_rng(0)
-    times = [first_alarm(alarm, rng, 0.12, 6_000) for _ in range(150)]
+    times = [first_alarm(alarm, rng, 0.12, 6_000, 50) for _ in range(120)]
     assert np.mean(times) > 2_000
 
 
@@ -59,7 +60,7 @@ def test_no_stake_gains_where_the_promise_is_kept() -> None:
 def test_harm_is_seen_soon() -> None:
     """10 % promised, 16 % wrong: half of the alarms come within 1,500 labels at a run length of a million."""
     alarm, rng = HarmAlarm(0.1, 0.01), np.random.default_rng(2)
-    assert np.median([first_alarm(alarm, rng, 0.16, 6_000) for _ in range(40)]) < 1_500
+    assert np.median([first_alarm(alarm, rng, 0.16, 6_000) for _ in range(30)]) < 1_500
 
 
 def test_it_says_since_when() -> None:
@@ -72,6 +73,17 @@ def test_it_says_since_when() -> None:
     assert alarm.alarms(evidence) and alarm.meter(evidence) == 1.0
     assert 400 <= alarm.since(evidence) <= 900
     assert alarm.meter(alarm.start()) == 0.0 and alarm.step(evidence, np.zeros(LEVELS, int)) is evidence
+
+
+def test_evidence_survives_as_json() -> None:
+    """Bit for bit, from the first row on; evidence of other stakes is refused."""
+    alarm = HarmAlarm(0.1)
+    for evidence in (alarm.start(), alarm.step(alarm.start(), zero_one(3, 30))):
+        back = HarmEvidence.from_json(json.loads(json.dumps(evidence.to_json())))
+        assert (back.logs.tolist(), back.rows, back.age.tolist()) == (
+            evidence.logs.tolist(), evidence.rows, evidence.age.tolist())
+    with pytest.raises(InvalidData, match="6 stakes, got 1"):
+        HarmEvidence.from_json({"logs": [0.0], "rows": 1, "age": [1]})
 
 
 def test_honest_rows_leave_the_meter_low() -> None:
