@@ -304,6 +304,8 @@ class App:
             board.count_shared(base or 0, max(0, call.predict_started_ns - call.routed_ns), call.batch_rows)
         if call.trial is not None and choice is not None:
             call.trial.settle(call.assigned, choice, error_type, now - call.started_ns)
+        if call.copy is not None and choice is not None:
+            call.copy.settle(error_type, call.request_id, choice, call.ids, call.started_ns, predicted)
         for kind, number in _by_kind(call).items() if call.violations else ():
             model = call.model if call.model in self._router.routes else ""
             board.tally("violations", model, kind, amount=number)

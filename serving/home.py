@@ -26,6 +26,16 @@ class Home:
         return self.path / "log" / "segments"
 
     @property
+    def shadow_log(self) -> Path:
+        """What shadows predicted, apart from what callers got."""
+        return self.path / "log" / "shadow"
+
+    @property
+    def pairs(self) -> Path:
+        """Pairs of answers that wait for ground truth, a ledger for each rollout."""
+        return self.path / "log" / "pairs"
+
+    @property
     def spool(self) -> Path:
         """Ground truth that was accepted and waits for the store."""
         return self.path / "spool"
@@ -86,6 +96,11 @@ class RunFolder:
     def tallies(self) -> Path:
         """What the workers counted of rollouts."""
         return self.path / "tallies"
+
+    @property
+    def shadow(self) -> Path:
+        """What workers, shadow and steward share of it."""
+        return self.path / "shadow"
 
     @property
     def clients(self) -> Path:

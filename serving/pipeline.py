@@ -45,6 +45,7 @@ from serinus.serving.request import Answer, InferenceRequest, is_request_id
 from serinus.serving.router import Arm, Choice, Router
 from serinus.serving.security import Security
 from serinus.serving.settings import LimitSettings
+from serinus.serving.shadow.mirror import Copy
 from serinus.serving.telemetry import Marks, SpanContextIds, within
 from serinus.serving.telemetry.logs import of_request
 from serinus.serving.trial import Trial
@@ -67,9 +68,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 class Call:
     """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
 
-    __slots__ = ("assigned", "batch_rows", "body", "choice", "client", "counts", "drift", "guard", "headers", "ids",
-                 "model", "novelty_p", "parsed_ns", "predict_ended_ns", "predict_started_ns", "prediction", "protocol",
-                 "receive", "recorded_ns", "rendered_ns", "request_id", "routed_ns", "routing_key", "rows",
+    __slots__ = ("assigned", "batch_rows", "body", "choice", "client", "copy", "counts", "drift", "guard", "headers",
+                 "ids", "model", "novelty_p", "parsed_ns", "predict_ended_ns", "predict_started_ns", "prediction",
+                 "protocol", "receive", "recorded_ns", "rendered_ns", "request_id", "routed_ns", "routing_key", "rows",
                  "started_ns", "steps", "trial", "validated_ns", "version", "violations")
 
     def __init__(self, protocol: Protocol, model: str, version: str | None, headers: Headers, receive: Receive,
@@ -99,6 +100,7 @@ class Call:
         self.novelty_p: float | None = None
         self.trial: Trial | None = None
         self.assigned = 0
+        self.copy: Copy | None = None
 
     @property
     def own_ns(self) -> int:
@@ -172,6 +174,8 @@ class Pipeline:
         arm = choice.arm
         if arm.trial is not None and choice.reason == "split":
             call.trial, call.assigned = arm.trial, arm.trial.assign(choice, call.started_ns)
+        if arm.mirror is not None:
+            call.copy = arm.mirror.take(request, choice)
         expected = self._expected_ns(arm, request.rows)
         if arm.batches and expected > self._alone_ns and request.rows <= self._batch_rows:
             outputs = await self._predict_in_batch(call, arm, request)
@@ -182,6 +186,8 @@ class Pipeline:
         uuid, call.prediction = self._ids.next(call.started_ns)
         sequence = self._ids.sequence - 1
         call.rows = request.rows
+        if call.copy is not None:
+            call.copy.answered(uuid, outputs)
         if not call.request_id:
             call.request_id = _foreign_id(call.headers) or call.prediction
         watch = arm.watch

@@ -13,7 +13,7 @@ from pathlib import Path
 import serinus
 from serinus.serving.home import RunFolder
 
-__all__ = ["child_environment", "die_with_parent", "ensure_steward", "start_steward"]
+__all__ = ["child_environment", "die_with_parent", "ensure_steward", "start_shadow", "start_steward"]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -42,6 +42,13 @@ def child_environment(run: RunFolder) -> dict[str, str]:
 def start_steward(run: RunFolder) -> subprocess.Popen[bytes]:
     """Start the steward of this server; it ends with the process that called this, and Ctrl-C does not reach it."""
     return subprocess.Popen([sys.executable, "-m", "serinus.serving.steward"], env=child_environment(run),
+                            stdin=subprocess.DEVNULL, process_group=0)
+
+
+def start_shadow(run: RunFolder) -> subprocess.Popen[bytes]:
+    """Start the process in which candidates answer copies; it ends with the process that called this."""
+    one = dict.fromkeys(("SERINUS_ONNX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return subprocess.Popen([sys.executable, "-m", "serinus.serving.shadow"], env=child_environment(run) | one,
                             stdin=subprocess.DEVNULL, process_group=0)
 
 

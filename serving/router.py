@@ -22,9 +22,10 @@ from serinus.serving.veto import Veto
 if TYPE_CHECKING:
     from serinus.serving.custom_monitors import CustomWatch
     from serinus.serving.observer import Waiting, Watch
+    from serinus.serving.shadow.mirror import Mirror
     from serinus.serving.trial import Trial
 
-__all__ = ["Arm", "Choice", "Loaded", "Route", "Router", "decide", "key_hash"]
+__all__ = ["Arm", "Choice", "Loaded", "Route", "Router", "class_output", "decide", "key_hash", "value_output"]
 
 _log = logging.getLogger("serinus.router")
 
@@ -73,8 +74,8 @@ class Arm:
     """One loaded version in one role, with what every request of it shares."""
 
     __slots__ = ("batches", "class_counters", "class_output", "contract", "custom", "expected_ns", "guard", "head",
-                 "mark", "model", "name", "pace", "platform", "queue", "role", "runs_user_code", "series", "signature",
-                 "tells_steps", "trial", "value_output", "values", "version", "watch")
+                 "mark", "mirror", "model", "name", "pace", "platform", "queue", "role", "runs_user_code", "series",
+                 "signature", "tells_steps", "trial", "value_output", "values", "version", "watch")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -96,11 +97,11 @@ class Arm:
         self.batches = loaded.batches
         self.queue: BatchQueue | None = None
         """Where requests wait for a shared call; made when the first one does."""
-        self.class_output = _class_output(self.signature)
+        self.class_output = class_output(self.signature)
         """The output that holds one class label per row, if there is one."""
         self.class_counters: dict[object, int] = {}
         """Where on the board each of its labels is counted."""
-        self.value_output = None if self.class_output else _value_output(self.signature)
+        self.value_output = None if self.class_output else value_output(self.signature)
         """Else the output that holds one number per row, if there is one."""
         self.values = -1
         """Where on the board its values are counted; -1 before the first."""
@@ -111,6 +112,8 @@ class Arm:
         """What installed monitors look at; None where none watches this model."""
         self.trial: Trial | None = None
         """What counts its requests; None where no rollout judges itself."""
+        self.mirror: Mirror | None = None
+        """What copies some of its requests to a shadow; None where there is none."""
         self.tells_steps = tells_steps(model)
         self.runs_user_code: bool = getattr(model, "runs_user_code", False)
 
@@ -121,11 +124,13 @@ class Arm:
         self.expected_ns[size] = took_ns if known is None else known + 0.1 * (took_ns - known)
 
 
-def _class_output(signature: Signature) -> str | None:
+def class_output(signature: Signature) -> str | None:
+    """The output that holds one class label per row, if there is one."""
     return next((field.name for field in signature.outputs if field.labels and len(field.shape) == 1), None)
 
 
-def _value_output(signature: Signature) -> str | None:
+def value_output(signature: Signature) -> str | None:
+    """The output that holds one number per row, if there is one."""
     return next((field.name for field in signature.outputs if field.dtype.kind == "f" and not field.labels
                  and not field.sequence and field.shape in ((-1,), (-1, 1))), None)
 

@@ -44,6 +44,8 @@ from serinus.serving.router import Loaded, Router, Target, decide
 from serinus.serving.security import Security
 from serinus.serving.served_models import bundle_folders, open_registry, served
 from serinus.serving.settings import Settings
+from serinus.serving.shadow.mirror import Mirrors
+from serinus.serving.shadow.published import ShadowFiles
 from serinus.serving.snapshot import Snapshot, boot_id, read_snapshot
 from serinus.serving.telemetry import Tracing
 from serinus.serving.telemetry.logs import end_logging, set_up_logging
@@ -92,6 +94,7 @@ class Worker:
         self._observer = Observer(settings.monitors, MonitorFiles(self._home.monitors), run.sheets,
                                   self._board.incarnation) if settings.monitors.enabled else None
         self._trials = Trials(run.tallies, self._board.incarnation, settings.server.workers, self._cast_veto)
+        self._mirrors = Mirrors(ShadowFiles(run.shadow).socket, self._board)
         self._custom = CustomMonitors(run.sheets, self._board.incarnation) if settings.monitors.enabled else None
         self.app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards,
                        Control(settings, run, self._registry, self._obey, self._router), inner)
@@ -145,6 +148,7 @@ class Worker:
         if self._custom is not None:
             self._custom.close()
         self._trials.close()
+        self._mirrors.close()
         await asyncio.gather(*(asyncio.to_thread(end, WORKERS_S)
                                for end in (self._tracing.close, flush_metrics, end_logging)))
         self._router.close()
@@ -161,6 +165,7 @@ class Worker:
                     self._observer.turn(self._router)
                 if self._custom is not None:
                     self._custom.turn()
+                self._mirrors.turn()
                 now = time.monotonic()
                 if now - beaten >= _BEAT_S:
                     self._beat()
@@ -195,6 +200,7 @@ class Worker:
         if self._custom is not None:
             self._custom.attach(self._router)
         self._trials.attach(self._router, snapshot.records, read_baselines(self._home.baselines))
+        self._mirrors.attach(self._router, snapshot.records, vetoes.by_model)
         if all(obeyed):
             self._board.acknowledge_veto(vetoes.sequence)
         self._seen, self._asked_generation = stamps, snapshot.generation

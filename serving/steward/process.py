@@ -22,9 +22,11 @@ from serinus.serving.steward.first_records import FirstRecords
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Job
 from serinus.serving.steward.join_ground_truth import JoinGroundTruth
+from serinus.serving.steward.join_pairs import JoinPairs
 from serinus.serving.steward.judge_custom_monitors import JudgeCustomMonitors
 from serinus.serving.steward.judge_drift import JudgeDrift
 from serinus.serving.steward.judge_rollouts import JudgeRollouts
+from serinus.serving.steward.keep_shadow import KeepShadow
 from serinus.serving.steward.learn_references import LearnReferences
 from serinus.serving.steward.preflight import Preflight
 from serinus.serving.steward.publish_monitors import PublishMonitors
@@ -50,9 +52,10 @@ _NICENESS = 10
 def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
-            ShipTallies(), Preflight(), JudgeRollouts(), ShipTicks(), LearnReferences(), JudgeDrift(),
-            JudgeCustomMonitors(), JoinGroundTruth(), PublishMonitors(), EvaluateAlerts(), DeliverNotifications(),
-            StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
+            ShipTallies(), KeepShadow(), JoinPairs(), Preflight(), JudgeRollouts(), ShipTicks(), LearnReferences(),
+            JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(), PublishMonitors(), EvaluateAlerts(),
+            DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(),
+            ClearRunFolders()]
 
 
 def work() -> int:

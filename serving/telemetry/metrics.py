@@ -30,6 +30,8 @@ from serinus.serving.board import (
 from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.published_alerts import published
 from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
+from serinus.serving.shadow.pairs import PairCounts
+from serinus.serving.shadow.published import ShadowFiles
 from serinus.serving.snapshot import read_snapshot
 from serinus.serving.telemetry import names
 from serinus.serving.telemetry.names import METRICS, Instrument
@@ -91,6 +93,10 @@ class Counted(NamedTuple):
     """What the steward published of them, by version."""
     alerts: Mapping[str, Any]
     """What the steward published of them; empty where there is no steward."""
+    pairs: Sequence[PairCounts] = ()
+    """What shadows answered."""
+    deaths: Sequence[Mapping[str, Any]] = ()
+    """What their process died of."""
 
     def tallies(self, name: str, *labels: str) -> Iterator[Point]:
         """The rare counters of a name, with these names for their label values."""
@@ -118,7 +124,9 @@ def collect(boards: Path, snapshot: Path | None = None, cost_per_cpu_hour: float
     alerts = published(snapshot.parent) if snapshot is not None else {}
     views = MonitorFiles(snapshot.parent / "monitors").views() if snapshot is not None else ()
     monitors = [view.document for view in views if view.document["drift"] is not None]
-    counted = Counted(counters, dict(sorted(series.items())), living, rollouts, cost_per_cpu_hour, monitors, alerts)
+    shadow = ShadowFiles(boards.parent / "shadow")
+    counted = Counted(counters, dict(sorted(series.items())), living, rollouts, cost_per_cpu_hour, monitors, alerts,
+                      list(shadow.pairs().values()), list(shadow.deaths().values()))
     return [Family(name, instrument, list(_POINTS[name](counted))) for name, instrument in METRICS.items()]
 
 
@@ -202,6 +210,54 @@ def _notifications(counted: Counted) -> Iterator[Point]:
     for notifier, counts in counted.alerts.get("notifications", {}).items():
         for word, outcome in (("delivered", "delivered"), ("failures", "failed"), ("given_up", "given_up")):
             yield Point({names.NOTIFIER: notifier, names.OUTCOME: outcome}, counts[word])
+
+
+def _shadow_share(counted: Counted) -> Iterator[Point]:
+    """The mean of the workers."""
+    for point in counted.levels("shadow_share", names.MODEL_NAME, names.MODEL_VERSION):
+        assert not isinstance(point.value, Histogram)
+        if point.value:
+            yield Point(point.attributes, point.value / FULL_WEIGHT / len(counted.living))
+
+
+def _shadow_copies(counted: Counted) -> Iterator[Point]:
+    return counted.tallies("shadow_copies", names.MODEL_NAME, names.MODEL_VERSION)
+
+
+def _shadow_dropped(counted: Counted) -> Iterator[Point]:
+    yield from counted.tallies("shadow_dropped", names.MODEL_NAME, names.MODEL_VERSION, names.SHADOW_DROPPED)
+    late: dict[str, str | int] = {names.SHADOW_DROPPED: "late"}
+    yield from _added_up((_shadowed(each) | late, each.late) for each in counted.pairs)
+
+
+def _of_pairs(value: Callable[[PairCounts], int]) -> Callable[[Counted], Iterator[Point]]:
+    """A number of each rollout's pairs."""
+    return lambda counted: _added_up((_shadowed(each), value(each)) for each in counted.pairs)
+
+
+def _shadow_failures(counted: Counted) -> Iterator[Point]:
+    for role in ("shadow", "stable"):
+        yield from _added_up((_shadowed(each) | {names.ROLE: role},
+                              each.candidate_failed if role == "shadow" else each.stable_failed)
+                             for each in counted.pairs)
+
+
+def _shadow_deaths(counted: Counted) -> Iterator[Point]:
+    return _added_up(({names.MODEL_NAME: death["model"], names.MODEL_VERSION: death["version"]}, death["number"])
+                     for death in counted.deaths)
+
+
+def _added_up(parts: Iterable[tuple[dict[str, str | int], int]]) -> Iterator[Point]:
+    """One point for each version, however many rollouts of it there were."""
+    found: dict[tuple[tuple[str, str | int], ...], int] = {}
+    for attributes, number in parts:
+        key = tuple(attributes.items())
+        found[key] = found.get(key, 0) + number
+    return (Point(dict(key), number) for key, number in found.items())
+
+
+def _shadowed(counts: PairCounts) -> dict[str, str | int]:
+    return {names.MODEL_NAME: counts.model, names.MODEL_VERSION: counts.candidate}
 
 
 def _violations(counted: Counted) -> Iterator[Point]:
@@ -292,6 +348,13 @@ _POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
     "serinus.monitor.rows": _of_drift(lambda view: view["rows"]),
     "serinus.novelty": _of_drift(lambda view: view["novelty"]["unusual"]),
     "serinus.rollout.weight": _weights,
+    "serinus.shadow.share": _shadow_share,
+    "serinus.shadow.copies": _shadow_copies,
+    "serinus.shadow.dropped": _shadow_dropped,
+    "serinus.shadow.pairs": _of_pairs(lambda counts: counts.pairs),
+    "serinus.shadow.disagreements": _of_pairs(lambda counts: counts.disagreements),
+    "serinus.shadow.failures": _shadow_failures,
+    "serinus.shadow.deaths": _shadow_deaths,
     "serinus.in_flight": _sum_of(lambda reading: reading.in_flight),
     "serinus.workers": _sum_of(lambda reading: reading.ready),
     "serinus.alerts": _alerts,

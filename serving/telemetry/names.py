@@ -32,6 +32,7 @@ VIOLATIONS = "serinus.violations"
 NOVELTY_P = "serinus.novelty.p"
 DRIFT_STATE = "serinus.drift.state"
 DETAIL = "serinus.detail"
+SHADOW_DISAGREES = "serinus.shadow.disagrees"
 FLAG_KEY = "feature_flag.key"
 FLAG_VARIANT = "feature_flag.result.variant"
 FLAG_REASON = "feature_flag.result.reason"
@@ -55,6 +56,7 @@ ALERT_SEVERITY = "serinus.alert.severity"
 # Attributes of metrics only
 VIOLATION_KIND = "serinus.violation.kind"
 FEATURE = "serinus.feature"
+SHADOW_DROPPED = "serinus.shadow.drop.reason"
 CLASS = "serinus.class"
 REFERRAL_REASON = "serinus.referral.reason"
 SIGNAL = "serinus.signal"
@@ -108,6 +110,16 @@ METRICS: Mapping[str, Instrument] = MappingProxyType({
                                                 "unusual as."),
     "serinus.rollout.weight": Instrument("gauge", "1", "The candidate's share of the traffic, 0 to 1, of a rollout "
                                                        "that runs."),
+    "serinus.shadow.share": Instrument("gauge", "1", "Share of the requests that workers copy to a shadow, 0 to 1: "
+                                                     "less than the plan's while there is too little room."),
+    "serinus.shadow.copies": Instrument("counter", "{request}", "Requests chosen to be copied to a shadow."),
+    "serinus.shadow.dropped": Instrument("counter", "{request}", "Chosen requests that were not compared, by reason: "
+                                                                 "full, absent, large, cancelled, late."),
+    "serinus.shadow.pairs": Instrument("counter", "{pair}", "Requests answered by stable and by a shadow."),
+    "serinus.shadow.disagreements": Instrument("counter", "{pair}", "Pairs in which both gave different classes."),
+    "serinus.shadow.failures": Instrument("counter", "{pair}", "Pairs in which one version alone failed, by role."),
+    "serinus.shadow.deaths": Instrument("counter", "{process}", "How often the shadow's process died in a call of a "
+                                                                "candidate, or was stopped in one that hung."),
     "serinus.in_flight": Instrument("gauge", "{call}", "Predict calls under way."),
     "serinus.workers": Instrument("gauge", "{process}", "Worker processes that are alive and ready."),
     "serinus.alerts": Instrument("gauge", "{alert}", "Open alerts, by model and state."),

@@ -14,7 +14,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 
 class Faulty(ClassifierMixin, BaseEstimator):
-    """Says "yes" to a share of the rows; `fault` is errors, slow, nan, segfault, or nothing."""
+    """Says "yes" to a share of the rows; `fault` is errors, slow, nan, segfault, or nothing.
+
+    With crash it goes wrong for rows from 1000 on, and for no others; with other it says "yes" to other rows, and to
+    as many."""
 
     def __init__(self, fault: str = "", share: float = 0.0, yes: float = 0.2) -> None:
         self.fault = fault
@@ -37,9 +40,11 @@ class Faulty(ClassifierMixin, BaseEstimator):
             time.sleep(0.05)
         if struck and self.fault == "segfault":
             os.kill(os.getpid(), signal.SIGSEGV)
+        if self.fault == "crash" and np.asarray(X, dtype=float)[0, 0] >= 1000:
+            os.kill(os.getpid(), signal.SIGSEGV)
         chances = self._chances(X) * (np.nan if struck and self.fault == "nan" else 1.0)
         return np.stack([chances, 1.0 - chances], axis=1)
 
     def _chances(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Uniform on [0, 1) over ordinary rows, and the same whenever a row comes again."""
-        return np.asarray(X, dtype=float)[:, 0] % 1.0
+        return (np.asarray(X, dtype=float)[:, 0] + 0.5 * (self.fault == "other")) % 1.0

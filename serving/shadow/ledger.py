@@ -1,0 +1,89 @@
+"""The ledger: each pair of a rollout as a few bytes on disk, for truths that come later.
+
+    ledger := JSON of rollout, labels and slices, a newline | 32 bytes for each pair
+
+It lies beside the prediction log, so truths find their pairs after restarts too. After the first million pairs nothing
+is added.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+__all__ = ["Entry", "Ledger", "LedgerWriter", "ledgers_in", "read_ledger"]
+
+FORMAT = 1
+SUFFIX = ".pairs"
+MOST = 1_000_000
+_ROW = np.dtype([("uuid", "V16"), ("row", "<u4"), ("stable", "<i2"), ("candidate", "<i2"), ("slices", "<u8")])
+_HEAD_BYTES = 64 * 1024
+
+Entry = tuple[bytes, int, int, int, int]
+"""Prediction's UUID, row, the numbers of both classes, and the slices' bits."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a ledger holds; `rows` has the fields of an `Entry`."""
+
+    path: Path
+    rollout_id: str
+    model: str
+    source: str
+    labels: tuple[str, ...]
+    slices: tuple[str, ...]
+    rows: NDArray[Any]
+
+
+class LedgerWriter:
+    """Appends to a rollout's ledger in `folder`; one that is there already is gone on with."""
+
+    def __init__(self, folder: Path, rollout_id: str, model: str, source: str, labels: Sequence[str],
+                 slices: Sequence[str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{rollout_id}-{source}{SUFFIX}"
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        head = orjson.dumps({"format": FORMAT, "rollout_id": rollout_id, "model": model, "source": source,
+                             "labels": list(labels), "slices": list(slices)}) + b"\n"
+        size = os.fstat(self._file).st_size
+        if size == 0:
+            os.write(self._file, head)
+        else:
+            begun = os.pread(self._file, _HEAD_BYTES, 0).index(b"\n") + 1
+            os.ftruncate(self._file, size - (size - begun) % _ROW.itemsize)  # its writer may have died in mid-write
+            size -= begun
+        self._left = MOST - size // _ROW.itemsize
+
+    def append(self, entry: Entry) -> None:
+        """Add a pair, while there is room."""
+        if self._left > 0:
+            os.write(self._file, np.array([entry], _ROW).tobytes())
+            self._left -= 1
+
+    def close(self) -> None:
+        """End it."""
+        os.close(self._file)
+
+
+def ledgers_in(folder: Path) -> list[Path]:
+    """The ledgers in a folder."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def read_ledger(path: Path) -> Ledger | None:
+    """A ledger as it is now; None where it is only being made. FileNotFoundError when it is gone."""
+    head, newline, rows = path.read_bytes().partition(b"\n")
+    if not newline:
+        return None
+    facts = orjson.loads(head)
+    whole = len(rows) - len(rows) % _ROW.itemsize
+    return Ledger(path, facts["rollout_id"], facts["model"], facts["source"], tuple(facts["labels"]),
+                  tuple(facts["slices"]), np.frombuffer(rows[:whole], _ROW))
