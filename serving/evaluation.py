@@ -41,7 +41,7 @@ from serinus.monitors.evaluation.gate import Evaluated, Gate, judge
 from serinus.monitors.evaluation.latency import Cost, check_latency
 from serinus.monitors.evaluation.leakage import RowDigests, check_leakage, row_digests
 from serinus.monitors.evaluation.policy import Policy
-from serinus.monitors.evaluation.profile import check_profile
+from serinus.monitors.evaluation.profile import Likeness, check_profile
 from serinus.monitors.evaluation.provenance import Provenance, check_provenance
 from serinus.monitors.evaluation.replay import Replayed, replay
 from serinus.monitors.evaluation.robustness import check_robustness
@@ -49,6 +49,7 @@ from serinus.monitors.evaluation.signature import Agreement, check_signature
 from serinus.monitors.evaluation.slices import check_slices
 from serinus.monitors.evaluation.trial import Trial, classes_of, read_answers, read_truth, trivial
 from serinus.monitors.profile import Profile
+from serinus.monitors.report import Report
 from serinus.monitors.self_check import SelfCheck
 from serinus.serving.errors import CommandError
 from serinus.serving.expectations import expectations_of
@@ -77,6 +78,7 @@ LOOKS = "evaluation-looks"
 FORMAT = 1
 BAD_INPUT = 2
 _REPLAYED = 200
+_LIVE, _ENOUGH = 5_000, 200
 _ALIKE, _QUANTIZED = 0.001, 0.02
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -358,13 +360,26 @@ class _Setup:
                     None if other is None else other.version.size / 1e6, machine)
 
     def _profile(self) -> Check:
-        version, registry = self.candidate.version, self.registry
+        version, registry, live = self.candidate.version, self.registry, self._likeness()
         digests = attached(registry, version)
         if digests:
             profile = Profile.from_bytes(profile_bytes_of(registry, version, digests[-1]))
-            return check_profile(profile, self_check_of(registry, version, digests[-1]), attached=True)
-        made = self._made()
-        return check_profile(None, None, attached=False) if made is None else check_profile(*made, attached=False)
+            return check_profile(profile, self_check_of(registry, version, digests[-1]), attached=True, live=live)
+        profile_, check = self._made() or (None, None)
+        return check_profile(profile_, check, attached=False, live=live)
+
+    def _likeness(self) -> Likeness | None:
+        """The evaluation set against the newest logged rows; None where these are few or redacted."""
+        names = [name for name, array in self.trial.inputs.items() if array.ndim == 1 and name not in
+                 self.trial.personal]
+        records = [record for record in latest(self.home.log, self.candidate.version.name, _LIVE)
+                   if all(name in record.inputs for name in names)]
+        rows = sum(record.rows for record in records)
+        if rows < _ENOUGH or not names:
+            return None
+        live = {name: np.concatenate([record.inputs[name].reshape(-1) for record in records]) for name in names}
+        report = Report.of(_frame({name: self.trial.inputs[name] for name in names}), _frame(live))
+        return Likeness(rows, tuple(one.name for one in report.changed if one.side != "joint"), report.sentence)
 
     def _made(self) -> tuple[Profile, SelfCheck] | None:
         if self.asked.reference is None:
@@ -383,6 +398,12 @@ class _Setup:
             bool(version.lineage.dirty), f"sha256:{hashlib.sha256(libraries.encode()).hexdigest()}",
             version.card.license, self.asked.approver, self.policy.digest,
             str(entries[-1].body["digest"]) if entries else "")
+
+
+def _frame(arrays: Arrays) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(dict(arrays))
 
 
 def _taken(arrays: Arrays, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ from serinus.monitors.evaluation.fairness import FairnessFound, Gap
 from serinus.monitors.evaluation.gate import Gate, Verdict
 from serinus.monitors.evaluation.latency import LatencyFound
 from serinus.monitors.evaluation.leakage import LeakageFound
-from serinus.monitors.evaluation.profile import ProfileFound
+from serinus.monitors.evaluation.profile import Likeness, ProfileFound
 from serinus.monitors.evaluation.provenance import Provenance
 from serinus.monitors.evaluation.robustness import Change, RobustnessFound
 from serinus.monitors.evaluation.signature import SignatureFound
@@ -259,12 +259,22 @@ def _latency(found: LatencyFound) -> Iterator[str]:
                   ("Machine", ", ".join(escape(str(value)) for value in cost.machine.values()))])
 
 
+def _live(found: Likeness | None) -> tuple[str, str]:
+    return "Against live rows", "too few are logged" if found is None else (
+        f"{escape(found.sentence)} <small>the last {found.rows:,} logged rows</small>")
+
+
+def _unwatched(found: Likeness) -> Iterator[str]:
+    yield _facts([_live(found)])
+
+
 def _profile(found: ProfileFound) -> Iterator[str]:
     yield _facts([("Reference", f"{found.rows:,} rows, {found.features} features"),
                   ("False alarms", f"at most one in {found.run_length:,.0f} rows"),
                   ("Replayed on itself", f"{found.replayed:,} rows, {found.alarms} alarms"),
                   ("Not supported", _listed(found.unsupported) or "none"),
-                  ("Too few rows", _listed(found.too_small) or "none"), ("Digest", found.digest[:19] + "…")])
+                  ("Too few rows", _listed(found.too_small) or "none"), _live(found.live),
+                  ("Digest", found.digest[:19] + "…")])
 
 
 def _provenance(found: Provenance) -> Iterator[str]:
@@ -294,7 +304,7 @@ def _signature(found: SignatureFound) -> Iterator[str]:
 _DRAWN: dict[type, Callable[[Any], Iterable[str]]] = {
     SignatureFound: _signature, Comparison: _metrics, CalibrationFound: _calibration, SlicesFound: _slices,
     RobustnessFound: _robustness, FairnessFound: _fairness, LeakageFound: _leakage, LatencyFound: _latency,
-    ProfileFound: _profile, Provenance: _provenance}
+    ProfileFound: _profile, Likeness: _unwatched, Provenance: _provenance}
 
 
 def _method(gate: Gate) -> str:

@@ -327,7 +327,8 @@ def _edges(model: Model, inputs: Arrays) -> Iterator[Edge]:
 
 def _edge(model: Model, name: str, inputs: Arrays, refused: Status) -> Edge:
     try:
-        outputs = model.predict(inputs)
+        with np.errstate(all="ignore"):
+            outputs = model.predict(inputs)
     except Exception as error:  # whatever a model raises is its way to refuse
         return Edge(name, refused, f"refused: {_line(error)}")
     for output, array in outputs.items():

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from serinus.models.errors import ModelError
+from serinus.models.registry import Registry
 from serinus.serving.cli.options import actor_or_user, home_option, json_option, open_home
 from serinus.serving.cli.output import print_json, print_table, short, width
 from serinus.serving.cli.progress import progress_line
 from serinus.serving.errors import CommandError
+from serinus.serving.gates import last_gate
 
 if TYPE_CHECKING:
     from serinus.monitors.evaluation import Check, Gate
     from serinus.monitors.evaluation.replay import Replayed
     from serinus.serving.evaluation import Judged
 
-__all__ = ["evaluate", "exit_code", "print_gate", "replay", "write_files"]
+__all__ = ["evaluate", "exit_code", "print_gate", "replay", "warn_of_gate", "write_files"]
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "not-run": "yellow", "undecided": "yellow"}
 _CODES = {"pass": 0, "fail": 1, "undecided": 3}
@@ -114,6 +118,17 @@ def _print_metrics(check: Check) -> None:
 
 def _span(interval: tuple[float, float] | None) -> str:
     return "-" if interval is None else f"{interval[0]:.4g} … {interval[1]:.4g}"
+
+
+def warn_of_gate(tag: str, home: Path | None) -> None:
+    """One line on standard error where a version's last evaluation did not end well."""
+    registry = Registry(open_home(home).path)
+    with suppress(ModelError):  # what is wrong with the tag is told by who uses it
+        gate = last_gate(registry, registry.get(*registry.resolve(tag)))
+        if gate is not None and gate["verdict"] != "pass":
+            word = {"fail": "failed", "undecided": "did not decide"}[gate["verdict"]]
+            click.echo(f"serinus: the evaluation of {gate['tag']} on {gate['data']} {word}: "
+                       f"{short(gate['sentence'], 300)}", err=True)
 
 
 @click.command("replay")

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from serinus.models.version import split_tag
+from serinus.serving.cli.evaluate import warn_of_gate
 from serinus.serving.cli.options import (
     actor_option,
     actor_or_user,
@@ -82,6 +83,8 @@ def start(tag: str, file: Path | None, steps: str, shadow: float, manual: bool, 
                            f"`serinus models list` shows what there is.")
     chosen = plan_file.read(file) if file is not None else _plan(steps, shadow, manual)
     _check_only_plan(file)
+    if how["url"] is None:
+        warn_of_gate(tag, how["home"])
     code = _act("start", name, {"version": version, "plan": plan_file.to_document(chosen), "force": force}, **how)
     if not wait:
         return code

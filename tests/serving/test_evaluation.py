@@ -14,7 +14,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from serinus.models import Registry, register
+from serinus.models import Registry, Trust, register
+from serinus.models.optimize import optimize
 from serinus.monitors.evaluation import Policy, Status, Verdict, latency
 from serinus.monitors.evaluation.policy import Robustness
 from serinus.serving.errors import CommandError
@@ -164,6 +165,16 @@ def test_many_classes_texts_and_few_rows(tmp_path: Path) -> None:
     assert gate.classes == ("setosa", "versicolor", "virginica")
     assert gate.verdict is Verdict.UNDECIDED, gate.sentence
     assert "too few rows to decide: have 75, need about" in gate.sentence
+
+
+def test_a_converted_version_is_held_against_its_parent(home: Home) -> None:
+    """The ONNX form of a version answers as it does, and says so."""
+    pytest.importorskip("skl2onnx")
+    registry = Registry(home.path)
+    optimize(registry.get("credit", "1"), _rows(50, 5), registry=registry, trust=Trust(home.path), target="default")
+    check = evaluate(_asked(home, "credit:3", against="1"), home).gate.check("signature")
+    assert check.status is Status.PASS and "credit:1 answers alike (0.00% changed" in check.reason
+    assert check.details.agreement.apart < 1e-5
 
 
 def test_a_category_nobody_knows_crashes_nothing(tmp_path: Path) -> None:

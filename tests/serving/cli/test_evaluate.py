@@ -84,6 +84,18 @@ def test_a_leak_fails(cli: Any, files: Path) -> None:
     assert "  gate  fail on rows.csv (150 rows) at " in cli("models", "show", "iris").out
 
 
+def test_a_rollout_of_a_failed_version_says_so(cli: Any, files: Path) -> None:
+    """Nobody meets traffic with it unnoticed; whether to go on is theirs to say."""
+    cli(*_words(files, "iris:2"))
+    said = cli("rollout", "start", "iris:2", "--manual", "--steps", "50")
+    assert said.code == 0 and "serinus: the evaluation of iris:2 on rows.csv failed: " in said.err
+
+
+def test_a_rollout_of_a_version_that_nobody_judged_says_nothing(cli: Any) -> None:
+    """As one that passed."""
+    assert cli("rollout", "start", "iris:2", "--manual", "--steps", "50").err == ""
+
+
 @pytest.mark.parametrize(("more", "sentence"), [
     (("--policy", "none.toml"), "Policy none.toml: no such file."),
     (("--against", "iris:2"), "cannot be held against itself"),
@@ -178,6 +190,21 @@ def test_redacted_fields_are_not_asked_again(cli: Any, home: Path, files: Path) 
     frame.to_csv(files / "rows.csv", index=False)
     checks = {check["name"]: check for check in cli(*_words(files, "mail", "--json")).json["checks"]}
     assert checks["signature"]["status"] == "warn" and "email is redacted" in checks["signature"]["reason"]
+
+
+def test_the_evaluation_set_is_compared_with_what_was_asked(cli: Any, home: Path, files: Path) -> None:
+    """Rows of the log that are larger by half are named; the same rows are not."""
+    def profile() -> str:
+        checks = {check["name"]: check for check in cli(*_words(files, "iris:2", "--json")).json["checks"]}
+        return str(checks["profile"]["reason"])
+
+    for _ in range(2):
+        _log(home, _first(home))
+    assert "unlike" not in profile()
+    rows = pd.read_csv(files / "rows.csv")
+    rows.assign(**{"sepal width (cm)": rows["sepal width (cm)"] * 1.5}).to_csv(files / "rows.csv", index=False)
+    assert "The evaluation set is unlike the last 300 logged rows: Drift in" in profile()
+    assert "sepal width (cm)" in profile()
 
 
 def test_the_gate_replays_what_was_asked(cli: Any, home: Path, files: Path) -> None:
