@@ -6,8 +6,9 @@ A growing segment is read on from where it was.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 
 from serinus.models.signature import Signature
 from serinus.monitors.performance import Definition, definition_for
-from serinus.monitors.record import PredictionRecord
 from serinus.monitors.referral import confidence_output
+from serinus.serving.ground_truth.layouts import Piece, pieces
 from serinus.serving.prediction_log.frame import (
     CONTEXT,
     HEADER_BYTES,
@@ -26,7 +27,6 @@ from serinus.serving.prediction_log.frame import (
     Context,
     FrameError,
     decode_context,
-    decode_prediction,
     unframe,
     unpack_header,
 )
@@ -37,6 +37,9 @@ HOUR_MS = 3_600_000
 _ROW_BITS = 24
 _STEP = 500
 """Records between two breaths."""
+_FLUSH = 20_000
+"""Records that are decoded together at most."""
+_CONTEXT = struct.Struct("<2xH")
 _FIRST_BYTES = 64 * 1024
 _UUID_AT = 8
 """In the payload of a prediction frame."""
@@ -99,26 +102,6 @@ class Block:
     scores: NDArray[Any] | None
 
 
-@dataclass
-class _Pieces:
-    """What was read of one version and role: a piece for each record."""
-
-    sequences: list[int] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    times_ms: list[int] = field(default_factory=list)
-    answers: list[NDArray[Any]] = field(default_factory=list)
-    scores: list[NDArray[Any]] = field(default_factory=list)
-
-    def block(self, name: tuple[str, str, str]) -> Block:
-        rows = np.array(self.rows, np.int64)
-        begins = np.repeat(np.cumsum(rows) - rows, rows)
-        numbers = np.arange(rows.sum()) - begins
-        keys = _keys(np.repeat(np.array(self.sequences, np.uint64), rows), numbers.astype(np.uint64))
-        order = np.argsort(keys, kind="stable")
-        times = np.repeat(np.array(self.times_ms, np.int64), rows)[order]
-        return Block(*name, keys[order], times, _joined(self.answers, order), _joined(self.scores, order))
-
-
 class SegmentColumns:
     """One segment's predictions in columns; `answers` says where they stand in the outputs of a version."""
 
@@ -129,7 +112,8 @@ class SegmentColumns:
         self._answers = answers
         self._place = HEADER_BYTES
         self._contexts: dict[int, Context] = {}
-        self._pieces: dict[tuple[str, str, str], _Pieces] = {}
+        self._waiting: dict[tuple[int, int], list[memoryview]] = {}
+        self._pieces: dict[tuple[str, str, str], list[Piece]] = {}
         self._blocks: list[Block] | None = None
 
     def read(self) -> Iterator[None]:
@@ -145,28 +129,31 @@ class SegmentColumns:
                 number, context = decode_context(payload)
                 self._contexts[number] = context
             elif payload[0] == PREDICTION:
-                self._add(decode_prediction(payload, self._contexts))
+                self._waiting.setdefault((*_CONTEXT.unpack_from(payload), len(payload)), []).append(payload)
+                self.records += 1
                 if self.records % _STEP == 0:
+                    self._blocks = None
+                    if self.records % _FLUSH == 0:
+                        self._flush()
                     yield
+        self._blocks = None
 
     def blocks(self) -> list[Block]:
         """What was read so far."""
         if self._blocks is None:
-            self._blocks = [pieces.block(name) for name, pieces in self._pieces.items()]
+            self._flush()
+            self._blocks = [_block(name, found) for name, found in self._pieces.items()]
         return self._blocks
 
-    def _add(self, record: PredictionRecord) -> None:
-        self.records += 1
-        self._blocks = None
-        pieces = self._pieces.setdefault((record.model, record.version, record.role), _Pieces())
-        prediction = int.from_bytes(record.prediction_uuid)
-        pieces.sequences.append(prediction & (1 << 40) - 1)
-        pieces.rows.append(record.rows)
-        pieces.times_ms.append(prediction >> 80)
-        where = self._answers(record.model, record.version)
-        if where is not None:
-            _keep(pieces.answers, record, where.output)
-            _keep(pieces.scores, record, where.scores)
+    def _flush(self) -> None:
+        """Decode what waits, alike frames at once."""
+        for (number, _), payloads in self._waiting.items():
+            context = self._contexts[number]
+            where = self._answers(context.model, context.version)
+            wanted = (None, None) if where is None else (where.output, where.scores)
+            name = context.model, context.version, context.role
+            self._pieces.setdefault(name, []).extend(pieces(payloads, self._contexts, wanted))
+        self._waiting = {}
 
 
 def first_ms(path: Path) -> int | None:
@@ -183,17 +170,23 @@ def first_ms(path: Path) -> int | None:
     return None
 
 
-def _keep(into: list[NDArray[Any]], record: PredictionRecord, output: str | None) -> None:
-    array = record.outputs.get(output) if output is not None else None
-    if array is not None and array.ndim and len(array) == record.rows:
-        into.append(array.ravel() if array.ndim == 2 and array.shape[1] == 1 else array.copy())
+def _block(name: tuple[str, str, str], found: list[Piece]) -> Block:
+    sequences = np.concatenate([piece.sequences for piece in found])
+    times = np.concatenate([piece.times_ms for piece in found])
+    rows = np.concatenate([piece.rows for piece in found])
+    begins = np.repeat(np.cumsum(rows) - rows, rows)
+    keys = _keys(np.repeat(sequences, rows), (np.arange(rows.sum()) - begins).astype(np.uint64))
+    order = np.argsort(keys, kind="stable")
+    answers, scores = (_joined([piece.outputs[which] for piece in found], order) for which in (0, 1))
+    return Block(*name, keys[order], np.repeat(times, rows)[order], answers, scores)
 
 
-def _joined(pieces: list[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[Any] | None:
-    """None where not every row has one: an older release wrote some, or the output is not one per row."""
-    if not pieces or len({piece.shape[1:] for piece in pieces}) > 1:
+def _joined(outputs: list[NDArray[Any] | None], order: NDArray[np.int64]) -> NDArray[Any] | None:
+    """None where not every row has one: another release wrote some, or the output is not one per row."""
+    there = [output for output in outputs if output is not None]
+    if not there or len({output.shape[1:] for output in there}) > 1:
         return None
-    whole = np.concatenate(pieces)
+    whole = np.concatenate(there)
     return whole[order] if len(whole) == len(order) else None
 
 

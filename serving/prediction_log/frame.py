@@ -12,6 +12,7 @@ the arrays' own bytes, so that nothing is converted on the way in and no digit i
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -23,8 +24,9 @@ from numpy.typing import NDArray
 
 from serinus.monitors.record import PredictionRecord
 
-__all__ = ["CONTEXT", "FORMAT", "HEADER_BYTES", "MAGIC", "PREDICTION", "Context", "FrameError", "decode_context",
-           "decode_prediction", "encode_context", "encode_prediction", "frame", "pack_header", "unpack_header"]
+__all__ = ["CONTEXT", "FORMAT", "HEADER_BYTES", "MAGIC", "PREDICTION", "ArrayLayout", "Context", "FrameError",
+           "Layout", "decode_context", "decode_prediction", "encode_context", "encode_prediction", "frame", "layout",
+           "pack_header", "unpack_header"]
 
 FORMAT = 1
 MAGIC = b"SRNSEG\r\n"
@@ -158,6 +160,45 @@ def decode_prediction(payload: memoryview, contexts: Mapping[int, Context]) -> P
         dict(zip(context.inputs, arrays[:split], strict=True)),
         dict(zip(context.outputs, arrays[split:], strict=True)),
         key_hash, trace_high << 64 | trace_low, span_id)
+
+
+class ArrayLayout(NamedTuple):
+    """Where one array stands in a payload: its whole values, or where `dtype` is None each text (None: missing)."""
+
+    dtype: np.dtype[Any] | None
+    shape: tuple[int, ...]
+    values: tuple[tuple[int, int] | None, ...]
+
+
+class Layout(NamedTuple):
+    """Where everything stands in a prediction frame's payload.
+
+    Another payload of the same context and length, that has the same bytes in every `fixed` span, has the same layout.
+    """
+
+    fixed: tuple[tuple[int, int], ...]
+    arrays: tuple[ArrayLayout, ...]
+
+
+def layout(payload: memoryview, arrays: int) -> Layout:
+    """The layout of a prediction frame with so many arrays: for reading many such frames at once."""
+    rows, id_length = 4, _PREDICTION_HEAD.size - 2
+    fixed = [(rows, rows + 4), (id_length, id_length + 2)]
+    offset = _PREDICTION_HEAD.size + int.from_bytes(payload[id_length:id_length + 2], "little")
+    found = []
+    for _ in range(arrays):
+        code, dimensions = _ARRAY_HEAD.unpack_from(payload, offset)
+        *shape, size = struct.unpack_from(f"<{dimensions + 1}Q", payload, offset + _ARRAY_HEAD.size)
+        fixed.append((offset, offset := offset + _ARRAY_HEAD.size + 8 * (dimensions + 1)))
+        values: list[tuple[int, int] | None] = []
+        if code != _TEXT:
+            values.append((offset, offset := offset + size))
+        for _ in range(math.prod(shape) if code == _TEXT else 0):
+            (length,) = _U32.unpack_from(payload, offset)
+            fixed.append((offset, offset := offset + 4))
+            values.append(None if length == _MISSING else (offset, offset := offset + length))
+        found.append(ArrayLayout(_DTYPES.get(code), tuple(shape), tuple(values)))
+    return Layout(tuple(fixed), tuple(found))
 
 
 def _encode_texts(values: Iterable[Any]) -> Iterable[bytes]:
