@@ -119,6 +119,7 @@ class Trials:
         if trial is not None:
             trial.arms = route.stable, route.candidate
             trial.tally.begin_step(step_number(record.step_id))
+            trial.tally.measure_by(baseline.thresholds_ns)
             trial.watches = record.phase is not Phase.FROZEN
         return trial
 

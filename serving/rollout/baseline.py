@@ -1,13 +1,13 @@
-"""The baseline: what stable was like when a rollout began, frozen, so that both arms are measured by the same.
+"""The baseline: what stable was like before a step of a rollout, so that both arms are measured by the same.
 
-The steward takes it from what the workers' boards counted of stable so far, and keeps it in the store. A file of the
+The steward takes it from what the workers' boards counted of stable, and keeps it in the store. A file of the
 host tells it to the workers; without its baseline a worker counts nothing of a rollout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from serinus.serving.board import BOUNDS_NS, Labels, Series
 from serinus.serving.errors import Cancelled, SerinusError
 from serinus.serving.files import write_atomically
 
-__all__ = ["BASELINE", "Baseline", "class_labels", "freeze", "publish_baselines", "read_baselines"]
+__all__ = ["BASELINE", "Baseline", "Buckets", "answered", "class_labels", "freeze", "publish_baselines",
+           "read_baselines"]
 
 BASELINE = "rollout.baseline"
 """Kind of the documents in the store, by model."""
@@ -28,6 +29,9 @@ FORMAT = 1
 _QUANTILES = (0.5, 0.95, 0.99)
 _LEAST, _MOST = 0.001, 0.4
 _CONFIDENCE = 0.001
+
+Buckets = tuple[int, ...]
+"""A histogram by `BOUNDS_NS`; empty without any answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Baseline:
     requests: int = 0
     errors: int = 0
     """Requests that it could not answer, of `requests`."""
+    buckets: tuple[int, ...] = ()
+    """Its histogram when the thresholds were taken; empty without thresholds."""
     labels: tuple[Any, ...] = ()
     """The classes that the versions may give, stable's first; empty where they give none."""
 
@@ -62,23 +68,49 @@ class Baseline:
             raise SerinusError(f"A rollout's baseline has format {data.get('format')}, this program reads {FORMAT}: "
                                "upgrade it.")
         values = {name: value for name, value in data.items() if name != "format"}
-        return cls(**{**values, "thresholds_ns": tuple(values["thresholds_ns"]), "labels": tuple(values["labels"])})
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    def refreshed(self, buckets: Buckets, *, enough: int) -> Baseline:
+        """With the thresholds of what stable answered since, where that is `enough`: the load is another one by then.
+
+        They rest on the past only and are the same for both arms, so that no evidence is spoilt by it.
+        """
+        recent = _since(self.buckets, buckets)
+        if not self.thresholds_ns or sum(recent) < enough:
+            return self
+        return replace(self, thresholds_ns=_thresholds(recent), buckets=tuple(buckets))
 
 
-def freeze(model: str, rollout_id: str, stable: str, series: Iterable[tuple[Labels, Series]], labels: tuple[Any, ...],
-           *, enough: int) -> Baseline:
-    """The baseline of a rollout, from the boards' series; without thresholds where stable answered fewer than `enough`
-    requests."""
-    mine = [(of, counts) for of, counts in series if of.model == model and of.version == stable]
-    buckets = [sum(column) for column in zip(*(counts.duration_buckets for of, counts in mine if not of.error_type),
-                                             strict=True)]
+def answered(model: str, version: str, series: Iterable[tuple[Labels, Series]]) -> tuple[Buckets, int]:
+    """The histogram of a version's answers, and how many requests it could not answer, by the boards' series."""
+    mine = [(of, counts) for of, counts in series if of.model == model and of.version == version]
+    columns = zip(*(counts.duration_buckets for of, counts in mine if not of.error_type), strict=True)
     errors = sum(counts.requests for of, counts in mine if of.error_type not in ("", Cancelled.kind))
-    answered = sum(buckets)
-    thresholds = tuple(_quantile(buckets, share) for share in _QUANTILES) if answered >= enough else ()
-    return Baseline(model, rollout_id, thresholds, answered + errors, errors, labels)
+    return tuple(sum(column) for column in columns), errors
 
 
-def _quantile(buckets: list[int], share: float) -> int:
+def freeze(model: str, rollout_id: str, before: Buckets, now: Buckets, errors: int, labels: tuple[Any, ...], *,
+           enough: int) -> Baseline:
+    """The baseline of a rollout: errors by all that stable did until `now`, speed by its answers since `before`. There
+    are no thresholds where these are fewer than `enough`."""
+    recent = _since(before, now)
+    requests = sum(now) + errors
+    if sum(recent) < enough:
+        return Baseline(model, rollout_id, (), requests, errors, (), labels)
+    return Baseline(model, rollout_id, _thresholds(recent), requests, errors, now, labels)
+
+
+def _since(before: Buckets, now: Buckets) -> Buckets:
+    """What was added to a histogram; all of it, if it began anew meanwhile."""
+    added = tuple(late - early for late, early in zip(now, before, strict=True)) if before and now else now
+    return now if any(number < 0 for number in added) else added
+
+
+def _thresholds(buckets: Buckets) -> tuple[int, ...]:
+    return tuple(_quantile(buckets, share) for share in _QUANTILES)
+
+
+def _quantile(buckets: Buckets, share: float) -> int:
     """A quantile in nanoseconds, by straight lines within the histogram's buckets."""
     wanted, below, low = share * sum(buckets), 0, 0
     for number, high in zip(buckets, BOUNDS_NS, strict=False):

@@ -164,7 +164,7 @@ class Tally:
         view = memoryview(self._map)
         self._words = view.cast("Q")
         self._fields = view[_CALLERS_START:].cast("H")
-        self._median, self._p95, self._p99 = thresholds_ns or (_NEVER, _NEVER, _NEVER)
+        self.measure_by(thresholds_ns)
         self._places = {label: Part.CLASS + number for number, label in enumerate(labels[:CLASSES])}
         self._known = len(labels) <= CLASSES
         self._numbers: dict[Window, int] = {}
@@ -183,6 +183,10 @@ class Tally:
         """What is assigned from now on belongs to this step."""
         if step != self._step:
             self._step, self._until_ns = step, 0
+
+    def measure_by(self, thresholds_ns: Sequence[int]) -> None:
+        """What is slow from now on."""
+        self._median, self._p95, self._p99 = thresholds_ns or (_NEVER, _NEVER, _NEVER)
 
     def assign(self, arm: int, key: int, now_ns: int) -> int:
         """Count a request as given to `arm` (1: the candidate) at Unix time `now_ns`; what its outcome is to be told

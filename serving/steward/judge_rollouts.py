@@ -17,7 +17,7 @@ from serinus.serving.rollout.judgement import Judgement
 from serinus.serving.rollout.state import Phase, RolloutRecord
 from serinus.serving.rollout.transitions import Advance, Event, Hold, Resume, RollBack
 from serinus.serving.steward.job import Shared
-from serinus.serving.steward.preflight import baseline_of
+from serinus.serving.steward.preflight import ENOUGH, baseline_of, keep_baseline, stables_answers
 from serinus.serving.steward.ship_tallies import CALLER_COUNTS
 from serinus.serving.store import Conflict, Fenced
 from serinus.serving.veto import read_vetoes
@@ -66,11 +66,21 @@ class JudgeRollouts:
         event = next_event(record, plan, verdict, now, _gap(shared, record, now), shared.holder)
         told = verdicts.to_dict(record, plan, verdict, now)
         self._publish(shared, record, told, now, epoch)
+        if isinstance(event, Advance):
+            self._refresh(shared, record, now)
         if event is not None:
             _log.info("Rollout of %s:%s: %s (%s)", record.model, record.candidate, verdict.action, event.reason)
             controller.decide(shared.store, record.model, event, now=now, epoch=epoch,
                               details={"verdict": told})
             shared.publish()
+
+    def _refresh(self, shared: Shared, record: RolloutRecord, now: float) -> None:
+        """The next step is measured by how fast stable was in this one."""
+        known = baseline_of(shared, record)
+        assert known is not None
+        found = known.refreshed(stables_answers(shared, record)[0], enough=ENOUGH)
+        if found != known:
+            keep_baseline(shared, found, now)
 
     def _evidence(self, shared: Shared, record: RolloutRecord, now: float) -> Evidence:
         counted = Counted.of(record.rollout_id, shared.store.counters(record.rollout_id),

@@ -16,17 +16,25 @@ from serinus.serving.memory import Admissions
 from serinus.serving.rollback import live_boards
 from serinus.serving.rollout import controller, verdicts
 from serinus.serving.rollout.analysis import Action, Verdict
-from serinus.serving.rollout.baseline import BASELINE, Baseline, class_labels, freeze, publish_baselines
+from serinus.serving.rollout.baseline import (
+    BASELINE,
+    Baseline,
+    Buckets,
+    answered,
+    class_labels,
+    freeze,
+    publish_baselines,
+)
 from serinus.serving.rollout.state import Phase, RolloutRecord
 from serinus.serving.rollout.transitions import Advance, Reject
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.replay import Replay
 from serinus.serving.store import Conflict, Document, Fenced
 
-__all__ = ["Preflight", "baseline_of"]
+__all__ = ["ENOUGH", "Preflight", "baseline_of", "keep_baseline", "stables_answers"]
 
 _log = logging.getLogger("serinus.steward")
-_ENOUGH = 200
+ENOUGH = 200
 """Answers of stable that a baseline of its latency rests on."""
 _PATIENCE_S = 300.0
 """So long they are waited for."""
@@ -38,10 +46,11 @@ class Preflight:
     name = "preflight"
     period_s = 0.5
 
-    def __init__(self, clock: Callable[[], float] = time.time, enough: int = _ENOUGH) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, enough: int = ENOUGH) -> None:
         self._clock = clock
         self._enough = enough
         self._replays: dict[str, Replay] = {}
+        self._before: dict[str, Buckets] = {}
 
     def run(self, shared: Shared) -> None:
         """See `Job.run`."""
@@ -91,17 +100,14 @@ class Preflight:
         """Freeze what stable is like, once; what is still needed for it."""
         if baseline_of(shared, record) is not None:
             return ""
-        series = [item for folder in shared.home.servers() for item in read_all(folder.boards)[0][1].items()]
-        found = freeze(record.model, record.rollout_id, str(record.stable), series, _labels(shared, record),
+        buckets, errors = stables_answers(shared, record)
+        before = self._before.setdefault(record.rollout_id, buckets)
+        found = freeze(record.model, record.rollout_id, before, buckets, errors, _labels(shared, record),
                        enough=self._enough)
         if not found.thresholds_ns and record.elapsed_at(self._clock()) < _PATIENCE_S:
-            return (f"Stable has answered {found.requests:,} of {self._enough:,} requests that tell how fast it "
-                    "usually is.")
-        known = shared.store.document(BASELINE, record.model)
-        revision = known.revision if known else 0
-        shared.store.put_document(
-            Document(BASELINE, record.model, revision + 1, orjson.dumps(found.to_dict()), self._clock()),
-            expected_revision=revision)
+            return (f"Stable has answered {sum(buckets) - sum(before):,} of the {self._enough:,} requests that tell "
+                    "how fast it is at present.")
+        keep_baseline(shared, found, self._clock())
         return ""
 
     def _advance(self, shared: Shared, record: RolloutRecord, now: float, epoch: int) -> None:
@@ -121,6 +127,7 @@ class Preflight:
     def _let_go(self, waiting: set[str]) -> None:
         for rollout_id in self._replays.keys() - waiting:
             self._replays.pop(rollout_id).end()
+        self._before = {key: value for key, value in self._before.items() if key in waiting}
 
 
 def baseline_of(shared: Shared, record: RolloutRecord) -> Baseline | None:
@@ -128,6 +135,20 @@ def baseline_of(shared: Shared, record: RolloutRecord) -> Baseline | None:
     document = shared.store.document(BASELINE, record.model)
     baseline = None if document is None else Baseline.from_dict(orjson.loads(document.body))
     return baseline if baseline is not None and baseline.rollout_id == record.rollout_id else None
+
+
+def keep_baseline(shared: Shared, baseline: Baseline, now: float) -> None:
+    """Replace what was frozen before. Raises Conflict."""
+    known = shared.store.document(BASELINE, baseline.model)
+    revision = known.revision if known else 0
+    shared.store.put_document(Document(BASELINE, baseline.model, revision + 1, orjson.dumps(baseline.to_dict()), now),
+                              expected_revision=revision)
+
+
+def stables_answers(shared: Shared, record: RolloutRecord) -> tuple[Buckets, int]:
+    """The histogram of stable's answers on this host, and its errors."""
+    series = [item for folder in shared.home.servers() for item in read_all(folder.boards)[0][1].items()]
+    return answered(record.model, str(record.stable), series)
 
 
 def _unfit(shared: Shared, record: RolloutRecord) -> str:

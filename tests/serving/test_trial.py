@@ -21,7 +21,7 @@ WINES = Signature((Field("x", "FP64", (-1,)),), (Field("kind", "BYTES", (-1,), l
                                                  Field("chance", "FP64", (-1, 2))))
 PLAN = Plan((1000, 5000), manual=False, judgement=Judgement(shadow=0))
 RECORD = RolloutRecord("wine", 3, "r1", Phase.CANARY, PLAN, step_id="r1/0", weight=1000, stable="1", candidate="2")
-BASELINE = Baseline("wine", "r1", (10, 20, 30), 10_000, 0, ("red", "white"))
+BASELINE = Baseline("wine", "r1", (10, 20, 30), 10_000, 0, labels=("red", "white"))
 FINE = {"kind": np.array(["red"]), "chance": np.array([[0.9, 0.1]])}
 
 
@@ -148,11 +148,11 @@ def test_a_frozen_rollout_is_counted_but_not_vetoed(host: Host) -> None:
 
 
 def test_a_sound_candidate_is_rarely_vetoed(tmp_path: Path) -> None:
-    """400 rollouts of 2,000 calls of a version that fails as often as stable may: at most 1 in 100 is taken off (the
+    """200 rollouts of 2,000 calls of a version that fails as often as stable may: at most 1 in 100 is taken off (the
     workers' share of the budget is 1 in 800)."""
     rng = np.random.default_rng(6)
     vetoed = 0
-    for number in range(400):
+    for number in range(200):
         host = Host(tmp_path / str(number))
         host.follow(RECORD, replace(BASELINE, requests=100_000, errors=1_000))
         observe = _failures(host)
@@ -160,7 +160,7 @@ def test_a_sound_candidate_is_rarely_vetoed(tmp_path: Path) -> None:
             observe(bool(failed))
         vetoed += bool(host.vetoes)
         host.trials.close()
-    assert vetoed <= 4
+    assert vetoed <= 2
 
 
 def _failures(host: Host) -> Callable[[bool], None]:
@@ -182,3 +182,13 @@ def test_a_full_disk_costs_the_counts_and_no_answer(tmp_path: Path) -> None:
     host.follow(RECORD)
     host.follow(RECORD)
     assert all(arm.trial is None for arm in host.router.routes["wine"].arms)
+
+
+def test_both_arms_run_as_the_slower_one_would(host: Host) -> None:
+    """Else one of them would run in a thread because of one bad moment, and be slower by that alone."""
+    route = host.router.routes["wine"]
+    assert route.candidate is not None
+    trial = route.stable.trial
+    assert trial is not None and trial is route.candidate.trial
+    route.stable.expected_ns[1], route.candidate.expected_ns[1] = 5.0, 9.0
+    assert (trial.expected_ns(1, 100.0), trial.expected_ns(7, 100.0)) == (9.0, 100.0)

@@ -14,7 +14,7 @@ from serinus.serving.store import CounterKey, Document
 PLAN = Plan((1000, 5000), manual=False, judgement=Judgement(shadow=0, soak_s=10, holdback=500))
 RECORD = RolloutRecord("wine", 3, "r1", Phase.CANARY, PLAN, step=1, step_id="r1/1", weight=5000, stable="1",
                        candidate="2")
-BASELINE = Baseline("wine", "r1", (1, 2, 3), 1_000, 7, ("red", "white"))
+BASELINE = Baseline("wine", "r1", (1, 2, 3), 1_000, 7, labels=("red", "white"))
 
 
 def counters(*rows: tuple[str, int, str, str, int]) -> dict[CounterKey, int]:
@@ -46,7 +46,8 @@ def test_requests_and_callers_are_both_units() -> None:
         ("1", 20, "units", "candidate", 40), ("1", 20, "units", "stable", 50), ("1", 20, "errors", "candidate", 3),
         ("1", 20, "keyed", "candidate", 999)),
         [callers((1, 20, "new", 1, 5), (1, 20, "new", 0, 6), (1, 20, "errors", 0, 2), (1, 20, "errors/units", 0, 7),
-                 (1, 20, "errors/units", 1, 8), (1, 20, "active", 1, 11)), callers((1, 20, "new", 1, 77), rollout="r0")]))
+                 (1, 20, "errors/units", 1, 8), (1, 20, "active", 1, 11)),
+         callers((1, 20, "new", 1, 77), rollout="r0")]))
     (window,) = found.windows
     assert (window.candidate, window.stable) == (45, 56)
     assert window.events["errors"] == Arms(3, 48, 2, 57)
@@ -67,7 +68,7 @@ def test_everything_that_is_judged_is_there_from_the_start() -> None:
 @pytest.mark.parametrize("classes", [20, 21])
 def test_many_classes_share_the_last_entry(classes: int) -> None:
     """Up to 20 each have their own; of more the rest has one together."""
-    baseline = Baseline("wine", "r1", (), 0, 0, tuple(range(classes)))
+    baseline = Baseline("wine", "r1", labels=tuple(range(classes)))
     found = evidence(Counted.of("r1", counters(("0", 1, "class:20", "candidate", 4)), []), baseline)
     mix = {name: arms for name, arms in found.windows[0].events.items() if name.startswith("mix")}
     assert len(mix) == min(classes, 21)
