@@ -42,13 +42,13 @@ class SqliteStore:
         """See Store."""
         with self._file.reading() as connection:
             row = connection.execute("SELECT body FROM rollout WHERE model = ?", (model,)).fetchone()
-        return _parsed(row[0]) if row else None
+        return RolloutRecord.from_json(row[0]) if row else None
 
     def records(self) -> dict[str, RolloutRecord]:
         """See Store."""
         with self._file.reading() as connection:
             rows = connection.execute("SELECT model, body FROM rollout ORDER BY model").fetchall()
-        return {model: _parsed(body) for model, body in rows}
+        return {model: RolloutRecord.from_json(body) for model, body in rows}
 
     def swap(
         self,
@@ -237,12 +237,6 @@ class SqliteStore:
 _INSERT_JOURNAL = (
     "INSERT INTO journal (model, kind, time, generation, actor, reason, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-
-
-@lru_cache(maxsize=256)
-def _parsed(body: str) -> RolloutRecord:
-    """Records are read far more often than they change, and never changed in place."""
-    return RolloutRecord.from_json(body)
 
 
 def _check_swap(new: RolloutRecord, expected: int, journal: Sequence[JournalEntry]) -> None:
