@@ -26,6 +26,7 @@ __all__ = ["page"]
 
 _KINDS = {Status.PASS: "good", Status.WARN: "slight", Status.FAIL: "bad", Status.NOT_RUN: "none"}
 _WORDS = {Status.PASS: "✓ pass", Status.WARN: "△ warn", Status.FAIL: "✕ fail", Status.NOT_RUN: "? not run"}
+_UNDECIDED = "? undecided"
 _VERDICTS = {Verdict.PASS: ("good", "Passed"), Verdict.FAIL: ("bad", "Failed"),
              Verdict.UNDECIDED: ("none", "Undecided")}
 _SLICES, _IDS = 15, 12
@@ -41,7 +42,8 @@ grid-template-columns:minmax(260px,340px) minmax(0,1fr);align-items:start}svg.sq
 .check{border-top:1px solid var(--line);margin-top:34px;padding-top:4px}.check h2{display:flex;gap:12px;
 align-items:center;margin-top:18px}.heat td{text-align:right;font-variant-numeric:tabular-nums;padding:5px 10px;
 border-radius:4px}.heat th{white-space:nowrap}.bad .fill{fill:var(--bad)}.key i{margin-left:0}
-.check h3{margin:22px 0 8px}.check .facts{margin-top:10px}th .chip{margin-left:8px}.checks a{text-transform:capitalize}
+.check h3{margin:22px 0 8px}.check .wide{margin-top:12px}.check svg.plot{max-width:760px}
+.check .facts{margin-top:10px}th .chip{margin-left:8px}.checks a{text-transform:capitalize}
 @media(max-width:760px){.two{grid-template-columns:1fr}}
 """
 
@@ -82,7 +84,7 @@ def _look(number: int) -> str:
 
 def _overview(gate: Gate) -> str:
     rows = "".join(f'<tr class="{_KINDS[check.status]}"><th scope="row">{_link(check)}</th>'
-                   f'<td>{_chip(check.status)}</td><td>{_text(check.reason)}</td></tr>' for check in gate.checks)
+                   f'<td>{_status(check)}</td><td>{_text(check.reason)}</td></tr>' for check in gate.checks)
     return ('<section><h2>Checks</h2><div class="wide"><table class="checks"><thead><tr><th scope="col">check</th>'
             f'<th scope="col">status</th><th scope="col">why</th></tr></thead><tbody>{rows}</tbody></table></div>'
             '</section>')
@@ -90,6 +92,10 @@ def _overview(gate: Gate) -> str:
 
 def _link(check: Check) -> str:
     return f'<a href="#{check.name}">{check.name}</a>' if type(check.details) in _DRAWN else check.name.capitalize()
+
+
+def _status(check: Check) -> str:
+    return _chip(check.status, _UNDECIDED if check.undecided else "")
 
 
 def _chip(status: Status, word: str = "") -> str:
@@ -100,7 +106,7 @@ def _section(check: Check) -> str:
     draw = _DRAWN.get(type(check.details))
     if draw is None:
         return ""
-    return (f'<section class="check" id="{check.name}"><h2>{check.name.capitalize()} {_chip(check.status)}</h2>'
+    return (f'<section class="check" id="{check.name}"><h2>{check.name.capitalize()} {_status(check)}</h2>'
             f'{"".join(draw(check.details))}</section>')
 
 
@@ -127,7 +133,7 @@ def _metric(one: Compared) -> str:
         drawn = f"{plots.change(value, better, one.margin, about=about)}<br>{said}"
     span = f"<br><small>{one.interval.low:.4g} to {one.interval.high:.4g}</small>" if one.interval else ""
     needed = f"{rounded(one.rows_needed):,}" if one.rows_needed else ""
-    word = "? undecided" if one.status is Status.NOT_RUN else _WORDS[one.status]
+    word = _UNDECIDED if one.status is Status.NOT_RUN else ""
     decides = "" if one.margin is None and one.floor is None else f" {_chip(one.status, word)}"
     return (f'<tr><th scope="row">{escape(one.title)}{decides}</th><td class="n">{one.value:.4g}{span}</td>'
             f'<td class="n">{one.current:.4g}</td><td>{drawn}</td><td class="n">{_p(one.p)}</td>'
@@ -220,7 +226,11 @@ def _flip(one: Change | None) -> str:
 
 def _fairness(found: FairnessFound) -> Iterator[str]:
     for gap in found.gaps:
-        yield f"<h3>{escape(gap.column)}: {gap.rate} {_chip(gap.status)}</h3>{_gap(gap)}"
+        yield f"<h3>{escape(gap.column)}: {gap.rate} {_gap_chip(gap)}</h3>{_gap(gap)}"
+
+
+def _gap_chip(gap: Gap) -> str:
+    return _chip(gap.status, _UNDECIDED if gap.status is Status.NOT_RUN else "")
 
 
 def _gap(gap: Gap) -> str:
@@ -286,8 +296,9 @@ def _provenance(found: Provenance) -> Iterator[str]:
 
 
 def _signature(found: SignatureFound) -> Iterator[str]:
-    facts = [("Outputs", "as the signature says" if not found.problems else _listed(found.problems)),
-             ("Callers of the current version", "are answered" if not found.obstacles else _listed(found.obstacles))]
+    facts = [("Outputs", "as the signature says" if not found.problems else escape(" ".join(found.problems))),
+             ("Callers of the current version", "are answered" if not found.obstacles else
+              escape(" ".join(found.obstacles)))]
     if found.replayed is not None:
         again = found.replayed
         facts.append(("Logged rows", f"{again.rows:,}, of which {again.errors:,} are refused and "
