@@ -220,7 +220,7 @@ def _settle(groups: _Groups, late: Floats) -> Floats:
     shares = (counts + 0.5) / (counts + 0.5).sum(1, keepdims=True)
     for _ in range(_STEPS):
         expected = waiting[:, None] * _proportions(shares * late, shares)
-        following = (counts + expected) / np.maximum(groups.totals, 1e-300)[:, None]
+        following: Floats = (counts + expected) / np.maximum(groups.totals, 1e-300)[:, None]
         moved, shares = np.abs(following - shares).max(initial=0.0), following
         if moved < _CLOSE:
             break

@@ -6,10 +6,12 @@ gives the same however often it is done. So a death at any moment loses nothing 
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,18 @@ _SLACK_MS = 300_000
 _log = logging.getLogger("serinus.steward")
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looking for cycles among a million tuples that have none, which takes a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 class JoinGroundTruth:
     """By the steward that holds the lease; another one that takes over goes on with what is in the store."""
 
@@ -83,9 +97,10 @@ class JoinGroundTruth:
         try:
             self._load(shared)
             until = time.monotonic() + self._budget_s
-            self._take(shared, until)
-            self._join(shared, until)
-            self._tell(shared)
+            with _uncollected():
+                self._take(shared, until)
+                self._join(shared, until)
+                self._tell(shared)
         except Conflict:  # another steward led meanwhile: read again
             self._forget()
         except Exception:
