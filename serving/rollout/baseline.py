@@ -68,7 +68,8 @@ class Baseline:
             raise SerinusError(f"A rollout's baseline has format {data.get('format')}, this program reads {FORMAT}: "
                                "upgrade it.")
         values = {name: value for name, value in data.items() if name != "format"}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        lists: dict[str, Any] = {name: tuple(values[name]) for name in ("thresholds_ns", "buckets", "labels")}
+        return cls(**{**values, **lists})
 
     def refreshed(self, buckets: Buckets, *, enough: int) -> Baseline:
         """With the thresholds of what stable answered since, where that is `enough`: the load is another one by then.

@@ -116,8 +116,9 @@ def pairs_of(rollout_id: str, documents: Iterable[Document]) -> tuple[Pairs, int
 
 
 def _sum(a: Pairs, b: Pairs) -> Pairs:
-    numbers = [first + second for first, second in zip(a[:-2], b[:-2], strict=True)]
-    return Pairs(*numbers, _by_name(a.flips, b.flips), _by_name(a.slices, b.slices))  # type: ignore[arg-type]
+    return Pairs(a.pairs + b.pairs, a.labelled + b.labelled, a.candidate_wrong + b.candidate_wrong,
+                 a.stable_wrong + b.stable_wrong, a.candidate_failed + b.candidate_failed,
+                 a.stable_failed + b.stable_failed, _by_name(a.flips, b.flips), _by_name(a.slices, b.slices))
 
 
 def _by_name(*parts: Mapping[str, Iterable[int]]) -> dict[str, tuple[int, int]]:

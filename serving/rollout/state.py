@@ -121,7 +121,8 @@ class Plan:
         """The plan that `to_dict` gave. Raises FormatUnknown or PlanInvalid."""
         _check_format(data, "plan")
         values = _known_fields(cls, data, "plan")
-        steps, manual = values.get("steps"), values.get("manual", True)
+        steps: Any = values.get("steps")
+        manual = values.get("manual", True)
         window, judgement = values.get("rollback_window_s", DEFAULT_ROLLBACK_WINDOW_S), values.get("judgement")
         sound = isinstance(steps, list) and isinstance(manual, bool) and _is_number(window)
         if not sound or not isinstance(judgement, dict | None):

@@ -92,7 +92,7 @@ class Replay:
         """One sentence for the journal."""
         found = self.document
         if not found.get("requests"):
-            return found.get("why_not", "")
+            return str(found.get("why_not", ""))
         compared = found["compared"]
         differs = f", {found['differs']:,} of {compared:,} with another class" if compared else ""
         return (f"{found['requests']:,} logged requests were answered again without an error{differs}, in "

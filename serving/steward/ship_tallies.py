@@ -60,8 +60,8 @@ class ShipTallies:
                 left += [reading] if ended else []
         for record in running.values():
             mine = [reading for reading in readings if reading.rollout_id == record.rollout_id]
-            ended = [reading for reading in left if reading.rollout_id == record.rollout_id]
-            _ship_callers(shared, record, _keep(shared.home, record.rollout_id, ended), mine)
+            dead = [reading for reading in left if reading.rollout_id == record.rollout_id]
+            _ship_callers(shared, record, _keep(shared.home, record.rollout_id, dead), mine)
         for reading in left:
             reading.path.unlink(missing_ok=True)
         self._shipped = {reading.path: self._shipped[reading.path] for reading in readings}
@@ -106,13 +106,13 @@ def _rows(reading: TallyReading) -> dict[tuple[str, CounterRow], int]:
     return found
 
 
-def _keep(home: Home, rollout_id: str, ended: list[TallyReading]) -> Callers:
-    """All that dead workers knew of a rollout's callers; what those that `ended` knew is added to it."""
+def _keep(home: Home, rollout_id: str, dead: list[TallyReading]) -> Callers:
+    """All that dead workers knew of a rollout's callers; what the newly `dead` knew is added to it."""
     path = home.callers / rollout_id
-    if not any(len(reading.callers) for reading in ended):
+    if not any(len(reading.callers) for reading in dead):
         return read_callers(path)
     with locked(home.callers / "lock"):
-        callers = join([read_callers(path), *ended])
+        callers = join([read_callers(path), *dead])
         write_callers(path, callers)
     return callers
 
