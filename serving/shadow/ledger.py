@@ -62,11 +62,12 @@ class LedgerWriter:
             size -= begun
         self._left = MOST - size // _ROW.itemsize
 
-    def append(self, entry: Entry) -> None:
-        """Add a pair, while there is room."""
-        if self._left > 0:
-            os.write(self._file, np.array([entry], _ROW).tobytes())
-            self._left -= 1
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add pairs, as far as there is room."""
+        fitting = entries[:max(0, self._left)]
+        if fitting:
+            os.write(self._file, np.array(fitting, _ROW).tobytes())
+            self._left -= len(fitting)
 
     def close(self) -> None:
         """End it."""

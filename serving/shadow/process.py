@@ -165,6 +165,8 @@ class ShadowServer:
             self._published = time.monotonic()
             self._files.publish(self._counts.values(), {
                 rollout_id: slices.names for rollout_id, slices in self._slices.items() if slices.names is not None})
+            for shadow in self._shadows.values():
+                shadow.enter()
 
     def _close(self) -> None:
         self._published = 0.0

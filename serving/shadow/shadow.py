@@ -59,6 +59,7 @@ class Shadow:
         self._journals = journals
         self._ledger: LedgerWriter | None = None
         self._early: list[tuple[Entry, dict[str, str]]] = []
+        self._entries: list[Entry] = []
         self._complained = float("-inf")
 
     def pair(self, record: PredictionRecord) -> None:
@@ -77,15 +78,26 @@ class Shadow:
         bits = self.slices.of(values)
         self.counts.add(theirs, mine, stable_ns=record.duration_ns, candidate_ns=cpu, slices=self.slices.told(bits))
         if mine is not None and theirs is not None:
-            self._enter((record.prediction_uuid, row, theirs.label, mine.label, bits), values)
+            self._note((record.prediction_uuid, row, theirs.label, mine.label, bits), values)
         elif self.slices.names is None:
             self.slices.learn(values)
         self._journals.spans.put(record, self._version, began, ended, error, _disagree(theirs, mine))
         if kept is not None and record.outputs:
             self._write(record, inputs, kept, cpu)
 
+    def enter(self) -> None:
+        """Bring pairs that are told into the ledger: it never knows of more than were told."""
+        if self._entries and self._ledger is None:
+            counts, journals = self.counts, self._journals
+            self._ledger = LedgerWriter(journals.ledgers, counts.rollout_id, counts.model, journals.source,
+                                        counts.labels, self.slices.names or ())
+        if self._ledger is not None:
+            self._ledger.append(self._entries)
+        self._entries = []
+
     def close(self) -> None:
         """Give ledger and model back."""
+        self.enter()
         if self._ledger is not None:
             self._ledger.close()
         self._model.close()
@@ -115,25 +127,17 @@ class Shadow:
         hidden = self._guards[0].hidden(inputs, outputs or {}, *self._guards[1:])
         return hidden[0], None if outputs is None else hidden[1]
 
-    def _enter(self, entry: Entry, values: dict[str, str]) -> None:
-        """Into the ledger, as soon as the slices are fixed."""
-        if self.slices.names is None:
-            self.slices.learn(values)
-            self._early.append((entry, values))
-        elif NO_LABEL not in entry[2:4]:
-            self._append(entry)
-        if self.slices.names is not None and self._early:
-            for early, known in self._early:
-                if NO_LABEL not in early[2:4]:
-                    self._append((*early[:4], self.slices.of(known)))
+    def _note(self, entry: Entry, values: dict[str, str]) -> None:
+        """For the ledger, as soon as the slices are fixed; a pair without classes can be held against no truth."""
+        known = NO_LABEL not in entry[2:4]
+        if self.slices.names is not None:
+            self._entries += [entry] if known else []
+            return
+        self._early += [(entry, values)] if known else []
+        self.slices.learn(values)
+        if self.slices.names is not None:
+            self._entries = [(*early[:4], self.slices.of(values)) for early, values in self._early]
             self._early = []
-
-    def _append(self, entry: Entry) -> None:
-        if self._ledger is None:
-            counts, journals = self.counts, self._journals
-            self._ledger = LedgerWriter(journals.ledgers, counts.rollout_id, counts.model, journals.source,
-                                        counts.labels, self.slices.names or ())
-        self._ledger.append(entry)
 
     def _write(self, record: PredictionRecord, inputs: Outputs, outputs: Outputs, took_ns: int) -> None:
         """Into the prediction log of the shadows, under the id that the caller has."""
