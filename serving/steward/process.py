@@ -37,6 +37,7 @@ from serinus.serving.steward.ship_ticks import ShipTicks
 from serinus.serving.steward.start_retraining import StartRetraining
 from serinus.serving.steward.steward import Steward
 from serinus.serving.steward.tell_events import TellEvents
+from serinus.serving.steward.tell_reverse import TellReverse
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
 from serinus.serving.telemetry.logs import end_logging, set_up_logging
 from serinus.serving.telemetry.metrics import Family, collect
@@ -52,10 +53,10 @@ _NICENESS = 10
 def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
-            ShipTallies(), KeepShadow(), JoinPairs(), Preflight(), JudgeRollouts(), ShipTicks(), LearnReferences(),
-            JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(), PublishMonitors(), EvaluateAlerts(),
-            DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(), CapLog(),
-            ClearRunFolders()]
+            ShipTallies(), KeepShadow(), JoinPairs(), Preflight(), JudgeRollouts(), TellReverse(), ShipTicks(),
+            LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(), PublishMonitors(),
+            EvaluateAlerts(), DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(),
+            CapLog(), ClearRunFolders()]
 
 
 def work() -> int:
