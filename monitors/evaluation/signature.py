@@ -70,7 +70,8 @@ def check_signature(signature: Signature, outputs: Arrays, rows: int, *, obstacl
                       "made.")
     if failed:
         return Check("signature", Status.FAIL, " ".join(failed), found)
-    said = f"{len(signature.inputs)} inputs and {len(signature.outputs)} outputs are what the signature says."
+    said = f"{_counted(len(signature.inputs), 'input')} and {_counted(len(signature.outputs), 'output')} as the " \
+        "signature says."
     if agreement is not None:
         said += f" {agreement.parent} answers alike ({agreement.changed:.2%} changed, numbers within "
         said += f"{agreement.apart:.2g})."
@@ -104,3 +105,7 @@ def _no_probabilities(signature: Signature, outputs: Arrays) -> list[str]:
         return []
     apart = float(np.nanmax(np.abs(table.sum(axis=1) - 1)))
     return [f"Rows of {name!r} do not add up to 1: one is off by {apart:.2g}."] if apart > _SUM else []
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("s" if count != 1 else "")
