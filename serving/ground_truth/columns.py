@@ -43,6 +43,8 @@ _CONTEXT = struct.Struct("<2xH")
 _FIRST_BYTES = 64 * 1024
 _UUID_AT = 8
 """In the payload of a prediction frame."""
+_NOBODY = np.uint64(2**64 - 1)
+"""The key of a row beyond any request's."""
 _OTHERS = np.uint64((1 << 62) - 1)
 
 
@@ -147,13 +149,15 @@ class SegmentColumns:
 
     def _flush(self) -> None:
         """Decode what waits, alike frames at once."""
-        for (number, _), payloads in self._waiting.items():
-            context = self._contexts[number]
+        waiting, self._waiting = self._waiting, {}
+        for (number, _), payloads in waiting.items():
+            context = self._contexts.get(number)
+            if context is None:
+                raise FrameError(f"{self.path.name} refers to context {number}, which it does not hold")
             where = self._answers(context.model, context.version)
             wanted = (None, None) if where is None else (where.output, where.scores)
             name = context.model, context.version, context.role
             self._pieces.setdefault(name, []).extend(pieces(payloads, self._contexts, wanted))
-        self._waiting = {}
 
 
 def first_ms(path: Path) -> int | None:
@@ -191,7 +195,8 @@ def _joined(outputs: list[NDArray[Any] | None], order: NDArray[np.int64]) -> NDA
 
 
 def _keys(sequences: NDArray[np.uint64], rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    return sequences << np.uint64(_ROW_BITS) | rows & np.uint64((1 << _ROW_BITS) - 1)
+    keys = sequences << np.uint64(_ROW_BITS) | rows
+    return np.where(rows >> np.uint64(_ROW_BITS), _NOBODY, keys)
 
 
 def _head(path: Path) -> bytes:

@@ -210,7 +210,11 @@ class JoinGroundTruth:
         known = truths(rows, settings.conflict, settings.sources)
         matched: set[int] = set()
         for segment in columns:
-            matched |= self._count_segment(shared, segment, hour, known)
+            try:
+                matched |= self._count_segment(shared, segment, hour, known)
+            except FrameError as error:
+                self._columns.pop(segment.path, None)
+                _log.error("Predictions are left out of windows: %s.", error)
         self._settle(shared, hour, known, matched)
         self._changed = True
         ended = time.monotonic()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from serinus.models import register
 from serinus.monitors.metrics import Sums
@@ -25,6 +25,7 @@ from serinus.serving.ground_truth.summary import WindowName
 from serinus.serving.ground_truth.windows import COUNTS, merged
 from serinus.serving.ids import IdSource, prediction_id
 from serinus.serving.prediction_log import SegmentWriter, segments
+from serinus.serving.prediction_log.frame import HEADER_BYTES
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.join_ground_truth import INTAKE, WINDOW, JoinGroundTruth
@@ -340,3 +341,37 @@ def test_truths_that_are_learnt_by_score_are_told(host: Shared) -> None:
     assert abs(window["naive_accuracy"] - right.mean()) > 0.1
     assert window["weighted_accuracy"] == pytest.approx(right.mean(), abs=0.04)
     assert window["effective_rows"] < acted.sum()
+
+
+def test_a_regression_is_measured_by_numbers(tmp_path: Path) -> None:
+    """Its truths are numbers, whatever text they came as; what is none counts as labelled and measures nothing."""
+    host = _host(tmp_path)
+    register(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]), "price", home=tmp_path)
+    source, log = IdSource(5), SegmentWriter(host.home.log, 5, 1 << 20)
+    uuid, _ = source.next(int((START + 60) * 1e9))
+    said = np.linspace(0, 10, 60)
+    log.append(PredictionRecord(uuid, "", 1, 1, "price", "1", "stable", 60, {"x": said}, {"predict": said}, 0, 0, 0), 0)
+    log.close()
+    ids = [prediction_id(uuid, row) for row in range(60)]
+    values = [*(said[:58] + 0.5).tolist(), str(said[58] + 0.5), "a lot"]
+    _say(host, *(_truth(each, value) for each, value in zip(ids, values, strict=True)))
+    job = JoinGroundTruth(Clock(NOW))
+    _finish(host, job)
+    job._publish_at = float("-inf")
+    job.run(host)
+    (window,) = published(host.home.run, "price")["models"]["price"]["windows"]
+    assert (window["labelled"], window["measures"]["mae"]["rows"], window["naive_accuracy"]) == (60, 59, None)
+    assert window["measures"]["mae"]["value"] == pytest.approx(0.5)
+
+
+def test_a_damaged_segment_holds_no_other_up(host: Shared, caplog: pytest.LogCaptureFixture) -> None:
+    """It is named, and what others hold is counted."""
+    (lost,), (known,) = _logged(host, 0.9, writer=4), _logged(host, 0.8)
+    path = segments(host.home.log)[0]
+    data = path.read_bytes()
+    first = 8 + int.from_bytes(data[HEADER_BYTES:HEADER_BYTES + 4], "little")  # the frame of the context
+    path.write_bytes(data[:HEADER_BYTES] + data[HEADER_BYTES + first:])
+    _say(host, _truth(lost, 1), _truth(known, 1))
+    _finish(host, JoinGroundTruth(Clock(NOW)))
+    assert _whole(host)["labelled"] == 1
+    assert "refers to context 0, which it does not hold" in caplog.text
