@@ -168,5 +168,5 @@ def _says(check: dict[str, Any]) -> str:
         return "worse"
     how = {"ratio": "no worse (compared)", "absolute": "rare enough", "paired": "no worse (same inputs)"}
     if check["route"]:
-        return how.get(check["route"], check["route"])
+        return how[check["route"]]
     return "open" if check["upper"] is None else f"open; at most {100 * check['upper']:.2g} %"
