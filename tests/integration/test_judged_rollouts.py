@@ -12,7 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from tests.integration.server import USER_CODE, Server, eventually
 QUICK = Judgement(shadow=0, step_s=3, step_units=50, patience_s=60)
 PLAN = Plan((1000, 5000), manual=False, judgement=QUICK)
 THOROUGH = Plan((1000, 5000), manual=False, judgement=replace(QUICK, step_units=2000))
-DETECTING = Plan((1000, 3000, 5000), manual=False, judgement=replace(QUICK, certify_from=10_000, step_units=20))
+DETECTING = Plan((1000, 5000), manual=False, judgement=replace(QUICK, certify_from=10_000, step_units=20))
 CLIENTS, PAUSE_S = 4, 0.02
 CALLERS = 2_000
 
@@ -49,10 +49,12 @@ BAD = {
     "errors": Kind({"fault": "errors", "share": 0.01}, {"fault": "errors", "share": 0.03}, "worse by"),
     "slow": Kind({}, {"fault": "slow", "share": 0.1}, "latency:"),
     "nan": Kind({}, {"fault": "nan", "share": 0.02}, "invalid:"),
-    "mix": Kind({"yes": 0.2}, {"yes": 0.3}, "mix:", THOROUGH),
+    "mix": Kind({"yes": 0.2}, {"yes": 0.4}, "mix:", THOROUGH),
     "segfault": Kind({}, {"fault": "segfault", "share": 0.005}, "died while"),
 }
 """The sizes are those of the specification but for the mix (20 → 24 %), which takes minutes: see the slow test."""
+SMALL_MIX = Kind({"yes": 0.2}, {"yes": 0.24}, "mix:", Plan((1000, 5000), manual=False, judgement=replace(
+    QUICK, step_units=40_000, patience_s=1_200, ratio=1.02)))
 
 
 @pytest.fixture
@@ -117,23 +119,31 @@ def _met(crowd: Crowd) -> Counter[str]:
                    if exchange.answer is not None and "x-model-version" in exchange.answer.headers)
 
 
-@pytest.fixture(scope="module")
-def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Rollout, Crowd]]]:
-    """A server on which a sound version and every bad kind that kills nobody are rolled out side by side."""
-    folder = tmp_path_factory.mktemp("judged")
-    kinds = {"sound": ({}, {"yes": 0.2001}), **{name: (kind.stable, kind.candidate) for name, kind in BAD.items()
-                                                if name != "segfault"}}
+SOUND = Kind({}, {"yes": 0.2001}, "")
+Running = dict[str, tuple[Rollout, Crowd]]
+
+
+@contextmanager
+def _side_by_side(folder: Path, kinds: dict[str, Kind]) -> Iterator[Running]:
+    """A server on which all of these are rolled out at once."""
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.syspath_prepend(str(USER_CODE))
-        digests = {name: _register(folder / "home", name, *versions) for name, versions in kinds.items()}
+        digests = {name: _register(folder / "home", name, kind.stable, kind.candidate) for name, kind in kinds.items()}
         server = stack.enter_context(Server(folder / "home", folder, environ={"SERINUS_LOG_ENABLED": "false"}))
         crowds = {name: stack.enter_context(_crowd(server, name, callers=CALLERS if name == "sound" else 0))
                   for name in kinds}
-        plans = {name: BAD[name].plan if name in BAD else PLAN for name in kinds}
-        yield {name: (_begin(server, name, digests[name], plans[name]), crowds[name]) for name in kinds}
+        yield {name: (_begin(server, name, digests[name], kind.plan), crowds[name]) for name, kind in kinds.items()}
 
 
-def test_a_sound_version_is_promoted_on_evidence(busy: dict[str, tuple[Rollout, Crowd]]) -> None:
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A sound version and every bad kind that kills nobody."""
+    kinds = {"sound": SOUND, **{name: kind for name, kind in BAD.items() if name != "segfault"}}
+    with _side_by_side(tmp_path_factory.mktemp("judged"), kinds) as running:
+        yield running
+
+
+def test_a_sound_version_is_promoted_on_evidence(busy: Running) -> None:
     """Through every step, each with its reason, counts and what is not known in the journal."""
     rollout, crowd = busy["sound"]
     assert rollout.wait("promoted", "rolled_back", "rejected").phase == "promoted", rollout.told()
@@ -147,7 +157,7 @@ def test_a_sound_version_is_promoted_on_evidence(busy: dict[str, tuple[Rollout, 
 
 
 @pytest.mark.parametrize("name", [name for name in BAD if name != "segfault"])
-def test_a_bad_version_is_stopped(busy: dict[str, tuple[Rollout, Crowd]], name: str) -> None:
+def test_a_bad_version_is_stopped(busy: Running, name: str) -> None:
     """Before it is promoted, for the reason that it is bad, and its digest is quarantined."""
     rollout, crowd = busy[name]
     record = rollout.wait("promoted", "rolled_back", "rejected")
@@ -155,6 +165,31 @@ def test_a_bad_version_is_stopped(busy: dict[str, tuple[Rollout, Crowd]], name: 
     assert BAD[name].said in record.reason or BAD[name].said in rollout.told()
     assert (record.stable, record.weight, len(record.quarantined)) == ("1", 0, 1)
     print(f"\n{name}: stopped after {_met(crowd)['2']} answers of the candidate: {rollout.journal()[-2].reason}")
+
+
+@pytest.mark.slow
+def test_bad_versions_are_stopped_and_sound_ones_promoted(tmp_path: Path) -> None:
+    """Five of each bad kind at the sizes of the specification, ten sound ones; printed with the answers that callers
+    had from the candidate."""
+    ends: dict[str, list[tuple[str, int]]] = {}
+    for seed in range(5):
+        kinds = {f"sound{number}": SOUND for number in range(2)} | {
+            name: kind for name, kind in BAD.items() if name not in ("segfault", "mix")}
+        with _side_by_side(tmp_path / str(seed), kinds) as running:
+            _collect(ends, running, 180)
+        with _side_by_side(tmp_path / f"mix{seed}", {"mix": SMALL_MIX}) as running:
+            _collect(ends, running, 1_500)
+    for name, found in ends.items():
+        stopped = sum(phase == "rolled_back" for phase, _ in found)
+        print(f"\n{name}: {stopped} of {len(found)} rolled back; answers of the candidate {[met for _, met in found]}")
+    assert all(phase == "rolled_back" for name, found in ends.items() if name != "sound" for phase, _ in found)
+    assert [phase for phase, _ in ends["sound"]].count("promoted") == 10
+
+
+def _collect(ends: dict[str, list[tuple[str, int]]], running: Running, timeout: float) -> None:
+    for name, (rollout, crowd) in running.items():
+        phase = rollout.wait("promoted", "rolled_back", "rejected", timeout=timeout).phase
+        ends.setdefault(name.rstrip("0123456789"), []).append((str(phase), _met(crowd)["2"]))
 
 
 def test_a_version_that_kills_its_worker_is_taken_off_at_once(house: Path, start: Start) -> None:
@@ -187,7 +222,7 @@ def test_the_death_of_the_steward_delays_and_changes_nothing(house: Path, start:
             eventually(lambda: rollout.record.generation > seen, 60, rollout.told)  # noqa: B023
             seen = rollout.record.generation
             os.kill(server.steward(), signal.SIGKILL)
-    assert [entry.kind for entry in rollout.journal()[1:]] == ["start", *["advance"] * 3, "promote"]
+    assert [entry.kind for entry in rollout.journal()[1:]] == ["start", *["advance"] * 2, "promote"]
     assert {answer.status for answer in crowd.answers()} == {200}
 
 

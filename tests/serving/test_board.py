@@ -28,6 +28,7 @@ from serinus.serving.board import (
     adopt,
     boards_in,
     is_owned,
+    mark_tag,
     merge,
     read,
     read_all,
@@ -203,6 +204,17 @@ def test_a_key_longer_than_its_place_goes_to_overflow(tmp_path: Path) -> None:
     board.count(board.base(STABLE), 1, 1, -1)
     series = read(board.path).series
     assert {labels: found.requests for labels, found in series.items()} == {OVERFLOW: 1, STABLE: 1}
+
+
+def test_a_mark_tells_whose_call_it_is(tmp_path: Path) -> None:
+    """Its kind, and the version's tag; what is abandoned is not under way any more."""
+    board = Board(tmp_path)
+    board.begin(2 | mark_tag("wine", "2") << 8, 7)
+    (mark,) = read(board.path).marks
+    assert (mark.kind, mark.started_ns, mark.tag) == (2, 7, mark_tag("wine", "2"))
+    assert mark_tag("wine", "2") != mark_tag("wine", "3")
+    board.abandon()
+    assert read(board.path).marks == ()
 
 
 def test_marks_show_calls_under_way(tmp_path: Path) -> None:

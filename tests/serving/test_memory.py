@@ -160,6 +160,14 @@ def test_the_first_decides_for_all(tmp_path: Path, roomy: list[Memory]) -> None:
     assert len(roomy) == 2
 
 
+def test_why_a_version_was_refused_can_be_asked(tmp_path: Path, roomy: list[Memory]) -> None:
+    """Empty for one that was admitted, or never asked for."""
+    admissions = Admissions(tmp_path / "a.json", 0.15)
+    with pytest.raises(NotEnoughMemory) as caught:
+        admissions.ask(version(tmp_path, 700_000_000), 4)
+    assert (admissions.refusal("m:2"), admissions.refusal("m:3")) == (str(caught.value), "")
+
+
 def test_a_refusal_holds_for_all_too(tmp_path: Path, roomy: list[Memory]) -> None:
     """No worker answers what the others refuse."""
     wanted = version(tmp_path, 3 * GB)

@@ -66,7 +66,9 @@ def test_a_small_step_only_detects() -> None:
     ("known", "sentence"),
     [({"elapsed_s": 100.0}, "The step has 500 s to go."),
      ({"windows": (window(candidate=99, errors=(0, 0)),)}, "The candidate answered 99 units of 100 in this step."),
-     ({"windows": (window(step="earlier", errors=(0, 0)),)}, "The candidate answered 0 units of 100 in this step.")],
+     ({"windows": (window(step="earlier", errors=(0, 0)),)}, "The candidate answered 0 units of 100 in this step."),
+     ({"windows": (window(candidate=999, errors=(0, 0)),), "step_units": 5},
+      "The candidate answered 5 units of 100 in this step.")],
 )
 def test_a_step_has_a_time_and_units_of_its_own(known: dict[str, object], sentence: str) -> None:
     """Both are needed, whatever was seen before."""

@@ -124,3 +124,10 @@ def test_two_rollbacks_at_once_go_back_once(store: RacedStore) -> None:
         thread.join()
     assert sorted(outcome.notice is None for outcome in outcomes) == [False] * 7 + [True]
     assert {outcome.record.stable for outcome in outcomes} == {"1"}
+
+
+def test_details_are_kept_in_the_journal(store: RacedStore) -> None:
+    """Beside what every entry says of the record."""
+    controller.decide(store, "wine", SetStable("1", "d1", actor="ana"), now=1.0, details={"counts": [3, 4]})
+    (entry,) = store.journal("wine")
+    assert (entry.body["counts"], entry.body["stable"]) == ([3, 4], "1")

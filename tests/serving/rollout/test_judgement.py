@@ -53,3 +53,10 @@ def test_a_plan_is_led_by_hand_or_judges_itself() -> None:
     for wrong in ({"manual": True, "judgement": Judgement()}, {"manual": False}):
         with pytest.raises(PlanInvalid, match="either manual or has a judgement"):
             Plan((500,), **wrong)  # type: ignore[arg-type]
+
+
+def test_a_budget_is_shared_by_all_who_judge_the_check() -> None:
+    """The arms, the pairs of a shadow if there is one, and of hard failures the workers, each by himself."""
+    with_shadow, without = Judgement(), Judgement(shadow=0)
+    assert [with_shadow.judges_of(check) for check in ("failures", "errors", "mix")] == [3, 1, 2]
+    assert [without.judges_of(check) for check in ("failures", "errors", "mix")] == [2, 1, 1]

@@ -139,3 +139,10 @@ def test_a_record_cannot_contradict_itself(changes: dict[str, object]) -> None:
     sound = RolloutRecord("m", stable="1", candidate="2")
     with pytest.raises(RolloutError, match="contradicts itself"):
         replace(sound, **changes)  # type: ignore[arg-type]
+
+
+def test_a_steps_time_runs_while_a_step_is_taken() -> None:
+    """Not while it is held, and a clock that was set back takes nothing away."""
+    record = RolloutRecord("wine", phase=Phase.CANARY, elapsed_in_step_s=10.0, updated=100.0)
+    assert [record.elapsed_at(now) for now in (100.0, 105.0, 50.0)] == [10.0, 15.0, 10.0]
+    assert replace(record, phase=Phase.HOLD, held=Phase.CANARY).elapsed_at(999.0) == 10.0

@@ -8,9 +8,11 @@ import sys
 
 from serinus.serving.board import Board
 from serinus.serving.home import RunFolder
+from serinus.serving.rollout.tally import Tally
 from serinus.serving.sheet import Sheet
 from serinus.serving.steward.clear_run_folders import ClearRunFolders
 from serinus.serving.steward.job import Shared
+from serinus.serving.steward.ship_tallies import ShipTallies
 from serinus.serving.steward.ship_ticks import ShipTicks
 from tests.serving.steward.hosts import host
 
@@ -60,5 +62,16 @@ def test_a_folder_with_counts_stays_until_they_are_shipped(host: Shared) -> None
     ClearRunFolders().run(host)
     assert sheet.path.exists()
     ShipTicks().run(host)
+    ClearRunFolders().run(host)
+    assert not dead.path.exists()
+
+
+def test_a_folder_with_a_rollouts_counts_stays_until_they_are_shipped(host: Shared) -> None:
+    """What its workers counted of a rollout is evidence."""
+    dead = dead_folder(host, "server-dead")
+    Tally(dead.tallies, "00aa", "wine", "r1").close()
+    ClearRunFolders().run(host)
+    assert dead.path.exists()
+    ShipTallies().run(host)
     ClearRunFolders().run(host)
     assert not dead.path.exists()
