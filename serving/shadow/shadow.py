@@ -134,8 +134,7 @@ class Shadow:
             self._entries += [entry] if known else []
             return
         self._early += [(entry, values)] if known else []
-        self.slices.learn(values)
-        if self.slices.names is not None:
+        if self.slices.learn(values):
             self._entries = [(*early[:4], self.slices.of(values)) for early, values in self._early]
             self._early = []
 

@@ -30,12 +30,13 @@ class Slices:
         self.names = None if names is None else tuple(names)
         self._seen: list[dict[str, str]] = []
 
-    def learn(self, values: Mapping[str, str]) -> None:
-        """Look at one more row; after enough of them the slices are fixed."""
+    def learn(self, values: Mapping[str, str]) -> bool:
+        """Look at one more row; after enough of them the slices are fixed. Whether they are now."""
         self._seen.append(dict(values))
         if len(self._seen) >= LEARNT_FROM:
             self.names = tuple(_frequent(self._seen))
             self._seen = []
+        return self.names is not None
 
     def of(self, values: Mapping[str, str]) -> int:
         """The slices of a row, a bit each; 0 until they are fixed."""

@@ -18,7 +18,9 @@ class CapLog:
 
     def run(self, shared: Shared) -> None:
         """See `Job.run`."""
-        found = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in segments(shared.home.log))
+        home = shared.home
+        found = sorted((path.stat().st_mtime, path.stat().st_size, path)
+                       for folder in (home.log, home.shadow_log) for path in segments(folder))
         excess = sum(size for _, size, _ in found) - shared.settings.log.cap_bytes
         for _, size, path in found:
             if excess <= 0:

@@ -20,6 +20,7 @@ MARK = "BENCHMARK_MARK"
 MEMORY = ("Rss", "Anonymous", "Pss")
 MARKS = {
     "serinus.serving.steward": "steward",
+    "serinus.serving.shadow": "shadow",
     "_bentoml_impl.worker": "worker",
     "serinus.serving.supervisor": "supervisor",
     "-m bentoml serve": "supervisor",

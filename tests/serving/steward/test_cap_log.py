@@ -33,6 +33,16 @@ def test_the_oldest_go(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     assert len(list(read(host.home.log))) == 3
 
 
+def test_what_shadows_predicted_is_under_the_same_cap(tmp_path: Path) -> None:
+    """Whichever is older goes first."""
+    host = shared(tmp_path, log={"cap_bytes": 1})
+    fill(host.home.log, 1)
+    fill(host.home.shadow_log, 2)
+    CapLog().run(host)
+    assert not segments(host.home.log)
+    assert not segments(host.home.shadow_log)
+
+
 def test_below_the_cap_nothing_goes(tmp_path: Path) -> None:
     """At it neither."""
     fill(tmp_path / "log" / "segments", 2)
