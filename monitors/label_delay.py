@@ -220,11 +220,11 @@ def _settle(groups: _Groups, late: Floats) -> Floats:
     shares = (counts + 0.5) / (counts + 0.5).sum(1, keepdims=True)
     for _ in range(_STEPS):
         expected = waiting[:, None] * _proportions(shares * late, shares)
-        following: Floats = (counts + expected) / np.maximum(groups.totals, 1e-300)[:, None]
+        following = (counts + expected) / np.maximum(groups.totals, 1e-300)[:, None]
         moved, shares = np.abs(following - shares).max(initial=0.0), following
         if moved < _CLOSE:
             break
-    return shares
+    return np.asarray(shares)
 
 
 def _proportions(weights: Floats, otherwise: Floats) -> Floats:
