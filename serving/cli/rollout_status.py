@@ -134,15 +134,15 @@ def _explained(found: dict[str, Any], record: RolloutRecord) -> Iterator[str]:
         yield f"  Not known: {found['risk']}."
     for sentence in found["reverse"]:
         yield f"  After a promotion, a rollback would break: {sentence}"
-    if found["time"] is not None:
-        yield f"  Judged at {iso(found['time'])}, in {found['step_id'].rpartition('/')[2] or found['phase']}."
-    if not found["checks"]:
+    judged = found["judged"]
+    if judged is None or not found["checks"]:
         return
+    yield f"  Judged at {iso(found['time'])}, in {_step_name(judged['step_id'])}."
     yield ""
     rows = [(check["name"], _count(check, "candidate"), _count(check, "stable"), _ratio(check),
              f"{check['e_value']:,.3g} of {check['e_needed']:,.0f}", bar(check["meter"]), _says(check))
             for check in found["checks"]]
-    lines = table(("COMPARED", f"VERSION {found['candidate']}", f"VERSION {found['stable']}", "RATIO", "EVIDENCE",
+    lines = table(("COMPARED", f"VERSION {judged['candidate']}", f"VERSION {judged['stable']}", "RATIO", "EVIDENCE",
                    "OF WHAT ROLLS BACK", "SAYS"), rows)
     yield from (f"  {line}" for line in lines)
     yield ""
@@ -150,9 +150,14 @@ def _explained(found: dict[str, Any], record: RolloutRecord) -> Iterator[str]:
            "EVIDENCE of harm: how many to one; at the second number the version is taken off.")
 
 
+def _step_name(step_id: str) -> str:
+    name = step_id.rpartition("/")[2]
+    return f"step {int(name) + 1}" if name.isdigit() else f"the {name}"
+
+
 def _count(check: dict[str, Any], arm: str) -> str:
     units = check[f"{arm}_units"]
-    share = f" ({100 * check[arm] / units:.2g} %)" if units else ""
+    share = f" ({100 * check[arm] / units:.3g} %)" if units else ""
     return f"{check[arm]:,} of {units:,}{share}"
 
 

@@ -50,6 +50,7 @@ def analysis(record: RolloutRecord, latest: Mapping[str, Any] | None, now: float
             "rollout_id": record.rollout_id, "step_id": record.step_id, "step": record.step, "weight": record.weight,
             "shadow_weight": record.shadow_weight, "stable": record.stable, "candidate": record.candidate,
             "risk": ours["risk"] if ours else "", "time": ours["time"] if ours else None,
+            "judged": {name: ours[name] for name in ("step_id", "stable", "candidate")} if ours else None,
             "checks": ours["checks"] if ours else [],
             "reverse": reverse["sentences"] if reverse and reverse["rollout_id"] == record.rollout_id else []}
 

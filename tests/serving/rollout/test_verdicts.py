@@ -48,6 +48,9 @@ def test_each_action_has_its_word(action: Action, word: str) -> None:
     found = verdicts.analysis(CANARY, said(action), 31.0)
     assert (found["verdict"], found["reason"], found["risk"], found["time"]) == (word, "Because.", "luck", 30.0)
     assert (found["step_id"], found["weight"], found["candidate"]) == ("r/0", 500, "2")
+    promoted = advance(CANARY, Promote(force=True, actor="ana"), 30.0)[0]
+    judged = verdicts.analysis(promoted, said(action), 31.0)["judged"]
+    assert judged == {"step_id": "r/0", "stable": "1", "candidate": "2"}
 
 
 def test_a_verdict_that_nobody_renews_is_an_error() -> None:
