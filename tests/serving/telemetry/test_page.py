@@ -17,6 +17,8 @@ from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.published_alerts import publish
 from serinus.serving.rollout import Phase, Plan, RolloutRecord
 from serinus.serving.settings import LogSettings, Settings, TelemetrySettings
+from serinus.serving.shadow.pairs import PairCounts
+from serinus.serving.shadow.published import ShadowFiles
 from serinus.serving.snapshot import publish_snapshot
 from serinus.serving.telemetry import Trace, names
 from serinus.serving.telemetry.encoder import TraceEncoder
@@ -95,7 +97,7 @@ def test_every_attribute_of_a_span_has_its_type_and_place(chapter: str) -> None:
             assert told[name][0] == kind, name
             seen.setdefault(name, set()).add("server" if span.kind == Span.SPAN_KIND_SERVER else
                                              "`predict {model}`" if span.name.startswith("predict ") else "stage")
-    assert set(seen) == set(told)
+    assert set(seen) | {names.SHADOW_DISAGREES} == set(told)  # sent by the shadow's process alone, see its own test
     for name, where in seen.items():
         expected = {"server", "`predict {model}`", "stage"} if name == names.ERROR_TYPE else set(
             told[name][1].split(", "))
@@ -114,7 +116,7 @@ def test_every_metric_has_its_kind_unit_and_attributes(chapter: str, tmp_path: P
 
 
 def filled(folder: Path) -> Path:
-    board = Board(folder)
+    board = Board(folder / "boards")
     for error_type in ("", "timeout"):
         base = board.base(Labels("wine", "1", "stable", "/predict", "POST", 500 if error_type else 200, error_type))
         board.count(base, 1000, 1, 500)
@@ -134,8 +136,14 @@ def filled(folder: Path) -> Path:
                      "silences": [], "counts": {}, "notifications": {
                          "log": {"delivered": 3, "failures": 1, "given_up": 0, "waiting": 0}}})
     MonitorFiles(folder / "monitors").publish(watched("wine"))
+    board.tally("shadow_copies", "wine", "2")
+    board.tally("shadow_dropped", "wine", "2", "full")
+    board.level("shadow_share", "wine", "2", amount=1000)
+    (folder / "shadow").mkdir()
+    ShadowFiles(folder / "shadow").publish([PairCounts("r1", "wine", "1", "2", ("red",), pairs=1)], {})
+    ShadowFiles(folder / "shadow").note_death("r1", "wine", "2")
     _kept.append(board)
-    return folder
+    return folder / "boards"
 
 
 _kept: list[Board] = []
