@@ -61,9 +61,12 @@ class Trial:
         if not assigned:
             return
         arm, name = choice.arm.role == CANDIDATE, choice.arm.class_output
-        valid = all(_is_valid(array, rows) for array in outputs.values())
-        if name is not None and (labels := outputs.get(name)) is not None and labels.shape == (rows,):
-            valid &= self.tally.classify(arm, choice.key_hash, assigned, labels[0])
+        valid = True
+        for output, array in outputs.items():
+            if output == name and array.shape == (rows,):
+                valid &= self.tally.classify(arm, choice.key_hash, assigned, array[0])
+            elif not _is_valid(array, rows):
+                valid = False
         if not valid:
             self.tally.count(arm, choice.key_hash, assigned, Part.INVALID)
 
@@ -148,13 +151,15 @@ class Trials:
 
 def _is_valid(array: NDArray[Any], rows: int) -> bool:
     """Whether an output has its rows, and numbers that are finite."""
-    if array.ndim == 0 or array.shape[0] != rows:
+    shape = array.shape
+    if not shape or shape[0] != rows:
         return False
     if array.dtype.kind != "f":
         return True
-    if array.size == 1:
-        return isfinite(array.item())
-    if array.size <= _FEW:
-        total = sum(array.ravel().tolist())  # faster than numpy for few
-        return isfinite(total) or bool(np.isfinite(array).all())
-    return bool(np.isfinite(array).all())
+    if rows == 1 and len(shape) == 2 and shape[1] <= _FEW:
+        numbers = array.tolist()[0]  # for few this is five times as fast as numpy
+    elif len(shape) == 1 and rows <= _FEW:
+        numbers = array.tolist()
+    else:
+        return bool(np.isfinite(array).all())
+    return isfinite(sum(numbers)) or all(map(isfinite, numbers))  # the sum of finite numbers may be infinite

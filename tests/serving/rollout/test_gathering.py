@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import orjson
 import pytest
 
 from serinus.serving.rollout import Judgement, Phase, Plan, RolloutRecord
+from serinus.serving.rollout.analysis import Action, judge
 from serinus.serving.rollout.baseline import Baseline
+from serinus.serving.rollout.callers import join
 from serinus.serving.rollout.evidence import Arms, Evidence, Pairs
 from serinus.serving.rollout.gathering import Counted, gather, pairs_of
+from serinus.serving.rollout.tally import Part, Tally, part_name, read
 from serinus.serving.store import CounterKey, Document
 
 PLAN = Plan((1000, 5000), manual=False, judgement=Judgement(shadow=0, soak_s=10, holdback=500))
 RECORD = RolloutRecord("wine", 3, "r1", Phase.CANARY, PLAN, step=1, step_id="r1/1", weight=5000, stable="1",
                        candidate="2")
+ROLES = ("stable", "candidate")
 BASELINE = Baseline("wine", "r1", (1, 2, 3), 1_000, 7, labels=("red", "white"))
 
 
@@ -93,3 +100,37 @@ def test_pairs_of_all_shadows_are_added_up() -> None:
     assert pairs == Pairs(12, 2, 1, 0, 1, 0, {"red": (2, 2), "white": (0, 1)}, {"north": (2, 0)})
     assert died == 1
     assert pairs_of("r1", []) == (Pairs(), 0)
+
+
+def _disturbed(folder: Path, rng: np.random.Generator, *, keyed: bool) -> bool:
+    """Whether an A/A rollout is rolled back or held in which a few of 400 callers send most requests, and some always
+    fail."""
+    tally = Tally(folder, "00aa", "wine", "r1")
+    tally.begin_step(1)
+    share = 1 / np.arange(1, 401) ** 1.1
+    keys, fails = rng.integers(1, 2**62, 400), rng.random(400) < 0.03
+    for number in rng.choice(400, 3_000, p=share / share.sum()).tolist():
+        arm, key = int(keys[number] % 2), int(keys[number]) if keyed else 0
+        assigned = tally.assign(arm, key, 1)
+        if fails[number]:
+            tally.count(arm, key, assigned, Part.ERRORS)
+    tally.close()
+    reading = read(tally.path)
+    tally.path.unlink()
+    requests = counters(*(("1", 0, part_name(place), ROLES[arm], int(reading.counts[0, arm, place]))
+                          for place in (Part.UNITS, Part.ERRORS) for arm in range(2)))
+    joined = join([reading]).count().items()
+    document = callers(*((*window, part, arm, number) for (window, part, arm), number in joined))
+    found = evidence(Counted.of("r1", requests, [document]), Baseline("wine", "r1"))
+    assert PLAN.judgement is not None
+    return judge(PLAN.judgement, Phase.CANARY, 5000, found, step_id="r1/1").action in (Action.ROLL_BACK, Action.HOLD)
+
+
+def test_heavy_callers_are_one_unit_each(tmp_path: Path) -> None:
+    """150 A/A rollouts: counted by request, heavy callers have most of them rolled back, or held for a broken
+    assignment; counted by caller, at most one in twenty (here: at most 7)."""
+    rng = np.random.default_rng(12)
+    by_request = sum(_disturbed(tmp_path, rng, keyed=False) for _ in range(150))
+    by_caller = sum(_disturbed(tmp_path, rng, keyed=True) for _ in range(150))
+    assert by_request > 75
+    assert by_caller <= 7
