@@ -90,7 +90,8 @@ class Rollout:
         return self.record
 
     def journal(self) -> list[JournalEntry]:
-        return self.store.journal(self.model)
+        """What happened; not what a later rollback would break, which is told beside it."""
+        return [entry for entry in self.store.journal(self.model) if entry.kind != "reverse"]
 
     def told(self) -> str:
         return "\n".join(f"{entry.kind}: {entry.reason}" for entry in self.journal())
