@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import orjson
 
@@ -55,7 +56,8 @@ class Counted:
 
 
 def gather(record: RolloutRecord, counted: Counted, baseline: Baseline, *, pairs: Pairs = NO_PAIRS,
-           shadow_failed: int = 0, elapsed_s: float, silent_s: float) -> Evidence:
+           shadow_failed: int = 0, elapsed_s: float, silent_s: float,
+           signals: Mapping[str, str] = MappingProxyType({})) -> Evidence:
     """The evidence of a rollout that judges itself."""
     assert record.plan is not None
     windows = tuple(_window(record, record.plan, step, bucket, counted.numbers[step, bucket], baseline)
@@ -64,7 +66,7 @@ def gather(record: RolloutRecord, counted: Counted, baseline: Baseline, *, pairs
     active = sum(parts["units"][1] + parts["caller:active"][1]
                  for (step, _), parts in counted.numbers.items() if step == here)
     return Evidence(windows, pairs, shadow_failed, elapsed_s, silent_s, (baseline.errors, baseline.requests),
-                    step_units=active)
+                    step_units=active, signals=signals)
 
 
 def _window(record: RolloutRecord, plan: Plan, step: int, bucket: int, parts: Mapping[str, list[int]],

@@ -17,7 +17,7 @@ from serinus.serving.rollout.judgement import Judgement
 from serinus.serving.rollout.state import Phase, RolloutRecord
 from serinus.serving.rollout.transitions import Advance, Event, Hold, Resume, RollBack
 from serinus.serving.steward.job import Shared
-from serinus.serving.steward.preflight import ENOUGH, baseline_of, keep_baseline, stables_answers
+from serinus.serving.steward.preflight import ENOUGH, baseline_of, keep_baseline, loading, stables_answers
 from serinus.serving.steward.ship_tallies import CALLER_COUNTS
 from serinus.serving.store import Conflict, Fenced
 from serinus.serving.veto import read_vetoes
@@ -89,7 +89,8 @@ class JudgeRollouts:
         baseline = baseline_of(shared, record)
         assert baseline is not None  # nothing leaves its preflight without one
         return gather(record, counted, baseline, pairs=pairs, shadow_failed=died, elapsed_s=record.elapsed_at(now),
-                      silent_s=self._silent(record, counted.total + pairs.pairs))
+                      silent_s=self._silent(record, counted.total + pairs.pairs),
+                      signals={"loading": _cannot_load(shared, record)})
 
     def _silent(self, record: RolloutRecord, total: int) -> float:
         """For how long nothing was counted, as far as this steward knows; pauses and steps begin anew."""
@@ -151,6 +152,12 @@ def _is_last(record: RolloutRecord) -> bool:
     assert plan is not None and plan.judgement is not None
     return phase is Phase.SOAK or (phase is Phase.CANARY and record.step + 1 == len(plan.steps)
                                    and plan.judgement.soak_s <= 0)
+
+
+def _cannot_load(shared: Shared, record: RolloutRecord) -> str:
+    """Where most workers do not have the candidate, it is not what the record says that is tried."""
+    failed, _, workers = loading(shared, record)
+    return f"{failed} of {workers} workers cannot load it." if 2 * failed > workers else ""
 
 
 def _gap(shared: Shared, record: RolloutRecord, now: float) -> bool:

@@ -31,7 +31,7 @@ from serinus.serving.steward.job import Shared
 from serinus.serving.steward.replay import Replay
 from serinus.serving.store import Conflict, Document, Fenced
 
-__all__ = ["ENOUGH", "Preflight", "baseline_of", "keep_baseline", "stables_answers"]
+__all__ = ["ENOUGH", "Preflight", "baseline_of", "keep_baseline", "loading", "stables_answers"]
 
 _log = logging.getLogger("serinus.steward")
 ENOUGH = 200
@@ -167,12 +167,17 @@ def _unfit(shared: Shared, record: RolloutRecord) -> str:
 
 def _loaded(shared: Shared, record: RolloutRecord) -> tuple[str, str]:
     """Whether every living worker has the candidate in memory, warm."""
-    boards = live_boards(shared.home)
-    failed = [board for board in boards if _says(board, "unloadable", record)]
+    failed, ready, workers = loading(shared, record)
     if failed:
-        return f"{_why_not(shared, record)} ({len(failed)} of {len(boards)} workers.)", ""
-    ready = sum(_says(board, "loaded", record) for board in boards)
-    return "", "" if boards and ready == len(boards) else f"{ready} of {len(boards)} workers have loaded it."
+        return f"{_why_not(shared, record)} ({failed} of {workers} workers.)", ""
+    return "", "" if workers and ready == workers else f"{ready} of {workers} workers have loaded it."
+
+
+def loading(shared: Shared, record: RolloutRecord) -> tuple[int, int, int]:
+    """How many living workers of this host could not load the candidate, how many have it, and how many there are."""
+    boards = live_boards(shared.home)
+    failed, ready = (sum(_says(board, what, record) for board in boards) for what in ("unloadable", "loaded"))
+    return failed, ready, len(boards)
 
 
 def _says(board: Reading, what: str, record: RolloutRecord) -> bool:

@@ -16,6 +16,7 @@ from serinus.serving.steward.job import Shared
 from serinus.serving.steward.judge_rollouts import JudgeRollouts, next_event
 from serinus.serving.steward.ship_tallies import ShipTallies
 from serinus.serving.store import Document
+from tests.serving.steward.hosts import worker
 from tests.serving.steward.trials import PLAN, count, judged, past_preflight, tally_of
 
 __all__ = ["judged"]
@@ -122,6 +123,18 @@ def test_a_broken_assignment_holds(judged: Shared, time: Time) -> None:
     """Neither promoted nor rolled back, whatever the counts say."""
     count(tally_of(judged, past_preflight(judged, now=START)), 500, 500, errors=(50, 5), now=START)
     assert (time.judge().phase, time.record.cause) == (Phase.HOLD, "mismatch")
+
+
+def test_a_candidate_that_most_workers_cannot_load_is_held(judged: Shared, time: Time) -> None:
+    """Until they can; one of two is not most."""
+    count(tally_of(judged, past_preflight(judged, now=START)), 10, 90, now=START)
+    boards = [worker(judged, 1) for _ in range(2)]
+    boards[0].level("unloadable", "wine", "2", amount=1)
+    assert time.judge().phase is Phase.CANARY
+    boards[1].level("unloadable", "wine", "2", amount=1)
+    assert (time.judge().phase, time.record.cause) == (Phase.HOLD, "loading")
+    boards[0].level("unloadable", "wine", "2", amount=0)
+    assert time.judge().phase is Phase.CANARY
 
 
 def test_an_outage_is_followed_by_one_steps_time_on_hold(judged: Shared, time: Time) -> None:
