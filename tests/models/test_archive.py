@@ -62,7 +62,7 @@ def test_a_version_arrives_as_it_left(exported, version, elsewhere):
     assert (arrived.tag, arrived.lineage.origin, arrived.lineage.parent) == ("churn:1", "churn:1", "churn:7")
     for part in ("digest", "signature", "card", "libraries", "adapter", "artifact", "size"):
         assert getattr(arrived, part) == getattr(version, part)
-    assert elsewhere.attachments(arrived) == ["checks/rows.json", "references/a.json"]
+    assert elsewhere.attachments(arrived) == ["checks/rows.json", "expectations.json", "references/a.json"]
 
 
 def test_it_gets_the_next_number_under_any_name(exported, elsewhere, graph_file):

@@ -118,7 +118,7 @@ def test_there_and_back(home, tmp_path, pipeline, people):
     for part in ("digest", "signature", "card", "libraries", "artifact"):
         assert getattr(arrived, part) == getattr(version, part)
     registry = Registry(tmp_path / "elsewhere")
-    assert registry.attachments(arrived) == ["checks/rows.json", "references/a.json"]
+    assert registry.attachments(arrived) == ["checks/rows.json", "expectations.json", "references/a.json"]
     with pytest.raises(UntrustedArtifact):
         registry.load(arrived, trust=Trust(tmp_path / "elsewhere"))
 
