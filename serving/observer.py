@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from traceback import format_tb
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,8 +131,8 @@ class Watch:
             return None
         try:
             return self._look(request, uuid, own_ns)
-        except Exception:
-            self._fail()
+        except Exception as error:
+            self._fail(error)
             return None
 
     def _look(self, request: InferenceRequest, uuid: bytes, own_ns: int) -> Look:
@@ -198,8 +199,8 @@ class Watch:
             self._remember(pane, [rows for together in pending.values() for rows in together
                                   if rows.look.least <= _UNUSUAL])
             self.sheet.flip(time.time_ns())
-        except Exception:
-            self._fail()
+        except Exception as error:
+            self._fail(error)
         if rows > _LEAST:
             self._count_ns += _STEP * ((time.perf_counter_ns() - started) / rows - self._count_ns)
 
@@ -232,10 +233,12 @@ class Watch:
         adds = self._novelty.contributions(self._encoder.numbers(one)[0], codes)
         return self._parts[int(adds.argmax())] if adds.size else -1
 
-    def _fail(self) -> None:
-        """A monitor must never fail an answer: it falls silent, and the log says why."""
+    def _fail(self, error: Exception) -> None:
+        """A monitor must never fail an answer: it falls silent, and the log says where it failed. What an exception
+        says may hold a value of somebody's, so that is not told."""
         self._silent = True
-        _log.exception("A monitor failed; %s is not observed by this worker any more", self.sheet.path.stem)
+        _log.error("A monitor failed (%s); %s is not observed by this worker any more\n%s", type(error).__name__,
+                   self.sheet.path.stem, "".join(format_tb(error.__traceback__)))
 
     def close(self) -> None:
         """Count what waits, and give the sheet up. A request that is under way may still hold on to this watch."""

@@ -166,11 +166,14 @@ def test_a_watch_that_ended_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_monitor_that_fails_falls_silent(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever goes wrong, the answer goes out; the log tells once."""
+    """Whatever goes wrong, the answer goes out; the log tells once, and where, but no value."""
     _ask(watch, {"age": np.zeros((2, 3, 4)), "colour": np.array([1, 2])}, {})
     watch.flush()
-    _ask(watch, {"age": "no array at all"}, {})
+    _ask(watch, {"age": "Ada Lovelace"}, {})
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "Error); " in caplog.text
+    assert "encoder.py" in caplog.text
+    assert "Lovelace" not in caplog.text
     assert _ask(watch, *live(100, 0)).startswith(b"x-serinus-monitor: schema=ok; drift=")
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
