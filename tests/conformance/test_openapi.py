@@ -204,6 +204,8 @@ def test_every_answer_is_as_the_document_says(home: Path) -> None:
     promised, at every address."""
     served = line(home)
     document = served.call("GET", "/openapi.json").json
+    for path in [path for path in document["paths"] if path.startswith("/api/rollouts/{model}/")]:
+        document["paths"][path].pop("get", None)  # a steward tells what lies in the store: see the slow test
     outcome = run(document, 3, app=served.app)
     served.close()
     assert outcome.failures == [], "\n\n".join(outcome.failures)

@@ -31,7 +31,8 @@ class Installed:
         self.folder = folder
         self.python = folder / "venv" / "bin" / "python"
         self.environ = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        self.run(sys.executable, "-m", "venv", folder / "venv")
+        # Without a pip and setuptools of its own: those beneath can build a wheel, whatever Python came with.
+        self.run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
         (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
         lines = [f"import site; site.addsitedir({path!r})\n" for path in site.getsitepackages()]
         (packages / "beneath.pth").write_text("".join(lines))
