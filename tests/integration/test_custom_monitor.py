@@ -85,6 +85,7 @@ def custom(client: Client) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for version in versions for one in version.get("custom", [])}
 
 
+@pytest.mark.slow
 def test_a_business_metric_is_watched_and_raises_an_alarm(installed: Installed, tmp_path: Path) -> None:
     """Twenty windows of two workers are learnt, the next is fine, and one of three times the amounts is an alarm."""
     home, frame = tmp_path / "home", loans(0)

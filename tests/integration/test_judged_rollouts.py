@@ -213,6 +213,7 @@ def test_a_version_that_kills_its_worker_is_taken_off_at_once(house: Path, start
     print(f"\nsegfault: {deaths} workers died, {lost} requests lost, {_met(crowd)}")
 
 
+@pytest.mark.slow
 def test_the_death_of_the_steward_delays_and_changes_nothing(house: Path, start: Start) -> None:
     """SIGKILL right after every transition: each step is taken once, in order, and the candidate is promoted."""
     server = start(_with_sound(house))
