@@ -1,0 +1,1 @@
+"""Drift detection compared on the same rows: `python -m tests.benchmarks.drift`. Seeded."""
