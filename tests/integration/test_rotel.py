@@ -72,6 +72,6 @@ def test_all_signals_pass_through(home: Path, start: Start, rotel: Rotel, protoc
     eventually(lambda: [metric for metric in rotel.sink.metrics if metric.name == "http.server.request.duration"
                         and sum(point.count for point in metric.histogram.data_points) == 30], 15)
     (event,) = eventually(lambda: [line for line in rotel.sink.log_records
-                                   if attributes(line).get(names.MODEL_NAME) == "credit"], 15)
-    assert event.event_name == f"{names.ROLLOUT_EVENTS}.start"
+                                   if line.event_name == f"{names.ROLLOUT_EVENTS}.start"], 15)
+    assert attributes(event)[names.MODEL_NAME] == "credit"
     assert "credit" in event.body.string_value
