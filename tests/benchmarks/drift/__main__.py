@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.benchmarks.drift.peers import OURS, PEERS, Program, program
 from tests.benchmarks.drift.report import page
-from tests.benchmarks.drift.trial import FULL, QUICK, try_out
+from tests.benchmarks.drift.trial import EFFORTS, try_out
 from tests.benchmarks.peers import PeerError, default_venvs
 
 
@@ -23,7 +23,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=names, action="append", help="ask this detector only; may be repeated")
     parser.add_argument("--skip", action="store_true", help="ask none, and print what --json has")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, to see that it works")
+    parser.add_argument("--quick", action="store_const", dest="effort", const="quick", help="does everything work?")
+    parser.add_argument("--effort", choices=EFFORTS, default="full", help="how many windows; default full")
     parser.add_argument("--venvs", type=Path, default=default_venvs())
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
@@ -32,7 +33,7 @@ def main() -> None:
     answers: dict[str, Any] = json.loads(options.json.read_text("utf-8")) if known else {}
     for name in () if options.skip else options.only or names:
         began = time.monotonic()
-        answers[name] = _asked(name, options.venvs, options.quick)
+        answers[name] = _asked(name, options.venvs, options.effort)
         print(f"{name}: {time.monotonic() - began:.0f} s {answers[name].get('failed', '')}", flush=True)
         if options.json:
             options.json.write_text(json.dumps(answers), "utf-8")
@@ -42,10 +43,10 @@ def main() -> None:
         options.markdown.write_text(text + "\n", "utf-8")
 
 
-def _asked(name: str, venvs: Path, quick: bool) -> dict[str, Any]:
+def _asked(name: str, venvs: Path, effort: str) -> dict[str, Any]:
     try:
         peer: Program = program(name, venvs)
-        return try_out(peer, QUICK if quick else FULL)
+        return try_out(peer, EFFORTS[effort])
     except PeerError as error:
         return {"failed": str(error).splitlines()[-1]}
 

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -50,12 +50,17 @@ class Program:
 
     def ask(self, task: str, **arrays: NDArray[Any]) -> dict[str, Any]:
         """Run one task on these rows, and return what the program said."""
+        return self.ask_all(task, [arrays])[0]
+
+    def ask_all(self, task: str, asked: Sequence[Mapping[str, NDArray[Any]]]) -> list[dict[str, Any]]:
+        """Run a task on one set of rows after the other, in one process."""
         script = PROGRAMS / f"with_{self.name.replace('-', '_')}.py"
         with tempfile.TemporaryDirectory() as folder:
-            rows, answer = Path(folder, "rows.npz"), Path(folder, "answer.json")
-            np.savez(rows, **arrays)  # type: ignore[arg-type]
-            run([str(self.python), str(script), task, str(rows), str(answer)], _quiet())
-            answered: dict[str, Any] = json.loads(answer.read_text("utf-8"))
+            answer, files = Path(folder, "answer.json"), [Path(folder, f"{i}.npz") for i in range(len(asked))]
+            for file, arrays in zip(files, asked, strict=True):
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            run([str(self.python), str(script), task, str(answer), *map(str, files)], _quiet())
+            answered: list[dict[str, Any]] = json.loads(answer.read_text("utf-8"))
         return answered
 
     def megabytes(self) -> float:

@@ -138,6 +138,10 @@ def _cost(answers: dict[str, dict[str, Any]]) -> str:
 
 
 def _versions(answers: dict[str, dict[str, Any]]) -> str:
-    rows = [[name, one.get("date", ""), one.get("failed") or ", ".join(f"{package} {version}" for package, version
-             in one["versions"].items())] for name, one in answers.items()]
-    return markdown(["program", "asked on", "with"], rows)
+    rows = [[name, one.get("date", ""), " / ".join(map(str, one.get("clean", ()))), one.get("failed") or _list(one)]
+            for name, one in answers.items()]
+    return markdown(["program", "asked on", "clean windows per cell / for tuning", "with"], rows)
+
+
+def _list(answer: dict[str, Any]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in answer["versions"].items())

@@ -55,7 +55,7 @@ def test_tuning_takes_the_fastest_of_the_quiet_settings() -> None:
 def test_what_could_not_be_asked_is_told_in_the_page() -> None:
     """A detector that did not install has a reason and no number."""
     text = report.page({"river": {"failed": "no such version"}})
-    assert "| river |  | no such version |" in text
+    assert "| river |  |  | no such version |" in text
     assert all(change.name in text for change in CHANGES)
 
 

@@ -36,17 +36,20 @@ class Effort:
 
 
 FULL = Effort((50, 200, 500, 2_000), windows=40, tuning=300, courses=2, longest=48, stream=200_000)
+LESS = Effort((50, 200, 500, 2_000), windows=6, tuning=100, courses=1, longest=48, stream=5_000)
+"""For those that take tens of milliseconds per column."""
 QUICK = Effort((50, 200), windows=4, tuning=20, courses=1, longest=6, stream=5_000)
 
+EFFORTS = {"full": FULL, "less": LESS, "quick": QUICK}
 
 def try_out(peer: Program, effort: Effort) -> dict[str, Any]:
     """Ask everything that the detector offers."""
-    false = {shape.name: {rows: peer.ask("windows", **clean(shape, effort.windows, rows, 100 * place + rows))
-                          for rows in effort.sizes} for place, shape in enumerate(SHAPES)}
+    false = _false_alarms(peer, effort)
     spoilt = peer.ask("windows", **masked(7))
     first = spoilt["tools"]
     return {
-        "versions": spoilt["versions"], "date": date.today().isoformat(), "megabytes": peer.megabytes(),
+        "versions": spoilt["versions"], "date": date.today().isoformat(),
+        "clean": (effort.windows, effort.tuning), "megabytes": peer.megabytes(),
         "false": {tool: {name: {rows: report.shares(one["tools"][tool]["alarms"], FEATURES) for rows, one in by.items()}
                          for name, by in false.items()} for tool in first},
         "delays": _delays_of_windows(peer, effort) if first else {},
@@ -54,6 +57,13 @@ def try_out(peer: Program, effort: Effort) -> dict[str, Any]:
         "masking": {tool: _masking(one) for tool, one in first.items()},
         "speed": peer.ask("speed", **_rows())["tools"],
     }
+
+
+def _false_alarms(peer: Program, effort: Effort) -> dict[str, dict[int, Any]]:
+    cells = [(place, rows) for place in range(len(SHAPES)) for rows in effort.sizes]
+    asked = [clean(SHAPES[place], effort.windows, rows, 100 * place + rows) for place, rows in cells]
+    told = dict(zip(cells, peer.ask_all("windows", asked), strict=True))
+    return {shape.name: {rows: told[place, rows] for rows in effort.sizes} for place, shape in enumerate(SHAPES)}
 
 
 def _delays_of_windows(peer: Program, effort: Effort) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every program is asked, and how it answers: `python with_NAME.py TASK rows.npz answer.json`.
+"""What every program is asked, and how it answers: `python with_NAME.py TASK answer.json rows.npz …`.
 
 - `windows`: which columns of each window have drifted, alarms and scores `[W, F]` per tool;
 - `alone`: the same, where each column is judged as if all others had not changed;
@@ -51,20 +51,25 @@ def words(column):
 
 
 def serve(packages, windows=None, streams=None, speed=None, alone=None):
-    """Answer the task of the command line. What is asked are the tools by name: `{name: callable}` for windows and
-    alone, callables that return all tools for streams and speed; None is "not offered"."""
-    task, rows, answer = sys.argv[1], dict(np.load(sys.argv[2])), Path(sys.argv[3])
-    tools = {}
-    if task in ("windows", "alone"):
-        judges = (alone if task == "alone" else None) or windows or {}
-        category = bool(rows.pop("category", False))
-        for name, judge in judges.items():
-            extra = (rows["clean"],) if task == "alone" and alone else ()
-            alarms, scores = judge(rows["reference"], rows["windows"], category, *extra)
-            tools[name] = {"alarms": alarms.tolist(), "scores": scores.tolist()}
-    elif task == "streams" and streams:
-        tools = streams(rows["reference"], rows["clean"], rows["changed"])
-    elif task == "speed" and speed:
-        tools = speed(rows["reference"], rows["rows"])
+    """Answer the command line's task for each file of rows.
+
+    `windows` and `alone` are callables by the tool's name, `streams` and `speed` return all tools; what is not given is
+    not offered, and `alone` is then `windows`.
+    """
+    task, answer, files = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
     versions = {name: version(name) for name in packages}
-    answer.write_text(json.dumps({"tools": tools, "versions": versions}), "utf-8")
+    told = [{"tools": _tools(task, dict(np.load(file)), windows, streams, speed, alone), "versions": versions}
+            for file in files]
+    answer.write_text(json.dumps(told), "utf-8")
+
+
+def _tools(task, rows, windows, streams, speed, alone):
+    if task == "streams":
+        return streams(rows["reference"], rows["clean"], rows["changed"]) if streams else {}
+    if task == "speed":
+        return speed(rows["reference"], rows["rows"]) if speed else {}
+    judges = (alone if task == "alone" else None) or windows or {}
+    beside = (rows["clean"],) if task == "alone" and alone else ()
+    told = {name: judge(rows["reference"], rows["windows"], bool(rows.get("category", False)), *beside)
+            for name, judge in judges.items()}
+    return {name: {"alarms": alarms.tolist(), "scores": scores.tolist()} for name, (alarms, scores) in told.items()}
