@@ -132,9 +132,14 @@ def _short(value: float) -> str:
 
 
 def _cost(answers: dict[str, dict[str, Any]]) -> str:
-    rows = [[tool, *(f"{float(f'{value:.3g}'):,.6g}" for value in by.values()), f"{one['megabytes']:,.0f}"]
+    rows = [[tool, *map(_micro, by.values()), f"{one['megabytes']:,.0f}"]
             for one in answers.values() for tool, by in one["speed"].items()]
     return markdown(["tool", "1", "8", "64", "1,000", "MB"], rows)
+
+
+def _micro(value: float) -> str:
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
 
 
 def _versions(answers: dict[str, dict[str, Any]]) -> str:
