@@ -228,7 +228,8 @@ def test_the_death_of_the_steward_delays_and_changes_nothing(house: Path, start:
     assert {answer.status for answer in crowd.answers()} == {200}
 
 
-@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [4, 60])
 def test_a_store_out_of_reach_delays_a_rollout(house: Path, start: Start, seconds: int) -> None:
     """Callers notice nothing and no step is taken meanwhile. After half a minute the candidate gets nothing, and on
     its return everything is held for the length of a step."""

@@ -380,7 +380,7 @@ def check_invariants(old: RolloutRecord, event: Event, new: RolloutRecord, salts
     assert RolloutRecord.from_json(new.to_json()) == new
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.integers(0, 2**63), st.booleans())
 def test_invariants_hold_over_random_events(seed: int, served: bool) -> None:
     """Sixty events at random, on clocks that jump: refused, ignored or accepted, never unsound."""
