@@ -37,10 +37,10 @@ _LONGEST = 500
 
 
 class ContractBroken(AssertionError):
-    """A monitor or distance breaks a rule of its contract.
+    """A monitor, distance or notifier breaks a rule of its contract.
 
     Attributes:
-        rule: the rule's name, one of `MONITOR_RULES` or `DISTANCE_RULES`.
+        rule: the rule's name, one of `MONITOR_RULES`, `DISTANCE_RULES` or `notifiers.testing.RULES`.
     """
 
     def __init__(self, rule: str, sentence: str) -> None:

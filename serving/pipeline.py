@@ -154,28 +154,11 @@ class Pipeline:
 
     async def answer(self, call: Call) -> Rendered:
         """What to answer. Raises `RequestError`; an answer that was returned is in the prediction log."""
-        addressed = self._router.arm(call.model, call.version)
-        sent = call.protocol.parse(call.body, call.headers, addressed.contract)
-        call.parsed_ns = time_ns()
-        request = validate(sent, addressed.contract, self._max_rows)
-        if addressed.guard is not None:
-            call.guard = addressed.guard
-            request = addressed.guard.check(request, sent.inputs)
-        call.validated_ns = time_ns()
-        call.violations, call.counts = request.violations, request.counts
-        own_id = request.request_id
-        if own_id is not None and not call.request_id and is_request_id(own_id):
-            call.request_id = own_id
-        key, version = call.routing_key or request.routing_key, call.version
-        if self.callers is not None:
-            key, version = self.callers.settle(call.headers, request, key, version)
-        choice = call.choice = self._router.choose(call.model, version, key)
+        request = self._take(call)
+        choice = call.choice = self._choose(call, request)
         call.routed_ns = time_ns()
         arm = choice.arm
-        if arm.trial is not None and choice.reason == "split":
-            call.trial, call.assigned = arm.trial, arm.trial.assign(choice, call.started_ns)
-        if arm.mirror is not None:
-            call.copy = arm.mirror.take(request, choice)
+        self._assign(call, choice, request)
         expected = self._expected_ns(arm, request.rows)
         if arm.batches and expected > self._alone_ns and request.rows <= self._batch_rows:
             outputs = await self._predict_in_batch(call, arm, request)
@@ -188,35 +171,82 @@ class Pipeline:
         call.rows = request.rows
         if call.copy is not None:
             call.copy.answered(uuid, outputs)
+        look = None if arm.watch is None else arm.watch.look(request, uuid, call.own_ns)
+        rendered = self._render(call, arm, request, outputs, look)
+        call.rendered_ns = time_ns()
+        self._count(call, choice, outputs, request.rows)
+        if self.log is not None:
+            self._record(call, choice, request, outputs, uuid, sequence)
+            call.recorded_ns = time_ns()
+        return self._remark(call, choice, request, outputs, uuid, look, rendered)
+
+    def _take(self, call: Call) -> InferenceRequest:
+        """Parse and validate: what may refuse the inputs."""
+        addressed = self._router.arm(call.model, call.version)
+        sent = call.protocol.parse(call.body, call.headers, addressed.contract)
+        call.parsed_ns = time_ns()
+        request = validate(sent, addressed.contract, self._max_rows)
+        if addressed.guard is not None:
+            call.guard = addressed.guard
+            request = addressed.guard.check(request, sent.inputs)
+        call.validated_ns = time_ns()
+        call.violations, call.counts = request.violations, request.counts
+        own_id = request.request_id
+        if own_id is not None and not call.request_id and is_request_id(own_id):
+            call.request_id = own_id
+        return request
+
+    def _choose(self, call: Call, request: InferenceRequest) -> Choice:
+        """Which version answers."""
+        key, version = call.routing_key or request.routing_key, call.version
+        if self.callers is not None:
+            key, version = self.callers.settle(call.headers, request, key, version)
+        return self._router.choose(call.model, version, key)
+
+    def _assign(self, call: Call, choice: Choice, request: InferenceRequest) -> None:
+        """What a rollout notes of a request before anybody can know how it ends."""
+        arm = choice.arm
+        if arm.trial is not None and choice.reason == "split":
+            call.trial, call.assigned = arm.trial, arm.trial.assign(choice, call.started_ns)
+        if arm.mirror is not None:
+            call.copy = arm.mirror.take(request, choice)
+
+    def _render(self, call: Call, arm: Arm, request: InferenceRequest, outputs: Outputs,
+                look: Look | None) -> Rendered:
+        """The answer in its protocol's form, rounded and marked where a setting asks for it."""
         if not call.request_id:
             call.request_id = _foreign_id(call.headers) or call.prediction
-        watch = arm.watch
-        look = None if watch is None else watch.look(request, uuid, call.own_ns)
         told, referred = (outputs, None) if self.answering is None else self.answering.finish(
             arm, request, outputs, look)
         rendered = call.protocol.render(
             Answer(request, told, arm.name, arm.version, arm.role, call.request_id, call.prediction, referred,
                    _novelty(call, look, request.rows)))
-        call.rendered_ns = time_ns()
+        return _with_head(rendered, head(referred)) if referred else rendered
+
+    def _count(self, call: Call, choice: Choice, outputs: Outputs, rows: int) -> None:
+        """What the answer was, on the board and for a rollout."""
+        arm = choice.arm
         if call.trial is not None:
-            call.trial.answered(call.assigned, choice, outputs, request.rows)
+            call.trial.answered(call.assigned, choice, outputs, rows)
         if arm.class_output is not None:
-            self._count_classes(arm, outputs, request.rows)
+            self._count_classes(arm, outputs, rows)
         elif arm.value_output is not None and (values := outputs.get(arm.value_output)) is not None:
             self._count_values(arm, values)
-        if self.log is not None:
-            self._record(call, choice, request, outputs, uuid, sequence)
-            call.recorded_ns = time_ns()
-        more = head(referred) if referred else b""
+
+    def _remark(self, call: Call, choice: Choice, request: InferenceRequest, outputs: Outputs, uuid: bytes,
+                look: Look | None, rendered: Rendered) -> Rendered:
+        """Show the answered request to everybody who watches; the answer says where the monitors stand."""
+        arm = choice.arm
+        watch = arm.watch
         if watch is not None:
             watch.keep(look, request, outputs, uuid, call.started_ns)
-            more += watch.head(look, bool(call.violations))
+            rendered = _with_head(rendered, watch.head(look, bool(call.violations)))
             call.drift, call.novelty_p = watch.state, None if look is None or look.p is None else look.least
         if arm.custom is not None:
             arm.custom.keep(_record_of(call, choice, request, request.inputs, outputs, uuid))
         if self.security is not None:
             self.security.look(call.client, arm, look, outputs, request.rows)
-        return Rendered(rendered.body, rendered.content_type, rendered.head + more) if more else rendered
+        return rendered
 
     def close(self) -> None:
         """Let the threads go and end the open segment."""
@@ -345,6 +375,10 @@ class Pipeline:
                                  "policy is to refuse: free space, or set log.on_error = \"serve\".") from None
         else:
             self._board.log_counts(log.frames, log.bytes)
+
+
+def _with_head(rendered: Rendered, lines: bytes) -> Rendered:
+    return Rendered(rendered.body, rendered.content_type, rendered.head + lines)
 
 
 def _novelty(call: Call, look: Look | None, rows: int) -> tuple[float | None, ...] | None:

@@ -7,27 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from serinus.monitors.notifiers.notifier import DeliveryFailed, Notification, Notifier
+from serinus.monitors.testing import Checks, ContractBroken
 
 __all__ = ["RULES", "ContractBroken", "Coverage", "check_notifier", "examples"]
 
-Checks = Iterator[tuple[bool, str]]
 _LONGEST = 500
-
-
-class ContractBroken(AssertionError):
-    """A notifier breaks a rule of the contract.
-
-    Attributes:
-        rule: the rule's name, one of `RULES`.
-    """
-
-    def __init__(self, rule: str, sentence: str) -> None:
-        super().__init__(f"{rule}: {sentence}")
-        self.rule = rule
 
 
 @dataclass(frozen=True)
