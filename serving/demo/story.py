@@ -54,8 +54,8 @@ class Story:
             self._log()
             self._metrics(server)
             self._traces(collector, first)
+            self._kill(server, unseen)  # before the rollout: who dies in a candidate's call takes it off the host
             self._rollout(server, unseen)
-            self._kill(server, unseen)
             self._roll_back(server, unseen)
             self._stop(server)
 
@@ -137,6 +137,21 @@ class Story:
         for line in tree(collector.spans(), first.headers["traceparent"].split("-")[1]):
             self._line(f"  {line}")
 
+    def _kill(self, server: DemoServer, unseen: list[dict[str, Any]]) -> None:
+        self._title("Kill a worker under load")
+        with Crowd(server.port, _either_protocol(unseen)) as crowd:
+            time.sleep(_KILL_AFTER_S)
+            victim = server.workers()[0].pid
+            self._line(f"$ kill -9 {victim}")
+            os.kill(victim, signal.SIGKILL)
+            took = server.wait_for_workers(without=victim)
+            time.sleep(_KILL_MORE_S)
+        good = [answer for answer in crowd.answers if answer.status == 200]
+        self._answers += crowd.answers
+        self._check(len(good) == len(crowd.answers), f"{len(good)} requests answered meanwhile, {crowd.broken} "
+                    f"connections broken; another worker after {took:.1f} s.")
+        self._log()
+
     def _rollout(self, server: DemoServer, unseen: list[dict[str, Any]]) -> None:
         self._title(f"Try version 2 on {_SHARE} % of the callers")
         self._line(f"$ serinus rollout start tumour:2 --manual --steps {_SHARE}")
@@ -166,21 +181,6 @@ class Story:
             crowd.wait()
         self._answers += crowd.answers
         return met
-
-    def _kill(self, server: DemoServer, unseen: list[dict[str, Any]]) -> None:
-        self._title("Kill a worker in the middle of it")
-        with Crowd(server.port, _either_protocol(unseen)) as crowd:
-            time.sleep(_KILL_AFTER_S)
-            victim = server.workers()[0].pid
-            self._line(f"$ kill -9 {victim}")
-            os.kill(victim, signal.SIGKILL)
-            took = server.wait_for_workers(without=victim)
-            time.sleep(_KILL_MORE_S)
-        good = [answer for answer in crowd.answers if answer.status == 200]
-        self._answers += crowd.answers
-        self._check(len(good) == len(crowd.answers), f"{len(good)} requests answered meanwhile, {crowd.broken} "
-                    f"connections broken; another worker after {took:.1f} s.")
-        self._log()
 
     def _roll_back(self, server: DemoServer, unseen: list[dict[str, Any]]) -> None:
         self._title("Roll back")
