@@ -23,6 +23,8 @@ from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.published_alerts import published
 from serinus.serving.rollback import live_boards, roll_back
 from serinus.serving.router import Router
+from serinus.serving.performance.published import published as published_performance
+from serinus.serving.predictions import look_up
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import read_snapshot
 from serinus.serving.veto import read_vetoes
@@ -101,6 +103,8 @@ class Control:
                 return await self._roll_back(model, body)
             case "POST", ["rollouts", model, verb] if verb in _STEWARD_VERBS:
                 return 202, await self._ask_steward({**body, "verb": verb, "model": model})
+            case "GET", ["predictions", prediction_id]:
+                return 200, await self._prediction(prediction_id, str(body.get("actor", "api")))
             case "POST", ["drain"]:
                 self._run.draining.touch()
                 return 202, {"draining": True}
@@ -122,6 +126,15 @@ class Control:
                            "candidate": record.candidate if record and record.running else None,
                            "weight": record.weight if record else 0, "loaded": self._loaded(name)})
         return {"models": models}
+    async def _prediction(self, prediction_id: str, actor: str) -> dict[str, Any]:
+        """A prediction with what became of it, as far as the steward can tell now."""
+        found = await asyncio.to_thread(look_up, self._home, prediction_id, actor)
+        try:
+            known = await self._ask_steward({"verb": "ground_truth", "prediction_id": prediction_id})
+        except ControlRefused as error:
+            known = {"ground_truth": {"state": "unknown", "reason": str(error)}}
+        return {**found, **known}
+
 
     def _loaded(self, name: str) -> list[str]:
         """The versions of a model that this worker has in memory, and answers with."""
@@ -230,7 +243,7 @@ def _method_of(parts: list[str]) -> str:
     match parts:
         case ["ground-truth"] | ["rollouts", _, "analysis"]:
             return "GET, POST"
-        case ["ground-truth", _]:
+        case ["ground-truth" | "performance", _] | ["predictions", _]:
             return "GET"
         case ["rollouts", _, "status" | "journal"]:
             return "GET"

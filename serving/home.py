@@ -36,6 +36,11 @@ class Home:
         return self.path / "log" / "pairs"
 
     @property
+    def access(self) -> Path:
+        """Who looked at rows of the prediction log."""
+        return self.path / "log" / "access.ndjson"
+
+    @property
     def spool(self) -> Path:
         """Ground truth that was accepted and waits for the store."""
         return self.path / "spool"

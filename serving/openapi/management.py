@@ -111,6 +111,7 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
     paths["/api/monitors/{model}"] = {"parameters": [_model()], "get": {
         "operationId": "monitor", "tags": ["control"], "summary": "What the monitors see in a model's versions",
         "responses": watched, **secured}}
+    paths["/api/predictions/{prediction_id}"] = _prediction(failed, secured)
     paths |= _ground_truth(failed, changed, secured)
     paths |= _views(rollout, failed, changed, secured)
     for verb in _VERBS:
@@ -161,6 +162,21 @@ def _ground_truth(failed: dict[str, Schema], changed: dict[str, Schema], secured
     number: Schema = {"type": "integer", "minimum": 0}
     rejected = {"type": "array", "maxItems": 20, "items": _object(row=number, reason=_TEXT)}
     taken = answer("Kept; it is joined to its predictions soon.",
+def _prediction(failed: dict[str, Schema], secured: dict[str, Any]) -> Schema:
+    values: Schema = {"type": "object"}
+    known: Schema = {"type": ["object", "null"], "required": ["state"], "properties": {"state": _TEXT}}
+    found = _object(
+        prediction_id=_TEXT, request_id=_TEXT, time=_TEXT, model=_TEXT, version=_TEXT, role=_TEXT, inputs=values,
+        outputs=values, violations={"type": ["integer", "null"]}, novelty={"type": ["number", "null"]},
+        trace_id={"type": ["string", "null"]}, ground_truth=known)
+    name: Schema = {"name": "prediction_id", "in": "path", "required": True, "schema": _TEXT}
+    return {"parameters": [name], "get": {
+        "operationId": "prediction", "tags": ["control"],
+        "summary": "One logged prediction, and what became of it; who looks is taken down",
+        "responses": {"200": answer("As the log has it: personal values as they were written.", found), **failed},
+        **secured}}
+
+
                    _object(accepted=number, rejected=rejected, rejected_count=number))
     known = {"200": answer("By model: delays of truths, and hours with what became of their predictions.", _object(
         received=number, waiting_bytes=number, orphans=number, forgotten=number, models={"type": "object"})), **failed}

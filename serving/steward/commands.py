@@ -9,6 +9,7 @@ from typing import Any
 from serinus.models.errors import ModelError
 from serinus.models.registry import Registry
 from serinus.serving.errors import ControlRefused
+from serinus.serving.predictions import ground_truth_of
 from serinus.serving.rollout import controller, plan_file, verdicts
 from serinus.serving.rollout.controller import Outcome
 from serinus.serving.rollout.errors import RolloutError
@@ -29,6 +30,9 @@ def carry_out(shared: Shared, request: dict[str, Any]) -> dict[str, Any]:
     """Answer one control call as a JSON object; a refusal has `error` and `kind`. Raises `StoreError` only."""
     model = str(request.get("model", ""))
     try:
+        if request.get("verb") == "ground_truth":
+            return {"ground_truth": ground_truth_of(shared.store, shared.settings.ground_truth,
+                                                    str(request.get("prediction_id", "")))}
         if request.get("verb") in _READING:
             return look(shared.store, model, request)
         if read_vetoes(shared.home.vetoes).by_model.get(model) is not None:

@@ -57,7 +57,7 @@ def test_every_example_is_answered(line: Line) -> None:
     assert tried == 4 * (3 + 2)
 
 
-_EMPTY = ("/api/rollouts", "/api/monitors/", "/api/ground-truth/")
+_EMPTY = ("/api/rollouts", "/api/monitors/", "/api/ground-truth/", "/api/predictions/")
 """Where nothing is known yet, which is said by name."""
 
 
