@@ -48,6 +48,8 @@ class Stream:
         """The last one that was taken."""
         self.seen = self.unusual = 0
         """Rows answered, and how many of the observed ones were unusual."""
+        self.total = profile.empty()
+        """All that was ever counted."""
         self._run_length = run_length
         self._monitor = DriftMonitor(profile, run_length, check=check)
         self._ledger = Ledger()
@@ -83,6 +85,7 @@ class Stream:
         news = self._ledger.news(ticks, len(self.profile.features))
         self.seen += news.seen
         self.unusual += news.unusual
+        self.total = self.total + news.counts
         self.interval = interval
         self._monitor.apply(interval, news.counts, float(interval))
         self._known = None
@@ -138,7 +141,8 @@ class Stream:
         """All of it but reference and check."""
         return orjson.dumps({
             "format": FORMAT, "chosen": asdict(self.chosen), "run_length": self._run_length, "interval": self.interval,
-            "seen": self.seen, "unusual": self.unusual, "ledger": self._ledger.to_json(),
+            "seen": self.seen, "unusual": self.unusual, "total": self.total.to_json(),
+            "ledger": self._ledger.to_json(),
             "window": self._window.to_json(), "evasion": self._evasion,
             "examples": list(map(list, self._examples.values())), "monitor": self._monitor.to_json()})
 
@@ -146,6 +150,14 @@ class Stream:
     def forgotten(data: bytes) -> bytes:
         """What `to_bytes` gave, with all evidence and alarms forgotten; no row is counted again."""
         return orjson.dumps({**orjson.loads(data), "monitor": None})
+
+    @staticmethod
+    def counted(data: bytes) -> tuple[str, Counts] | None:
+        """Of what `to_bytes` gave: the reference's digest, and all that was ever counted; None before that was kept."""
+        stored: Mapping[str, Any] = orjson.loads(data)
+        if stored["format"] != FORMAT or "total" not in stored:
+            return None
+        return stored["chosen"]["digest"], Counts.from_json(stored["total"])
 
     def restore(self, data: bytes) -> bool:
         """Go on where `to_bytes` was called; False, and nothing done, where that was against another reference, with
@@ -161,6 +173,8 @@ class Stream:
         except InvalidData:
             return False
         self.interval, self.seen, self.unusual = stored["interval"], stored["seen"], stored["unusual"]
+        if "total" in stored:  # earlier releases kept none
+            self.total = Counts.from_json(stored["total"])
         self._ledger = Ledger.from_json(stored["ledger"])
         self._window, self._evasion = Counts.from_json(stored["window"]), stored["evasion"]
         self._examples = {row[0]: Example(*row) for row in stored["examples"]}

@@ -145,7 +145,8 @@ def judge(plan: Judgement, phase: Phase, weight: int, evidence: Evidence, *, ste
     harmful = [check for check in checks if check.harmful]
     if harmful:
         return _blame(harmful, evidence, checks)
-    for cause, why in (("stable", _stable_broken(evidence)), *evidence.signals.items()):
+    signals = ("stable", _stable_broken(evidence)), ("crash", _crashed(phase, evidence))
+    for cause, why in (*signals, *evidence.signals.items()):
         if why:
             return Verdict(Action.HOLD, why, checks, cause=cause)
     missing = _missing(plan, phase, evidence, step_id)
@@ -158,11 +159,14 @@ def judge(plan: Judgement, phase: Phase, weight: int, evidence: Evidence, *, ste
 
 
 def _blame(harmful: Sequence[Check], evidence: Evidence, checks: tuple[Check, ...]) -> Verdict:
-    """Roll back, unless the arms cannot be compared: then nobody is to blame yet."""
-    worst = max(harmful, key=lambda check: check.evidence - check.limit)
-    if evidence.inputs_differ and ":pairs" not in worst.name:
+    """Roll back, unless the arms cannot be compared: then nobody is to blame yet, but for pairs, which had the same
+    inputs, and for hard failures, whatever brought them on."""
+    sure = [check for check in harmful if not evidence.inputs_differ or ":pairs" in check.name
+            or check.kind == "failures"]
+    worst = max(sure or harmful, key=lambda check: check.evidence - check.limit)
+    if not sure:
         return Verdict(Action.HOLD, f"{worst.text()}, but the arms did not get the same inputs: "
-                                    f"{evidence.inputs_differ}", checks, cause="inputs")
+                                    f"{evidence.inputs_differ}.", checks, cause="inputs")
     odds = f"{exp(worst.evidence):,.0f}" if worst.evidence < _MANY else f"more than {exp(_MANY):,.0f}"
     return Verdict(Action.ROLL_BACK, f"The candidate is worse by {worst.text()}; evidence {odds} to one, needed "
                                      f"{exp(worst.limit):,.0f}.", checks)
@@ -204,6 +208,15 @@ def _stable_broken(evidence: Evidence) -> str:
     if now <= _BROKEN_RATIO * before:
         return ""
     return f"Stable itself fails: {failed:,} of {seen:,} of late, at most {100 * before:.2g} % before."
+
+
+def _crashed(phase: Phase, evidence: Evidence) -> str:
+    """A candidate that took its shadow down would take a worker down, with the requests that are under way in it."""
+    if phase is not Phase.SHADOW or not evidence.shadow_failed:
+        return ""
+    times = "once" if evidence.shadow_failed == 1 else f"{evidence.shadow_failed:,} times"
+    return (f"The shadow's process died {times} in a call of the candidate, so it gets no request by itself. If "
+            "something else killed that process, abort and retry.")
 
 
 def _missing(plan: Judgement, phase: Phase, evidence: Evidence, step_id: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from serinus.serving.rollout import controller, verdicts
@@ -16,6 +17,7 @@ from serinus.serving.rollout.gathering import PAIRS, Counted, gather, pairs_of
 from serinus.serving.rollout.judgement import Judgement
 from serinus.serving.rollout.state import Phase, RolloutRecord
 from serinus.serving.rollout.transitions import Advance, Event, Hold, Resume, RollBack
+from serinus.serving.steward.input_marks import InputMarks
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.preflight import ENOUGH, baseline_of, keep_baseline, loading, stables_answers
 from serinus.serving.steward.ship_tallies import CALLER_COUNTS
@@ -41,6 +43,7 @@ class JudgeRollouts:
     def __init__(self, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._monotonic = monotonic
+        self._marks = InputMarks()
         self._changed: dict[str, tuple[int, float]] = {}
         self._told: dict[str, tuple[tuple[Any, ...], float]] = {}
 
@@ -60,9 +63,8 @@ class JudgeRollouts:
     def _judge(self, shared: Shared, record: RolloutRecord, epoch: int) -> None:
         assert record.plan is not None and record.plan.judgement is not None
         now, plan = self._clock(), record.plan.judgement
-        evidence = self._evidence(shared, record, now)
-        verdict = judge(plan, record.held or record.phase, record.weight, evidence, step_id=record.step_id,
-                        last=_is_last(record))
+        self._marks.note(shared, record, now)
+        verdict = self._verdict(shared, record, plan, self._evidence(shared, record, now))
         event = next_event(record, plan, verdict, now, _gap(shared, record, now), shared.holder)
         told = verdicts.to_dict(record, plan, verdict, now)
         self._publish(shared, record, told, now, epoch)
@@ -73,6 +75,18 @@ class JudgeRollouts:
             controller.decide(shared.store, record.model, event, now=now, epoch=epoch,
                               details={"verdict": told})
             shared.publish()
+
+    def _verdict(self, shared: Shared, record: RolloutRecord, plan: Judgement, evidence: Evidence) -> Verdict:
+        """Before anybody is blamed, the arms' inputs are compared."""
+        def look(seen: Evidence) -> Verdict:
+            return judge(plan, record.held or record.phase, record.weight, seen, step_id=record.step_id,
+                         last=_is_last(record))
+
+        verdict = look(evidence)
+        if verdict.action is not Action.ROLL_BACK or not record.weight:
+            return verdict
+        found = self._marks.differ(shared, record, evidence)
+        return look(replace(evidence, inputs_differ=found)) if found else verdict
 
     def _refresh(self, shared: Shared, record: RolloutRecord, now: float) -> None:
         """The next step is measured by how fast stable was in this one."""

@@ -106,6 +106,20 @@ def test_different_inputs_hold_before_anybody_is_blamed() -> None:
     """Drift in one arm only is not the candidate's fault."""
     verdict = look(window(errors=(300, 300)), inputs_differ="age is higher in the candidate's")
     assert (verdict.action, verdict.cause) == (Action.HOLD, "inputs")
+    failing = look(window(errors=(300, 300), failures=(40, 0)), inputs_differ="age is higher in the candidate's")
+    assert failing.action is Action.ROLL_BACK, "hard failures are nobody else's"
+
+
+def test_a_candidate_that_killed_its_shadow_gets_no_request_by_itself() -> None:
+    """However many pairs went well: in a worker it would take the requests under way along. A canary is judged by what
+    happens in it."""
+    plan, pairs = replace(PLAN, shadow=1000, shadow_s=60), Pairs(pairs=100_000, candidate_failed=1)
+    shadow = Evidence(pairs=pairs, shadow_failed=1, elapsed_s=LONG)
+    verdict = judge(plan, Phase.SHADOW, 0, shadow)
+    assert (verdict.action, verdict.cause) == (Action.HOLD, "crash")
+    assert verdict.reason.startswith("The shadow's process died once in a call of the candidate")
+    assert judge(plan, Phase.SHADOW, 0, replace(shadow, shadow_failed=0)).action is Action.ADVANCE
+    assert look(window(errors=(100, 300)), pairs=pairs, shadow_failed=1).action is Action.ADVANCE
 
 
 def test_stable_itself_broken_holds() -> None:
