@@ -20,6 +20,7 @@ from serinus.serving.ground_truth.inbox import Inbox
 from serinus.serving.ground_truth.published import published as published_ground_truth
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.monitoring import MonitorFiles
+from serinus.serving.performance.published import published as published_performance
 from serinus.serving.published_alerts import published
 from serinus.serving.rollback import live_boards, roll_back
 from serinus.serving.router import Router
@@ -91,6 +92,8 @@ class Control:
                 return 200, await asyncio.to_thread(published, self._home.run)
             case "GET", ["ground-truth", *names] if len(names) <= 1:
                 return 200, await asyncio.to_thread(published_ground_truth, self._home.run, *names)
+            case "GET", ["performance", model]:
+                return 200, await asyncio.to_thread(published_performance, self._home.performance, model)
             case "GET", ["monitors", *names] if len(names) <= 1:
                 return 200, await asyncio.to_thread(self._monitors, *names)
             case "GET", ["rollouts", model] | ["rollouts", model, "status"]:

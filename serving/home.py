@@ -66,6 +66,11 @@ class Home:
         return self.run / "monitors"
 
     @property
+    def performance(self) -> Path:
+        """What answers turned out to be worth, by model."""
+        return self.run / "performance"
+
+    @property
     def baselines(self) -> Path:
         """What stable was like when each running rollout began."""
         return self.run / "baselines.json"

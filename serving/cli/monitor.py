@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from serinus.serving.cli.performance import performance
 from serinus.serving.cli.report import report
 from serinus.serving.cli.retraining import command as retrain
 from serinus.serving.cli.streams import explain, reference, reset, status
@@ -24,5 +25,6 @@ command.add_command(status)
 command.add_command(explain)
 command.add_command(reference)
 command.add_command(reset)
+command.add_command(performance)
 command.add_command(report)
 command.add_command(retrain)

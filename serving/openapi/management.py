@@ -113,6 +113,10 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
         "responses": watched, **secured}}
     paths["/api/predictions/{prediction_id}"] = _prediction(failed, secured)
     paths |= _ground_truth(failed, changed, secured)
+    paths["/api/performance/{model}"] = {"parameters": [_model()], "get": {
+        "operationId": "performance", "tags": ["control"], "summary": "What a model's answers turned out to be worth",
+        "responses": {"200": answer("By version and hour: realised and estimated measures, calibration, slices, harm.",
+                                    _object(model=_TEXT, verdict=_TEXT, versions=alerts)), **failed}, **secured}}
     paths |= _views(rollout, failed, changed, secured)
     for verb in _VERBS:
         good = "200" if verb == "rollback" else "202"

@@ -28,6 +28,7 @@ from serinus.serving.steward.judge_drift import JudgeDrift
 from serinus.serving.steward.judge_rollouts import JudgeRollouts
 from serinus.serving.steward.keep_shadow import KeepShadow
 from serinus.serving.steward.learn_references import LearnReferences
+from serinus.serving.steward.measure_performance import MeasurePerformance
 from serinus.serving.steward.preflight import Preflight
 from serinus.serving.steward.publish_monitors import PublishMonitors
 from serinus.serving.steward.publish_snapshot import PublishSnapshot
@@ -54,8 +55,8 @@ def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
             ShipTallies(), KeepShadow(), JoinPairs(), Preflight(), JudgeRollouts(), TellReverse(), ShipTicks(),
-            LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(), PublishMonitors(),
-            EvaluateAlerts(), DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(),
+            LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(), MeasurePerformance(),
+            PublishMonitors(), EvaluateAlerts(), DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(),
             CapLog(), ClearRunFolders()]
 
 
