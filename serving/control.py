@@ -20,7 +20,6 @@ from serinus.serving.ground_truth.inbox import Inbox
 from serinus.serving.ground_truth.published import published as published_ground_truth
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.monitoring import MonitorFiles
-from serinus.serving.performance.published import published as published_performance
 from serinus.serving.published_alerts import published
 from serinus.serving.rollback import live_boards, roll_back
 from serinus.serving.router import Router
