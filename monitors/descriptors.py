@@ -284,6 +284,8 @@ def _elements(field: str, indices: list[int]) -> Extractor:
         array = arrays.get(field)
         if array is None:
             return np.full((rows, len(indices)), np.nan)
+        if everything and array.shape == (rows, len(indices)) and array.dtype.kind == "f":
+            return array.astype(np.float64)
         if array.size <= rows * last or not rows or array.size % rows:
             return np.full((rows, len(indices)), np.inf)
         flat = array.reshape(rows, -1)

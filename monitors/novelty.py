@@ -16,6 +16,7 @@ so its square is that feature's share of the score (Kessy, Lewin & Strimmer 2018
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,8 @@ _CELLS = 4_000_000
 _GRID = 1001
 _SLACK = 1e-6
 """Difference below which two scores are a tie, relative to 1 + score: a float32 in transit makes no row rarer."""
+_TAME = 1e100
+"""Nothing overflows in the score of a row that is shorter."""
 _FLAT = 1e-9
 _NORMAL_IQR = 1.3489795003921634
 _NORMAL_WIDE = 4.6526957480816815  # between the 1 % and the 99 % quantile
@@ -180,8 +183,14 @@ class Novelty:
 
     def scores(self, numbers: Floats, codes: Codes | None = None) -> Floats:
         """The score of each row; 0 is the middle of the reference."""
-        whitened = self.whitening(self.scaling.standardise(numbers))
-        scores = np.einsum("ij,ij->i", whitened, whitened)
+        matrix, offset, limit = self._folded
+        with np.errstate(over="ignore", invalid="ignore"):
+            whitened = numbers.dot(matrix)
+            whitened -= offset
+            scores = np.einsum("ij,ij->i", whitened, whitened)
+        if not scores.max(initial=0.0) <= limit:  # some are far out, missing or infinite: they have to be cut first
+            whitened = self.whitening(self.scaling.standardise(numbers))
+            scores = np.einsum("ij,ij->i", whitened, whitened)
         if codes is not None and codes.shape[1]:
             scores += self.surprise.take(codes + self._offsets).sum(axis=1)
         return np.asarray(scores)
@@ -189,11 +198,12 @@ class Novelty:
     def score(self, row: Floats, codes: Codes | None = None) -> float:
         """The score of one row [Rn]; the same as `scores` but for rounding, without the cost of a batch."""
         matrix, offset, limit = self._folded
-        with np.errstate(over="ignore", invalid="ignore"):
+        score = math.inf
+        if limit > 0 and math.hypot(*row.tolist()) < _TAME:  # cheaper than errstate
             whitened = row.dot(matrix)
             whitened -= offset
             score = float(whitened.dot(whitened))
-        if not score <= limit:  # far out, missing or infinite: its values have to be cut first
+        if not score <= limit:
             whitened = self.whitening(self.scaling.standardise(row))
             score = float(whitened.dot(whitened))
         return score if codes is None else score + float(self.surprise.take(codes + self._offsets).sum())

@@ -105,8 +105,8 @@ def _p_values(arm: Arm, request: InferenceRequest, look: Look | None) -> NDArray
     """The novelty p-value of every row, also where the observer looked at a sample only."""
     if look is None or not isinstance(arm.watch, Watch):
         return None
-    if look.p is not None and look.chosen is None:
-        return np.asarray(look.p, np.float64)
+    if look.novelty is not None and look.chosen is None:
+        return look.p_values()
     novelty, encoder = arm.watch.profile.novelty, arm.watch.profile.encoder
     if novelty is None:
         return None

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from traceback import format_tb
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from serinus.monitors.counts import Counts
 from serinus.monitors.features import MISSING
+from serinus.monitors.novelty import Novelty
 from serinus.monitors.profile import Profile
 from serinus.serving.monitoring import MonitorFiles, View
 from serinus.serving.request import InferenceRequest
@@ -44,8 +46,10 @@ _EXAMPLES = 2
 _LOOK_NS, _COUNT_NS = 1000.0, 3000.0
 """What a row is thought to cost before it was measured."""
 _STEP = 0.1
+_GOLDEN, _MASK64 = 0x9E3779B97F4A7C15, (1 << 64) - 1
 
 Arrays = Mapping[str, NDArray[Any]]
+Floats = NDArray[np.float64]
 
 
 class Look(NamedTuple):
@@ -56,19 +60,24 @@ class Look(NamedTuple):
     """How many of its rows are observed."""
     chosen: NDArray[np.intp] | None
     """Which ones; None: all of them."""
-    p: Sequence[float] | NDArray[np.float64] | None
-    """Their novelty p-values; None where novelty is off."""
+    novelty: Novelty | None = None
+    """What tells how unusual a row is; None where that is off."""
+    scores: Sequence[float] | Floats = ()
+    """Their novelty scores."""
     least: float = 1.0
-    """The smallest of them."""
+    """The smallest of their p-values."""
+
+    def p_values(self) -> Floats | None:
+        """The novelty p-value of each observed row; None where novelty is off."""
+        return None if self.novelty is None else self.novelty.p_values(np.asarray(self.scores))
 
     def by_row(self, rows: int) -> tuple[float | None, ...] | None:
         """The p-value of each of a request's rows, None for those that are not observed."""
-        if self.p is None:
-            return None
-        if self.chosen is None:
-            return tuple(map(float, self.p))
-        known = dict(zip(self.chosen.tolist(), self.p, strict=True))
-        return tuple(float(known[row]) if row in known else None for row in range(rows))
+        p = self.p_values()
+        if p is None or self.chosen is None:
+            return None if p is None else tuple(p.tolist())
+        known = dict(zip(self.chosen.tolist(), p.tolist(), strict=True))
+        return tuple(known.get(row) for row in range(rows))
 
 
 class Waiting:
@@ -142,23 +151,25 @@ class Watch:
             wanted = max(_LEAST, int(affordable))
             chosen = sample(uuid, rows, wanted)
             inputs, rows = _rows_of(inputs, chosen, rows), wanted
-        if self._novelty is None:
-            return Look(inputs, rows, chosen, None)
+        novelty = self._novelty
+        if novelty is None:
+            return Look(inputs, rows, chosen)
         started = time.perf_counter_ns()
         numbers = self._encoder.numbers(inputs)
         codes = self._encoder.categories(inputs) if self._has_categories else None
         if rows == 1:
-            alone = self._novelty.p_value(self._novelty.score(numbers[0], None if codes is None else codes[0]))
-            return Look(inputs, rows, chosen, (alone,), alone)
-        p = self._novelty.p_values(self._novelty.scores(numbers, codes))
+            score = novelty.score(numbers[0], None if codes is None else codes[0])
+            return Look(inputs, rows, chosen, novelty, (score,), novelty.p_value(score))
+        scores = novelty.scores(numbers, codes)
+        least = novelty.p_value(float(scores.max(initial=0.0)))
         if rows > _LEAST:  # few rows cost more each, and are always observed
             self._look_ns += _STEP * ((time.perf_counter_ns() - started) / rows - self._look_ns)
-        return Look(inputs, rows, chosen, p, float(p.min(initial=1.0)))
+        return Look(inputs, rows, chosen, novelty, scores, least)
 
     def head(self, look: Look | None, violations: bool = False) -> bytes:
         """The header line: the smallest p-value of the answer's rows, and where the stream stands."""
         schema = b"warn" if violations else b"ok"
-        if look is None or look.p is None:
+        if look is None or look.novelty is None:
             return self._plain_head % schema
         return self._head % (schema, b"%.3g" % look.least)
 
@@ -216,11 +227,12 @@ class Watch:
         """Keep examples of unusual rows: looking for what is unusual about a row costs more than counting it."""
         if not requests:
             return
-        number = sum(int(np.count_nonzero(np.asarray(rows.look.p) <= _UNUSUAL)) for rows in requests)
+        number = sum(int(np.count_nonzero(p <= _UNUSUAL)) for rows in requests
+                     if (p := rows.look.p_values()) is not None)
         examples = []
         for rows in sorted(requests, key=lambda rows: rows.look.least)[:_EXAMPLES]:
             look = rows.look
-            index = int(np.argmin(np.asarray(look.p)))
+            index = int(np.argmax(look.scores))
             row = index if look.chosen is None else int(look.chosen[index])
             examples.append(Unusual(rows.uuid, row, rows.received_ns, look.least, self._reason(rows, index)))
         self.sheet.remember(pane, examples, number)
@@ -325,13 +337,21 @@ class Observer:
 
 
 def sample(uuid: bytes, rows: int, wanted: int) -> NDArray[np.intp]:
-    """`wanted` of a request's rows, each as likely as any other: those with the smallest hashes, in order."""
-    hashes = np.arange(rows, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(
-        int.from_bytes(uuid[8:], "little") ^ int.from_bytes(uuid[:8], "little"))
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
-        hashes = (hashes ^ (hashes >> np.uint64(shift))) * np.uint64(factor)
-    hashes ^= hashes >> np.uint64(31)
-    return np.sort(np.argpartition(hashes, wanted - 1)[:wanted])
+    """`wanted` of a request's rows, in order, each as likely as any other: a stretch of a shuffled deck, which the
+    UUID begins."""
+    number = int.from_bytes(uuid[8:], "big") * _GOLDEN & _MASK64
+    return _hand(rows, wanted, (number >> 32) % rows)
+
+
+@lru_cache(4096)
+def _hand(rows: int, wanted: int, start: int) -> NDArray[np.intp]:
+    deck = _deck(rows)
+    return np.sort(deck[(start + np.arange(wanted)) % rows])
+
+
+@lru_cache(64)
+def _deck(rows: int) -> NDArray[np.intp]:
+    return np.random.default_rng(rows).permutation(rows)
 
 
 def _arms(router: Router) -> Iterator[Arm]:
@@ -347,7 +367,7 @@ def _contributors(profile: Profile) -> list[int]:
 
 def _rows_of(arrays: Arrays, chosen: NDArray[np.intp], rows: int) -> Arrays:
     """The chosen rows of what has one element for each row; nothing of what has not."""
-    return {name: array[chosen] for name, array in arrays.items() if array.shape[:1] == (rows,)}
+    return {name: array.take(chosen, 0) for name, array in arrays.items() if array.shape[:1] == (rows,)}
 
 
 def _joined(together: list[_Rows]) -> Iterator[tuple[Arrays, Arrays, int]]:

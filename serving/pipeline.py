@@ -10,7 +10,7 @@ import contextlib
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import time_ns
@@ -25,6 +25,7 @@ from serinus.monitors.record import PredictionRecord
 from serinus.serving.answering import Answering, head
 from serinus.serving.batching import BatchQueue, Ran
 from serinus.serving.board import Board
+from serinus.serving.caller_keys import CallerKeys
 from serinus.serving.callers import Callers
 from serinus.serving.errors import (
     Cancelled,
@@ -40,6 +41,7 @@ from serinus.serving.ids import IdSource
 from serinus.serving.inputs import validate
 from serinus.serving.observer import Look
 from serinus.serving.prediction_log import SegmentWriter
+from serinus.serving.prediction_log.sampling import is_logged
 from serinus.serving.protocols import Headers, Protocol, Rendered
 from serinus.serving.request import Answer, InferenceRequest, is_request_id
 from serinus.serving.router import Arm, Choice, Router
@@ -69,7 +71,7 @@ class Call:
     """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
 
     __slots__ = ("assigned", "batch_rows", "body", "choice", "client", "copy", "counts", "drift", "guard", "headers",
-                 "ids", "model", "novelty_p", "parsed_ns", "predict_ended_ns", "predict_started_ns", "prediction",
+                 "ids", "keys", "model", "novelty_p", "parsed_ns", "predict_ended_ns", "predict_started_ns", "prediction",
                  "protocol", "receive", "recorded_ns", "rendered_ns", "request_id", "routed_ns", "routing_key", "rows",
                  "started_ns", "steps", "trial", "validated_ns", "version", "violations")
 
@@ -101,6 +103,7 @@ class Call:
         self.trial: Trial | None = None
         self.assigned = 0
         self.copy: Copy | None = None
+        self.keys: Sequence[str | None] | None = None
 
     @property
     def own_ns(self) -> int:
@@ -126,6 +129,10 @@ class Pipeline:
                  on_log_error: Literal["refuse", "serve"]) -> None:
         self.log: SegmentWriter | None = None
         """Where records go; None when the prediction log is switched off."""
+        self.log_share = 1.0
+        """The share of requests that is logged."""
+        self.keys: CallerKeys | None = None
+        """Notes callers' own keys; None where nothing is logged."""
         self.answering: Answering | None = None
         """Rounds and marks answers; None where no setting asks for it."""
         self.callers: Callers | None = None
@@ -174,8 +181,8 @@ class Pipeline:
         look = None if arm.watch is None else arm.watch.look(request, uuid, call.own_ns)
         rendered = self._render(call, arm, request, outputs, look)
         call.rendered_ns = time_ns()
-        self._count(call, choice, outputs, request.rows)
-        if self.log is not None:
+        self._count(call, choice, request, outputs, uuid)
+        if self.log is not None and is_logged(uuid, self.log_share):
             self._record(call, choice, request, outputs, uuid, sequence)
             call.recorded_ns = time_ns()
         return self._remark(call, choice, request, outputs, uuid, look, rendered)
@@ -189,6 +196,8 @@ class Pipeline:
         if addressed.guard is not None:
             call.guard = addressed.guard
             request = addressed.guard.check(request, sent.inputs)
+        if self.keys is not None:
+            call.keys = self.keys.of(call.headers, request)
         call.validated_ns = time_ns()
         call.violations, call.counts = request.violations, request.counts
         own_id = request.request_id
@@ -223,13 +232,13 @@ class Pipeline:
                    _novelty(call, look, request.rows)))
         return _with_head(rendered, head(referred)) if referred else rendered
 
-    def _count(self, call: Call, choice: Choice, outputs: Outputs, rows: int) -> None:
+    def _count(self, call: Call, choice: Choice, request: InferenceRequest, outputs: Outputs, uuid: bytes) -> None:
         """What the answer was, on the board and for a rollout."""
         arm = choice.arm
         if call.trial is not None:
-            call.trial.answered(call.assigned, choice, outputs, rows)
+            call.trial.answered(call.assigned, choice, request, outputs, uuid, call.rendered_ns)
         if arm.class_output is not None:
-            self._count_classes(arm, outputs, rows)
+            self._count_classes(arm, outputs, request.rows)
         elif arm.value_output is not None and (values := outputs.get(arm.value_output)) is not None:
             self._count_values(arm, values)
 
@@ -241,7 +250,7 @@ class Pipeline:
         if watch is not None:
             watch.keep(look, request, outputs, uuid, call.started_ns)
             rendered = _with_head(rendered, watch.head(look, bool(call.violations)))
-            call.drift, call.novelty_p = watch.state, None if look is None or look.p is None else look.least
+            call.drift, call.novelty_p = watch.state, None if look is None or look.novelty is None else look.least
         if arm.custom is not None:
             arm.custom.keep(_record_of(call, choice, request, request.inputs, outputs, uuid))
         if self.security is not None:
@@ -253,6 +262,8 @@ class Pipeline:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self.log is not None:
             self.log.close()
+        if self.keys is not None:
+            self.keys.close()
 
     def _predict(self, call: Call, arm: Arm, request: InferenceRequest) -> Outputs:
         started = call.predict_started_ns = time_ns()
@@ -367,6 +378,8 @@ class Pipeline:
         if guards:
             inputs, outputs = guards[0].hidden(inputs, outputs, *guards[1:])
         try:
+            if call.keys is not None and self.keys is not None:
+                self.keys.keep(call.keys, uuid)  # first: a record in the log can be found by its key
             log.append(_record_of(call, choice, request, inputs, outputs, uuid), sequence)
         except OSError as error:
             self._board.log_failed()

@@ -189,5 +189,5 @@ class _Watched:
             table = None
         if table is not None:
             table = table[part] if seen.chosen is None else table[seen.chosen[part]]
-        return (numbers, None if table is None else margins(table),
-                None if seen.p is None else np.asarray(seen.p, np.float64)[part])
+        p = seen.p_values()
+        return numbers, None if table is None else margins(table), None if p is None else p[part]
