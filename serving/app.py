@@ -53,6 +53,7 @@ from serinus.serving.telemetry.metrics import CONTENT_TYPE, OPENMETRICS, collect
 from serinus.serving.telemetry.sdk_metrics import SdkHistograms, users_meters
 from serinus.serving.tokens import Tokens, tokens_of
 from serinus.serving.transport import send_whole
+from serinus.serving.ui import Page
 
 __all__ = ["App", "Inner"]
 
@@ -129,6 +130,7 @@ class App:
         self.security: Security | None = None
         """Knows one client from another; without it all may ask as they like."""
         self._control = control
+        self._page = Page()
         self._inner = inner
         self.under_way = 0
         """Requests that wait for their answer."""
@@ -351,6 +353,9 @@ class App:
         if path.startswith("/api/") and self._control is not None:
             status, document, *head = await self._control.answer(scope, receive)
             await _send(send, status, _JSON if status < 400 else _PROBLEM, orjson.dumps(document), *head)
+            return
+        if self._control is not None and self._page.is_asked(scope):
+            await self._page.answer(scope, send)
             return
         if path == "/metrics" and method in ("GET", "HEAD"):
             await self._metrics(dict(scope["headers"]), send)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import asdict
+from math import inf, nan
+from socket import gethostname
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 
+from serinus import __version__
 from serinus.models.registry import Registry
 from serinus.serving.auth import authorise
 from serinus.serving.errors import ControlRefused, SerinusError
@@ -20,13 +23,14 @@ from serinus.serving.ground_truth.inbox import Inbox
 from serinus.serving.ground_truth.published import published as published_ground_truth
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.monitoring import MonitorFiles
+from serinus.serving.performance.published import published as published_performance
+from serinus.serving.predictions import look_up
 from serinus.serving.published_alerts import published
 from serinus.serving.rollback import live_boards, roll_back
 from serinus.serving.router import Router
-from serinus.serving.performance.published import published as published_performance
-from serinus.serving.predictions import look_up
 from serinus.serving.settings import Settings
 from serinus.serving.snapshot import read_snapshot
+from serinus.serving.traffic import published as published_traffic
 from serinus.serving.veto import read_vetoes
 
 __all__ = ["STATUS", "Control", "json_body"]
@@ -87,6 +91,10 @@ class Control:
         match method, parts:
             case "GET", ["models"]:
                 return 200, await asyncio.to_thread(self._models)
+            case "GET", ["ui"]:
+                return 200, {"version": __version__, "host": gethostname(), "trace_url": self._settings.ui.trace_url}
+            case "GET", ["traffic"]:
+                return 200, await asyncio.to_thread(published_traffic, self._run.path, _time(body, "after"))
             case "GET", ["alerts"]:
                 return 200, await asyncio.to_thread(published, self._home.run)
             case "GET", ["ground-truth", *names] if len(names) <= 1:
@@ -95,6 +103,8 @@ class Control:
                 return 200, await asyncio.to_thread(published_performance, self._home.performance, model)
             case "GET", ["monitors", *names] if len(names) <= 1:
                 return 200, await asyncio.to_thread(self._monitors, *names)
+            case "GET", ["predictions", prediction_id]:
+                return 200, await self._prediction(prediction_id, str(body.get("actor", "api")))
             case "GET", ["rollouts", model] | ["rollouts", model, "status"]:
                 return 200, await asyncio.to_thread(self._rollout, model)
             case "GET", ["rollouts", model, view] if view in _VIEWS:
@@ -105,8 +115,6 @@ class Control:
                 return await self._roll_back(model, body)
             case "POST", ["rollouts", model, verb] if verb in _STEWARD_VERBS:
                 return 202, await self._ask_steward({**body, "verb": verb, "model": model})
-            case "GET", ["predictions", prediction_id]:
-                return 200, await self._prediction(prediction_id, str(body.get("actor", "api")))
             case "POST", ["drain"]:
                 self._run.draining.touch()
                 return 202, {"draining": True}
@@ -118,6 +126,15 @@ class Control:
         authorise(self._settings, headers, "POST", scope="feedback", media_types=MEDIA_TYPES)
         return await self._inbox.take(headers, receive)
 
+    async def _prediction(self, prediction_id: str, actor: str) -> dict[str, Any]:
+        """A prediction with what became of it, as far as the steward can tell now."""
+        found = await asyncio.to_thread(look_up, self._home, prediction_id, actor)
+        try:
+            known = await self._ask_steward({"verb": "ground_truth", "prediction_id": prediction_id})
+        except ControlRefused as error:
+            known = {"ground_truth": {"state": "unknown", "reason": str(error)}}
+        return {**found, **known}
+
     def _models(self) -> dict[str, Any]:
         records = read_snapshot(self._home.snapshot).records
         models = []
@@ -128,15 +145,6 @@ class Control:
                            "candidate": record.candidate if record and record.running else None,
                            "weight": record.weight if record else 0, "loaded": self._loaded(name)})
         return {"models": models}
-    async def _prediction(self, prediction_id: str, actor: str) -> dict[str, Any]:
-        """A prediction with what became of it, as far as the steward can tell now."""
-        found = await asyncio.to_thread(look_up, self._home, prediction_id, actor)
-        try:
-            known = await self._ask_steward({"verb": "ground_truth", "prediction_id": prediction_id})
-        except ControlRefused as error:
-            known = {"ground_truth": {"state": "unknown", "reason": str(error)}}
-        return {**found, **known}
-
 
     def _loaded(self, name: str) -> list[str]:
         """The versions of a model that this worker has in memory, and answers with."""
@@ -232,6 +240,18 @@ def _asked(scope: MutableMapping[str, Any]) -> dict[str, Any]:
     return dict(parse_qsl(bytes(scope.get("query_string", b"")).decode("latin-1")))
 
 
+def _time(body: Mapping[str, Any], name: str) -> float:
+    """A Unix time of the address; 0 where there is none."""
+    given = body.get(name, "0")
+    try:
+        found = float(given)
+    except ValueError:
+        found = nan
+    if not 0 <= found < inf:
+        raise ControlRefused(f"{name}: expected a Unix time, 0 or more, got {given!r}.", "invalid")
+    return found
+
+
 def _signed(body: dict[str, Any], holder: str) -> dict[str, Any]:
     """Who acts: the holder of the token, whoever he says that he is."""
     if not holder:
@@ -249,7 +269,7 @@ def _method_of(parts: list[str]) -> str:
             return "GET"
         case ["rollouts", _, "status" | "journal"]:
             return "GET"
-        case ["models"] | ["alerts"] | ["monitors"] | ["monitors", _] | ["rollouts", _]:
+        case ["models"] | ["alerts"] | ["traffic"] | ["ui"] | ["monitors"] | ["monitors", _] | ["rollouts", _]:
             return "GET"
         case ["drain"]:
             return "POST"

@@ -291,6 +291,13 @@ class Settings(_Section):
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     routing: RoutingSettings = RoutingSettings()
+class UiSettings(_Section):
+    """The dashboard at `/ui`."""
+
+    trace_url: str | None = Field(default=None, pattern=r"^https?://[^\s]*\{trace_id\}[^\s]*$")
+    """Where a trace can be looked at, with `{trace_id}` in its place: `http://localhost:16686/trace/{trace_id}`."""
+
+
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     monitors: MonitorSettings = MonitorSettings()
@@ -309,6 +316,7 @@ class Settings(_Section):
         """Merge the sources; unknown keys and bad values are errors that name their source.
 
         `flags` maps dotted keys (`server.port`) to values; None values are left out.
+    ui: UiSettings = UiSettings()
         """
         tree, sources = _merged(config, os.environ if environ is None else environ, flags or {})
         try:

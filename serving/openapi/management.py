@@ -112,6 +112,7 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
         "operationId": "monitor", "tags": ["control"], "summary": "What the monitors see in a model's versions",
         "responses": watched, **secured}}
     paths["/api/predictions/{prediction_id}"] = _prediction(failed, secured)
+    paths |= _dashboard(failed, secured)
     paths |= _ground_truth(failed, changed, secured)
     paths["/api/performance/{model}"] = {"parameters": [_model()], "get": {
         "operationId": "performance", "tags": ["control"], "summary": "What a model's answers turned out to be worth",
@@ -130,6 +131,27 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
         "requestBody": json_body({"type": "object"}, required=False),
         "responses": {"202": answer("The server drains.", _object(draining={"const": True})), **changed}, **secured}}
     return paths
+
+
+def _dashboard(failed: dict[str, Schema], secured: dict[str, Any]) -> dict[str, Schema]:
+    """What the page at /ui asks for besides."""
+    facts = _object(version=_TEXT, host=_TEXT, trace_url={"type": ["string", "null"]})
+    numbers: Schema = {"type": "array", "items": {"type": "number"}}
+    points: Schema = {"type": "array", "items": _object(
+        time={"type": "number"}, seconds={"type": "number"},
+        **dict.fromkeys(("served", "predicted", "values", "violated"), {"type": "array", "items": {"type": "array"}}))}
+    after = {"name": "after", "in": "query", "required": False, "schema": {"type": "number", "minimum": 0}}
+    return {
+        "/api/ui": {"get": {
+            "operationId": "ui", "tags": ["control"], "summary": "This server's facts, for the dashboard",
+            "responses": {"200": answer("The facts.", facts), **failed}, **secured}},
+        "/api/traffic": {"get": {
+            "operationId": "traffic", "tags": ["control"], "summary": "The last quarter of an hour, every five seconds",
+            "parameters": [after],
+            "responses": {"200": answer("Points behind the Unix time `after`, by version and role.", _object(
+                points=points, bounds_ms=numbers, value_bounds=numbers)), **failed,
+                **errors("Problem", (400,), kind=PROBLEM)}, **secured}},
+    }
 
 
 def _views(rollout: Schema, failed: dict[str, Schema], changed: dict[str, Schema],

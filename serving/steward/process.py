@@ -39,6 +39,7 @@ from serinus.serving.steward.start_retraining import StartRetraining
 from serinus.serving.steward.steward import Steward
 from serinus.serving.steward.tell_events import TellEvents
 from serinus.serving.steward.tell_reverse import TellReverse
+from serinus.serving.steward.tell_traffic import TellTraffic
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
 from serinus.serving.telemetry.logs import end_logging, set_up_logging
 from serinus.serving.telemetry.metrics import Family, collect
@@ -56,8 +57,8 @@ def all_jobs() -> list[Job]:
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
             ShipTallies(), KeepShadow(), JoinPairs(), Preflight(), JudgeRollouts(), TellReverse(), ShipTicks(),
             LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(), MeasurePerformance(),
-            PublishMonitors(), EvaluateAlerts(), DeliverNotifications(), StartRetraining(), TellEvents(), AdoptBoards(), WatchHeartbeats(),
-            CapLog(), ClearRunFolders()]
+            PublishMonitors(), EvaluateAlerts(), DeliverNotifications(), StartRetraining(), TellEvents(), TellTraffic(),
+            AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
 
 
 def work() -> int:
