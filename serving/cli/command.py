@@ -25,6 +25,7 @@ _COMMANDS = {
     "feedback": ("feedback", "Tell what became of predictions."),
     "log": ("log", "Read the prediction log."),
     "bento": ("bento", "Build a Bento that holds chosen versions."),
+    "export": ("export", "Files for Grafana, Prometheus, Kubernetes and collectors."),
 }
 
 
