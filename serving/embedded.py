@@ -17,6 +17,7 @@ from serinus.models.version import check_name
 from serinus.serving.answering import Answering
 from serinus.serving.app import App, Receive, Scope, Send
 from serinus.serving.board import Board
+from serinus.serving.caller_keys import CallerKeys
 from serinus.serving.callers import Callers
 from serinus.serving.errors import SerinusError
 from serinus.serving.expectations import declared, guard_for, guard_of
@@ -40,7 +41,8 @@ UNREGISTERED = "0"
 def create_app(models: Mapping[str, object], settings: Settings | None = None) -> EmbeddedApp:
     """An ASGI application with the endpoints of a server: the protocols, metadata, `/metrics`.
 
-    One process, no steward and no store: what is served is served until the end, and control calls are 404.
+    One process, no steward and no store: what is served is served until the end, control calls are 404, and nothing is
+    compared with a reference. For that run `serinus serve`, or a `DriftMonitor` beside the application.
 
     Args:
         models: by name, what answers: a fitted estimator, an ONNX model in memory, a `Model`, the path of an
@@ -69,6 +71,8 @@ class EmbeddedApp:
         if settings.log.enabled:
             self._pipeline.log = SegmentWriter(Home(settings.home).log, self._pipeline.writer,
                                                settings.log.segment_bytes)
+            self._pipeline.log_share = settings.log.sample_share
+            self._pipeline.keys = CallerKeys.wanted(settings.log, Home(settings.home), self._pipeline.writer)
         self._tracing = Tracing({}, enabled=settings.telemetry.traces == "on", on_counts=self._board.span_counts)
         for name, (version, _) in models.items():
             self._router.load(name, version)
