@@ -284,6 +284,18 @@ class DriftMonitor:
         return self._alarms
 
     @property
+    def recent(self) -> Counts:
+        """The rows that features are told of: as far back as the strongest bet grew, or since the open alarm."""
+        counts = self._recent().counts
+        return counts if counts.rows else self._pending
+
+    def _recent(self) -> Window:
+        detector = self._detectors.at(self._time)
+        meters, (_, _, age) = detector.meters(self._evidence), detector.best_bets(self._evidence)
+        strongest = float(age[int(meters.argmax())]) if len(meters) else 0.0
+        return self._windows.recent(self._rows - self._alarm.row if self._alarm else strongest)
+
+    @property
     def state(self) -> DriftState:
         """Where the stream stands."""
         detector = self._detectors.at(self._time)
@@ -348,9 +360,7 @@ class DriftMonitor:
         detector = self._detectors.at(self._time)
         meters, certain = detector.meters(self._evidence), detector.certain(self._evidence)
         contrast, sign, age = detector.best_bets(self._evidence)
-        strongest = float(age[int(meters.argmax())]) if len(meters) else 0.0
-        window = self._windows.recent(self._rows - self._alarm.row if self._alarm else strongest)
-        counts = window.counts if window.counts.rows else self._pending
+        window, counts = self._recent(), self.recent
         result = Window(counts, 0, window.expected).result(self._test, LEVEL)
         q, p = shares(counts.table), shares(self.reference.counts)
         with np.errstate(invalid="ignore", over="ignore"):

@@ -19,6 +19,7 @@ from serinus.monitors.counts import Counts
 from serinus.monitors.drift import DriftMonitor, DriftState
 from serinus.monitors.drift_state import WARM_UP
 from serinus.monitors.errors import InvalidData
+from serinus.monitors.features import VALUES
 from serinus.monitors.profile import Profile
 from serinus.monitors.security import evasion_in
 from serinus.monitors.self_check import SelfCheck
@@ -34,6 +35,8 @@ _EXAMPLES = 32
 _EVASION_ROWS = 4096
 _FEATURES = 50
 """Features in the published view, the most suspicious first."""
+_DRAWN = 12
+"""Of those, features whose values are told by bin."""
 
 
 class Stream:
@@ -111,6 +114,9 @@ class Stream:
         collecting = state.rows < WARM_UP and state.severity == "ok"
         drift = state.to_json()
         drift["features"] = drift["features"][:_FEATURES]
+        counts = self._monitor.recent
+        for feature in drift["features"][:_DRAWN]:
+            feature["histogram"] = self._histogram(feature["name"], counts)
         return View({
             "format": VIEW_FORMAT, "model": self.model, "version": self.version,
             "state": "collecting" if collecting else state.severity, "text": state.text,
@@ -122,6 +128,17 @@ class Stream:
             "novelty": {"unusual": self.unusual, "share": self.unusual / state.rows if state.rows else None},
             "evasion": self._evasion,
             "examples": [self._example(example) for example in reversed(self._examples.values())]})
+
+    def _histogram(self, name: str, counts: Counts) -> dict[str, Any]:
+        """A feature's values by bin, as shares: the reference's, and those of the rows that it is told of."""
+        place = self.profile.names.index(name)
+        feature, usual, live = self.profile.features[place], self.profile.counts[place], counts.table[place]
+        told = [code for code, label in enumerate(feature.labels)
+                if label and (code < VALUES or usual[code] or live[code])]
+        edges = [feature.low, *feature.edges, feature.high] if feature.kind == "numeric" and feature.edges else None
+        return {"rows": counts.rows, "labels": [feature.labels[code] for code in told], "edges": edges,
+                "reference": (usual[told] / max(usual.sum(), 1)).round(5).tolist(),
+                "live": (live[told] / max(live.sum(), 1)).round(5).tolist()}
 
     def _reference(self) -> dict[str, Any]:
         profile = self.profile

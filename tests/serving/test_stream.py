@@ -62,6 +62,21 @@ def test_a_change_is_seen_and_told() -> None:
                                             "feature": "age"}
 
 
+def test_the_first_features_values_are_told_by_bin() -> None:
+    """The reference's and the live shares over the same bins, of the rows that the feature is told of: a histogram."""
+    stream = _stream()
+    stream.take(_ticks(50, 2, SHIFT), closed=49)
+    feature = stream.view().document["drift"]["features"][0]
+    told = feature["histogram"]
+    assert feature["name"] == "age" and told["rows"] >= 64
+    assert len(told["labels"]) == len(told["reference"]) == len(told["live"])
+    values = [label for label in told["labels"] if label not in ("missing", "unseen")]
+    assert len(told["edges"]) == len(values) + 1 and told["edges"] == sorted(told["edges"])
+    assert sum(told["reference"]) == pytest.approx(1, abs=1e-3) and sum(told["live"]) == pytest.approx(1, abs=1e-3)
+    upper = len(values) // 2
+    assert sum(told["live"][upper:]) > sum(told["reference"][upper:]) + 0.2, "the rows moved up"
+
+
 def test_signs_of_evasion_are_shown_for_each_window_of_4096_rows() -> None:
     """Clean rows give nothing to look at; rows that became unusual are told of, after a restart in between, too."""
     stream = _stream()
