@@ -8,6 +8,7 @@ version registered with one profile has that one without any document.
 from __future__ import annotations
 
 import hmac
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from serinus.models.signature import Signature
 from serinus.models.trust import Trust
 from serinus.models.version import ModelVersion
 from serinus.monitors.builder import Progress
-from serinus.monitors.errors import InvalidData
+from serinus.monitors.errors import InvalidData, MonitorError
 from serinus.monitors.profile import Profile
 from serinus.monitors.reference import Reference
 from serinus.monitors.referral import confidence_output
@@ -33,6 +34,7 @@ from serinus.monitors.sample import Rows
 from serinus.monitors.security import Baseline, Doubt, guard_reference, margins
 from serinus.monitors.self_check import SelfCheck, count_steps
 from serinus.serving.expectations import deployment_key, expectations_of
+from serinus.serving.performance.promise import Promise, attachment_of, make_promise, promise_of
 from serinus.serving.store import Conflict, Document, JournalEntry, Store
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ __all__ = ["Chosen", "Columns", "Made", "answered", "attached", "baseline_of", "
            "doubts_about", "history", "keep_reference", "profile_bytes", "profile_bytes_of", "profile_of", "rows_of",
            "self_check_of"]
 
+_log = logging.getLogger("serinus.monitors")
 FOLDER = "references"
 KIND = "reference"
 FORMAT = 1
@@ -74,11 +77,16 @@ NO_COLUMNS = Columns()
 
 
 class Made(NamedTuple):
-    """A profile, what a replay of its own rows says of it, and what honest clients' rows are like."""
+    """A profile, what a replay of its own rows says of it, what honest clients' rows are like, and what was answered.
+
+    `rows` are those that the model can answer, of which `kept` says where they stood in the frame.
+    """
 
     profile: Profile
     check: SelfCheck
     baseline: Baseline
+    rows: Rows
+    kept: NDArray[np.intp]
 
 
 def profile_of(model: Model, frame: pd.DataFrame, columns: Columns = NO_COLUMNS, *, personal: Mapping[str, str] = {},
@@ -100,7 +108,8 @@ def profile_of(model: Model, frame: pd.DataFrame, columns: Columns = NO_COLUMNS,
     profile = Reference.from_arrays(
         whole.inputs, whole.outputs, times=whole.times, signature=model.signature, personal=dict(personal), salt=salt,
         seasons=seasons, source={**facts, **notes, **source}, progress=progress)
-    return Made(profile, _checked(profile, whole, run_length), _baseline(profile, whole, model.signature))
+    return Made(profile, _checked(profile, whole, run_length), _baseline(profile, whole, model.signature), whole,
+                answers.kept)
 
 
 def _baseline(profile: Profile, rows: Rows, signature: Signature) -> Baseline:
@@ -199,7 +208,22 @@ def keep_reference(version: ModelVersion, home: Path, frame: pd.DataFrame, colum
         registry.attach(version, {_check_path(digest): orjson.dumps(made.check.to_json())})
     if _clients_path(digest) not in registry.attachments(version):
         registry.attach(version, {_clients_path(digest): orjson.dumps(made.baseline.to_json())})
+    if columns.target is not None and promise_of(registry, version) is None:
+        _keep_promise(registry, version, made, frame[columns.target].to_numpy()[made.kept], personal)
     return made
+
+
+def _keep_promise(registry: Registry, version: ModelVersion, made: Made, truth: NDArray[Any],
+                  personal: Mapping[str, str]) -> Promise | None:
+    """What the rows with their truth promise goes with the version; where they promise nothing, it is served all the
+    same, and its performance is known from live truths alone."""
+    try:
+        promise = make_promise(version.signature, made.profile, made.rows, truth, personal)
+    except MonitorError as error:
+        _log.warning("%s promises no performance: %s", version.tag, error)
+        return None
+    registry.attach(version, {attachment_of(made.profile.digest): promise.to_bytes()})
+    return promise
 
 
 def attached(registry: Registry, version: ModelVersion) -> list[str]:

@@ -209,6 +209,21 @@ class GroundTruthSettings(_Section):
     judged."""
 
 
+class PerformanceSettings(_Section):
+    """What live answers turn out to be worth, and from when on that is harm."""
+
+    tolerance: float = Field(default=0.02, ge=0, lt=1)
+    """By how much more than was promised at registration the mean loss (0 to 1) may be."""
+    run_length: int = Field(default=100_000, ge=1000)
+    """Rows with a truth from one false harm alarm to the next, at least and on average."""
+    sample_rows: int = Field(default=2_000, ge=100, le=20_000)
+    """Of each version and hour, so many rows are looked at for estimates, slices and causes: a random sample."""
+    slices: tuple[str, ...] = ()
+    """Inputs whose values are judged each by itself, such as `region`, or two of them: `region × channel`."""
+    groups: tuple[str, ...] = ()
+    """Inputs between whose values no model should differ: gaps in how often, and how well, each is selected."""
+
+
 class ReferralLimits(_Section):
     """Which answers of a model are a person's to give."""
 
@@ -305,6 +320,7 @@ class UiSettings(_Section):
     alerts: AlertSettings = AlertSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     ground_truth: GroundTruthSettings = GroundTruthSettings()
+    performance: PerformanceSettings = PerformanceSettings()
     referral: ReferralSettings = ReferralSettings()
     security: SecuritySettings = SecuritySettings()
     shadow: ShadowSettings = ShadowSettings()

@@ -49,11 +49,15 @@ _OTHERS = np.uint64((1 << 62) - 1)
 
 
 class Answers(NamedTuple):
-    """Where a version's answers stand in its outputs: labels or numbers, and their scores; and what is measured."""
+    """Where a version's answers stand in its outputs: labels or numbers, and their scores; and what is measured.
+
+    `scale` is the error of a number that counts as a loss of 1, where that is known.
+    """
 
     output: str | None
     scores: str | None
     definition: Definition
+    scale: float | None = None
 
 
 @lru_cache(256)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serinus.monitors.harm import loss_counts, losses_of
 from serinus.monitors.label_delay import BINS, Cohort, bin_of
 from serinus.monitors.performance import Outcomes
 from serinus.serving.ground_truth.columns import HOUR_MS, Answers, Block, Ids, keys_of
@@ -108,6 +109,7 @@ def count(matched: Matched, answers: Answers | None, late_seconds: float) -> dic
                             None if block.scores is None or not classes else block.scores[rows])
         found["sums"] = answers.definition.sums(outcomes).to_json()
         found["definition"] = answers.definition.digest
+        found["losses"] = _losses(answers, outcomes)
     return found
 
 
@@ -147,6 +149,14 @@ def _answers(block: Block, answers: Answers) -> NDArray[Any] | None:
     labels = np.array(answers.definition.labels, object)
     best = block.scores.argmax(1)
     return labels[best] if block.scores.shape[1] == len(labels) else None
+
+
+def _losses(answers: Answers, outcomes: Outcomes) -> dict[str, int]:
+    """Rows by level of loss; of numbers only where it is known which error is large."""
+    if answers.definition.task == "regression" and answers.scale is None:
+        return {}
+    counts = loss_counts(losses_of(answers.definition, outcomes, answers.scale or 1.0))
+    return {str(level): int(counts[level]) for level in np.flatnonzero(counts)}
 
 
 def _names(said: NDArray[Any] | None, rows: int) -> NDArray[Any]:

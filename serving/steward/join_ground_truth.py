@@ -24,6 +24,7 @@ from serinus.serving.ground_truth.published import publish
 from serinus.serving.ground_truth.spool import is_finished, read_on, spooled, waiting_bytes
 from serinus.serving.ground_truth.summary import Summary, WindowName
 from serinus.serving.ground_truth.windows import Truths, count, match, truths
+from serinus.serving.performance.promise import promise_of
 from serinus.serving.prediction_log import segments
 from serinus.serving.prediction_log.frame import FrameError
 from serinus.serving.steward.job import Shared
@@ -306,7 +307,10 @@ class JoinGroundTruth:
         key = model, version
         if key not in self._known:
             try:
-                self._known[key] = answers_of(shared.registry.get(model, version).signature)
+                found = shared.registry.get(model, version)
+                answers = answers_of(found.signature)
+                promise = promise_of(shared.registry, found) if answers is not None else None
+                self._known[key] = answers._replace(scale=promise.scale) if answers and promise else answers
             except ModelError:  # removed since
                 self._known[key] = None
         return self._known[key]

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from serinus.models import register
 from serinus.monitors.record import PredictionRecord
+from serinus.serving.alerting import conditions
 from serinus.serving.errors import ControlRefused
 from serinus.serving.ground_truth import Spool
 from serinus.serving.ids import IdSource, prediction_id
@@ -34,8 +36,10 @@ NOW = START + 30 * HOUR_S
 def host(tmp_path: Path) -> Shared:
     """A host with one version, this steward in the lead."""
     draw = np.random.default_rng(0)
-    rows = draw.normal(size=(500, 1))
-    register(LogisticRegression().fit(rows, rows[:, 0] > 0), "credit", home=tmp_path)
+    rows = pd.DataFrame({"x": draw.normal(size=500)})
+    truth = (draw.random(500) < 0.5 + rows["x"] / 8).astype(int)
+    register(LogisticRegression().fit(rows, truth), "credit", home=tmp_path, target="late",
+             reference=rows.assign(late=truth))
     made = shared(tmp_path)
     HoldLease().run(made)
     return made
@@ -105,3 +109,28 @@ def test_nothing_is_known_of_others(host: Shared) -> None:
     _told(host)
     with pytest.raises(ControlRefused, match="performance of 'wine' yet; known: credit"):
         published(host.home.performance, "wine")
+
+
+def test_harm_is_seen_and_survives_a_restart(host: Shared) -> None:
+    """More wrong answers than were promised raise an alarm that alerts hear of; the evidence is in the store."""
+    draw = np.random.default_rng(3)
+    told = []
+    for hour in range(4):
+        scores = draw.choice([0.1, 0.9], 300)
+        wrong = draw.random(300) < (0.4 if hour < 2 else 0.9)
+        _hour(host, hour, scores, ((scores > 0.5) != wrong).astype(int).tolist())
+        told.append(_told(host)["versions"][0]["harm"])  # each time by another steward
+    assert [harm["state"] for harm in told] == ["ok", "ok", "alarm", "alarm"]
+    assert [harm["rows"] for harm in told] == [300, 600, 900, 1200]
+    assert 0.8 < told[3]["loss"] < 1
+    assert "promised" in told[3]["text"]
+    (heard,) = [each for each in conditions(host.store, NOW) if each.kind == "loss"]
+    assert (heard.active, heard.severity, heard.facts["rows"]) == (True, "alarm", 1200)
+
+
+def test_a_truth_counts_once(host: Shared) -> None:
+    """What is looked at again, or revised, adds no evidence a second time."""
+    _hour(host, 0, np.full(200, 0.9), [0] * 200)
+    first = _told(host)["versions"][0]["harm"]
+    assert _told(host)["versions"][0]["harm"] == first
+    assert first["rows"] == 200
