@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["PredictionRecord"]
@@ -37,3 +38,7 @@ class PredictionRecord(NamedTuple):
     trace_id: int
     """128 bits; 0 when the request is not traced."""
     span_id: int
+    violations: Mapping[str, int] | None = None
+    """How many values broke an expectation, by its kind; None: none did."""
+    novelty: NDArray[np.float64] | None = None
+    """Each row's novelty p-value, NaN where it was not observed; None: no row was."""

@@ -7,7 +7,8 @@
 
 A *context* frame (kind 1) holds the JSON of what many records share: model, version, role and the names of
 inputs and outputs. A *prediction* frame (kind 2) refers to it by number and is otherwise binary: ids, times and
-the arrays' own bytes, so that nothing is converted on the way in and no digit is lost.
+the arrays' own bytes, so that nothing is converted on the way in and no digit is lost. Behind the arrays stand
+*remarks*, where there are any: code u8 | length u32 | bytes. Who does not know a code passes over it.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ _ARRAY_HEAD = struct.Struct("<BB")
 _U32 = struct.Struct("<I")
 _MISSING = 0xFFFF_FFFF
 _MASK64 = (1 << 64) - 1
+_REMARK = struct.Struct("<BI")
+_VIOLATIONS, _NOVELTY = 1, 2
 
 # The codes are part of format 1: never renumber, only add.
 _DTYPES = {1: np.dtype(np.bool_), 2: np.dtype(np.uint8), 3: np.dtype(np.uint16), 4: np.dtype(np.uint32),
@@ -138,7 +141,15 @@ def encode_prediction(record: PredictionRecord, context: int) -> bytes:
                 parts.extend(_encode_texts(array.flat))
             else:
                 parts.append(array.tobytes())
+    if record.violations:
+        parts += _remark(_VIOLATIONS, orjson.dumps(record.violations))
+    if record.novelty is not None:
+        parts += _remark(_NOVELTY, record.novelty.tobytes())
     return b"".join(parts)
+
+
+def _remark(code: int, data: bytes) -> tuple[bytes, bytes]:
+    return _REMARK.pack(code, len(data)), data
 
 
 def decode_prediction(payload: memoryview, contexts: Mapping[int, Context]) -> PredictionRecord:
@@ -155,11 +166,25 @@ def decode_prediction(payload: memoryview, contexts: Mapping[int, Context]) -> P
         array, offset = _decode_array(payload, offset)
         arrays.append(array)
     split = len(context.inputs)
+    remarks = _decode_remarks(payload, offset) if offset < len(payload) else {}
+    violations, novelty = remarks.get(_VIOLATIONS), remarks.get(_NOVELTY)
     return PredictionRecord(
         prediction_uuid, request_id, received, duration, context.model, context.version, context.role, rows,
         dict(zip(context.inputs, arrays[:split], strict=True)),
         dict(zip(context.outputs, arrays[split:], strict=True)),
-        key_hash, trace_high << 64 | trace_low, span_id)
+        key_hash, trace_high << 64 | trace_low, span_id,
+        None if violations is None else orjson.loads(violations),
+        None if novelty is None else np.frombuffer(novelty, np.float64))
+
+
+def _decode_remarks(payload: memoryview, offset: int) -> dict[int, memoryview]:
+    found = {}
+    while offset < len(payload):
+        code, length = _REMARK.unpack_from(payload, offset)
+        offset += _REMARK.size
+        found[code] = payload[offset:offset + length]
+        offset += length
+    return found
 
 
 class ArrayLayout(NamedTuple):

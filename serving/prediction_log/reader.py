@@ -1,10 +1,15 @@
-"""Reads prediction records back, from segments that may still be growing or end torn."""
+"""Reads prediction records back, from segments that may still be growing or end torn, and from what replaced them."""
 
 from __future__ import annotations
 
+import heapq
+import uuid
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from serinus.monitors.record import PredictionRecord
 from serinus.serving.files import is_locked
@@ -20,9 +25,14 @@ from serinus.serving.prediction_log.frame import (
     unframe,
     unpack_header,
 )
+from serinus.serving.prediction_log.manifest import Manifest, Part, manifest_of, manifests, parquet_folder
+from serinus.serving.prediction_log.parquet import records_in
 from serinus.serving.prediction_log.writer import SEGMENT_SUFFIX, segment_name
 
-__all__ = ["Follower", "SegmentEnd", "find", "is_open", "read", "read_segment", "segments"]
+__all__ = ["EVERYTHING", "Choice", "Entry", "Follower", "SegmentEnd", "entries", "find", "is_open", "positioned",
+           "read", "read_segment", "segments"]
+
+HOUR_MS = 3_600_000
 
 
 class SegmentEnd(NamedTuple):
@@ -42,10 +52,116 @@ def is_open(segment: Path) -> bool:
     return is_locked(segment)
 
 
-def read(folder: Path) -> Iterator[PredictionRecord]:
-    """All records in `folder`, segment by segment; torn tails are passed over."""
-    for segment in segments(folder):
-        yield from read_segment(segment)
+class Choice(NamedTuple):
+    """Which records are wanted; None is all of them. Times are of arrival, in Unix nanoseconds."""
+
+    model: str | None = None
+    version: str | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+    """Before this."""
+    uuid: bytes | None = None
+    """This one request."""
+
+    def takes(self, record: PredictionRecord) -> bool:
+        """Whether this record is wanted."""
+        return (self.model in (None, record.model) and self.version in (None, record.version)
+                and self.uuid in (None, record.prediction_uuid)
+                and (self.since_ns is None or record.received_ns >= self.since_ns)
+                and (self.until_ns is None or record.received_ns < self.until_ns))
+
+    def takes_part(self, part: Part) -> bool:
+        """Whether some of a file's records may be wanted."""
+        return (self.model in (None, part.shape.model) and self.version in (None, part.shape.version)
+                and (self.uuid is None or int.from_bytes(self.uuid[:6]) // HOUR_MS == part.hour)
+                and (self.since_ns is None or part.last_ns >= self.since_ns)
+                and (self.until_ns is None or part.first_ns < self.until_ns))
+
+
+EVERYTHING = Choice()
+
+
+class Entry(NamedTuple):
+    """What one segment held: the segment itself, or the Parquet files that replaced it."""
+
+    folder: Path
+    name: str
+    """The segment's file name."""
+
+    @property
+    def path(self) -> Path:
+        """Where the segment lies, if it does."""
+        return self.folder / self.name
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What replaced the segment; None while nothing has."""
+        return manifest_of(self.folder, self.name)
+
+    @property
+    def exists(self) -> bool:
+        """Whether its records are still kept."""
+        return self.path.exists() or self.manifest is not None
+
+    @property
+    def last_ns(self) -> int:
+        """When its last record was written, about; 0 where it is gone."""
+        manifest = self.manifest
+        if manifest is not None:
+            return manifest.last_ms * 1_000_000
+        try:
+            return self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            manifest = self.manifest
+            return 0 if manifest is None else manifest.last_ms * 1_000_000
+
+    def records(self, choice: Choice = EVERYTHING) -> Iterator[PredictionRecord]:
+        """Its records in the order in which they were written; none where it is gone.
+
+        Raises `FrameError` when it is no segment of a known format.
+        """
+        manifest = self.manifest
+        if manifest is None:
+            try:
+                yield from (record for record in read_segment(self.path) if choice.takes(record))
+                return
+            except FileNotFoundError:  # replaced meanwhile, or the log is capped
+                manifest = self.manifest
+        if manifest is not None:
+            yield from (record for _, record in positioned(self.folder, manifest, choice))
+
+
+def entries(folder: Path) -> list[Entry]:
+    """What there is in a log, by writer and sequence, each once."""
+    names = [path.name for path in segments(folder)]  # first: what is replaced meanwhile is then found below
+    return [Entry(folder, name) for name in sorted({*names, *manifests(folder)})]
+
+
+def read(folder: Path, choice: Choice = EVERYTHING) -> Iterator[PredictionRecord]:
+    """The records in `folder`, segment by segment, each once; torn tails are passed over."""
+    for entry in entries(folder):
+        yield from entry.records(choice)
+
+
+def positioned(folder: Path, manifest: Manifest, choice: Choice) -> Iterator[tuple[int, PredictionRecord]]:
+    """The records of a segment that was replaced, in their order, each with its position."""
+    reading = [_of_part(folder, part, choice) for part in manifest.parts if choice.takes_part(part)]
+    return heapq.merge(*reading, key=itemgetter(0))
+
+
+def _of_part(folder: Path, part: Part, choice: Choice) -> Iterator[tuple[int, PredictionRecord]]:
+    """All of its rows may have been erased, and the file with them."""
+    wanted = None if choice.uuid is None else partial(_is_of, choice.uuid)
+    with suppress(FileNotFoundError):
+        for position, record in records_in(parquet_folder(folder) / part.path, wanted):
+            if choice.takes(record):
+                yield position, record
+
+
+def _is_of(wanted: bytes, table: Any) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.starts_with(table["prediction_id"], str(uuid.UUID(bytes=wanted)))
 
 
 def read_segment(segment: Path) -> Generator[PredictionRecord, None, SegmentEnd]:
@@ -72,42 +188,61 @@ def read_segment(segment: Path) -> Generator[PredictionRecord, None, SegmentEnd]
 
 
 class Follower:
-    """Reads a folder's records as they are appended, each once, oldest segments first."""
+    """Reads a folder's records as they are appended, each once, oldest segments first; some may be replaced by Parquet
+    files meanwhile."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._places: dict[Path, tuple[int, dict[int, Context]]] = {}
+        self._places: dict[str, tuple[int, dict[int, Context]]] = {}
+        self._read_of: dict[str, int] = {}
+        self._whole: set[str] = set()
 
     def read(self) -> Iterator[PredictionRecord]:
         """The records that came since the last call; one may stop in between, and the rest comes with the next call."""
-        for segment in sorted(segments(self._folder), key=_created):
-            try:
-                yield from self._read(segment)
-            except FileNotFoundError:  # the log is capped
-                continue
+        for entry in sorted((each for each in entries(self._folder) if each.name not in self._whole), key=_created):
+            manifest = entry.manifest
+            if manifest is None:
+                try:
+                    yield from self._read(entry)
+                    continue
+                except FileNotFoundError:  # replaced, or the log is capped
+                    manifest = entry.manifest
+            if manifest is not None:
+                yield from self._read_parts(entry, manifest)
+            self._whole.add(entry.name)
 
-    def _read(self, segment: Path) -> Iterator[PredictionRecord]:
-        start, contexts = self._places.get(segment, (HEADER_BYTES, {}))
-        with segment.open("rb") as stream:
+    def _read(self, entry: Entry) -> Iterator[PredictionRecord]:
+        start, contexts = self._places.get(entry.name, (HEADER_BYTES, {}))
+        with entry.path.open("rb") as stream:
             stream.seek(start)
             data = memoryview(stream.read())
         offset = 0
         while (found := unframe(data, offset)) is not None:
             payload, offset = found
-            self._places[segment] = start + offset, contexts
+            self._places[entry.name] = start + offset, contexts
             if payload[0] == CONTEXT:
                 number, context = decode_context(payload)
                 contexts[number] = context
             elif payload[0] == PREDICTION:
+                self._read_of[entry.name] = self._read_of.get(entry.name, 0) + 1
                 yield decode_prediction(payload, contexts)
 
+    def _read_parts(self, entry: Entry, manifest: Manifest) -> Iterator[PredictionRecord]:
+        for position, record in positioned(entry.folder, manifest, EVERYTHING):
+            if position >= self._read_of.get(entry.name, 0):
+                self._read_of[entry.name] = position + 1
+                yield record
 
-def _created(segment: Path) -> tuple[int, str]:
+
+def _created(entry: Entry) -> tuple[int, str]:
+    manifest = entry.manifest
+    if manifest is not None:
+        return manifest.first_ms * 1_000_000, entry.name
     try:
-        with segment.open("rb") as stream:
-            return unpack_header(stream.read(HEADER_BYTES))[2], segment.name
+        with entry.path.open("rb") as stream:
+            return unpack_header(stream.read(HEADER_BYTES))[2], entry.name
     except (FileNotFoundError, FrameError):  # begun, not yet written: the newest
-        return 1 << 63, segment.name
+        return 1 << 63, entry.name
 
 
 def find(folder: Path, prediction_id: str) -> PredictionRecord | None:
@@ -115,10 +250,10 @@ def find(folder: Path, prediction_id: str) -> PredictionRecord | None:
     wanted = parse_prediction_id(prediction_id)
     if wanted is None:
         return None
-    latest = segment_name(wanted.writer, wanted.sequence)
-    own = sorted(path for path in folder.glob(f"{wanted.writer:09x}-*{SEGMENT_SUFFIX}") if path.name <= latest)
-    for segment in own[-1:]:
-        for record in read_segment(segment):
-            if record.prediction_uuid == wanted.uuid and wanted.row < record.rows:
+    latest, prefix = segment_name(wanted.writer, wanted.sequence), f"{wanted.writer:09x}-"
+    names = {path.name for path in folder.glob(f"{prefix}*{SEGMENT_SUFFIX}")}.union(manifests(folder, prefix))
+    for name in sorted(name for name in names if name <= latest)[-1:]:
+        for record in Entry(folder, name).records(Choice(uuid=wanted.uuid)):
+            if wanted.row < record.rows:
                 return record
     return None

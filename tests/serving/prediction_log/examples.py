@@ -93,7 +93,13 @@ def write(folder: Path, many: list[PredictionRecord], *, segment_bytes: int = 1 
 
 def assert_same(expected: PredictionRecord, found: PredictionRecord) -> None:
     """Equal in every field; arrays in names, order, type, shape and every bit."""
-    assert found._replace(inputs={}, outputs={}) == expected._replace(inputs={}, outputs={})
+    plain = {"inputs": {}, "outputs": {}, "novelty": None}
+    assert found._replace(**plain) == expected._replace(**plain)
+    if expected.novelty is None:
+        assert found.novelty is None
+    else:
+        assert found.novelty is not None
+        np.testing.assert_array_equal(found.novelty, expected.novelty)
     for side in ("inputs", "outputs"):
         wanted, got = getattr(expected, side), getattr(found, side)
         assert list(got) == list(wanted)

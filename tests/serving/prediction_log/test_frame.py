@@ -105,6 +105,23 @@ def test_a_wide_table_is_logged() -> None:
     assert_same(wide, _through(wide))
 
 
+def test_remarks_stand_behind_the_arrays() -> None:
+    """Violations and novelty come back; a frame without any is the same as before there were remarks."""
+    plain = _record(np.array([1.0, 2.0]))
+    remarked = plain._replace(violations={"range": 2}, novelty=np.array([0.25, np.nan]))
+    assert_same(remarked, _through(remarked))
+    assert encode_prediction(remarked, 0).startswith(encode_prediction(plain, 0))
+
+
+def test_a_remark_of_a_newer_program_is_passed_over() -> None:
+    """Its length says where the next one begins."""
+    plain = _record(np.array([1.0]))._replace(violations={"type": 1})
+    known = encode_prediction(plain, 0)
+    bare = len(encode_prediction(plain._replace(violations=None), 0))
+    newer = known[:bare] + struct.pack("<BI", 99, 3) + b"new" + known[bare:]
+    assert_same(plain, decode_prediction(memoryview(newer), {0: _context(plain)}))
+
+
 def test_a_flipped_bit_is_noticed() -> None:
     """In length, checksum or payload: the frame does not count."""
     whole = frame(encode_prediction(records()[0], 0))
