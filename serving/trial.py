@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 
 from serinus.monitors.sequential.hard_failures import HardFailures
 from serinus.serving.errors import Cancelled, PredictionFailed
+from serinus.serving.request import InferenceRequest
+from serinus.serving.rollout.answers import AnswerWriter, Given
 from serinus.serving.rollout.baseline import Baseline
 from serinus.serving.rollout.judgement import Judgement
 from serinus.serving.rollout.state import Phase, RolloutRecord
 from serinus.serving.rollout.tally import Part, Tally, is_fresh, step_number
 from serinus.serving.router import CANDIDATE, Arm, Choice, Route, Router
+from serinus.serving.shadow.slices import values_at
 
 __all__ = ["Trial", "Trials"]
 
@@ -35,10 +38,13 @@ _FEW = 32
 
 
 class Trial:
-    """One rollout as this worker sees it. `limit` is how much evidence of hard failures makes it cast a veto."""
+    """One rollout as this worker sees it. `limit` is how much evidence of hard failures makes it cast a veto; `answers`
+    keeps what truths are held against."""
 
-    def __init__(self, tally: Tally, baseline: Baseline, limit: float, veto: Callable[[str], None]) -> None:
+    def __init__(self, tally: Tally, answers: AnswerWriter, baseline: Baseline, limit: float,
+                 veto: Callable[[str], None]) -> None:
         self.tally = tally
+        self.answers = answers
         self.watches = True
         """Whether hard failures have consequences; not while the rollout is frozen."""
         self.arms: tuple[Arm, ...] = ()
@@ -56,11 +62,12 @@ class Trial:
         """Count that a request was given to an arm; what its outcome is to be told with."""
         return self.tally.assign(choice.arm.role == CANDIDATE, choice.key_hash, now_ns)
 
-    def answered(self, assigned: int, choice: Choice, outputs: Outputs, rows: int) -> None:
+    def answered(self, assigned: int, choice: Choice, request: InferenceRequest, outputs: Outputs, uuid: bytes,
+                 now_ns: int) -> None:
         """Count what was answered: its class (of the first row), and whether it is an answer at all."""
         if not assigned:
             return
-        arm, name = choice.arm.role == CANDIDATE, choice.arm.class_output
+        arm, name, rows = choice.arm.role == CANDIDATE, choice.arm.class_output, request.rows
         valid = True
         for output, array in outputs.items():
             if output == name and array.shape == (rows,):
@@ -69,6 +76,21 @@ class Trial:
                 valid = False
         if not valid:
             self.tally.count(arm, choice.key_hash, assigned, Part.INVALID)
+        elif name in outputs and self.answers.wants(now_ns):
+            self._keep(assigned, choice, request, outputs[name][0], uuid)
+
+    def _keep(self, assigned: int, choice: Choice, request: InferenceRequest, label: object, uuid: bytes) -> None:
+        """For a truth that comes later. What is personal makes no slice."""
+        number, inputs = self.answers.labels.get(label), request.inputs
+        if number is None:
+            return
+        for arm in self.arms:
+            if arm.guard is not None and arm.guard.personal:
+                hidden = arm.guard.hidden(inputs, {})[0]
+                inputs = {name: array for name, array in inputs.items() if hidden.get(name) is array}
+        window = self.tally.window_of(choice.key_hash, assigned)
+        self.answers.add(Given(uuid, choice.key_hash, number, window, int(choice.arm.role == CANDIDATE)),
+                         values_at(inputs, 0))
 
     def settle(self, assigned: int, choice: Choice, error: str, took_ns: int) -> None:
         """Count how a request ended: `error` is its kind, empty for an answer."""
@@ -87,6 +109,11 @@ class Trial:
                 self._veto(f"It fails too often, as one worker saw by itself: evidence {self._odds()} to one that more "
                            f"than {100 * self._expected:.2g} % of its calls fail, needed {exp(self._limit):,.0f}.")
 
+    def close(self) -> None:
+        """Give its files up."""
+        self.tally.close()
+        self.answers.close()
+
     def _odds(self) -> str:
         return f"{exp(min(self._failures.log_evidence, 30.0)):,.0f}"
 
@@ -94,8 +121,9 @@ class Trial:
 class Trials:
     """All trials of one worker, by rollout. `incarnation` names the worker's life, `workers` is how many there are."""
 
-    def __init__(self, tallies: Path, incarnation: str, workers: int, veto: Veto) -> None:
-        self._tallies, self._incarnation, self._workers, self._veto = tallies, incarnation, workers, veto
+    def __init__(self, tallies: Path, answers: Path, incarnation: str, workers: int, veto: Veto) -> None:
+        self._tallies, self._answers, self._incarnation = tallies, answers, incarnation
+        self._workers, self._veto = workers, veto
         self._trials: dict[str, Trial] = {}
         self._hopeless: set[str] = set()
 
@@ -110,7 +138,7 @@ class Trials:
             if trial is not None and record is not None:
                 wanted.add(record.rollout_id)
         for rollout_id in self._trials.keys() - wanted:
-            self._trials.pop(rollout_id).tally.close()
+            self._trials.pop(rollout_id).close()
 
     def _of(self, route: Route, record: RolloutRecord, baseline: Baseline | None) -> Trial | None:
         judgement = record.plan.judgement if record.plan is not None else None
@@ -138,14 +166,15 @@ class Trials:
                            candidate.version)
             return None
         limit = log(judgement.judges_of("failures") * self._workers / judgement.alpha_of("failures"))
-        trial = Trial(tally, baseline, limit, lambda reason: self._veto(record.model, reason))
+        answers = AnswerWriter(self._answers, record.rollout_id, self._incarnation, record.model, baseline.labels)
+        trial = Trial(tally, answers, baseline, limit, lambda reason: self._veto(record.model, reason))
         self._trials[record.rollout_id] = trial
         return trial
 
     def close(self) -> None:
         """Give all tallies up."""
         for trial in self._trials.values():
-            trial.tally.close()
+            trial.close()
         self._trials.clear()
 
 

@@ -93,7 +93,8 @@ class Worker:
         self._pipeline = self._make_pipeline()
         self._observer = Observer(settings.monitors, MonitorFiles(self._home.monitors), run.sheets,
                                   self._board.incarnation) if settings.monitors.enabled else None
-        self._trials = Trials(run.tallies, self._board.incarnation, settings.server.workers, self._cast_veto)
+        self._trials = Trials(run.tallies, self._home.pairs, self._board.incarnation, settings.server.workers,
+                              self._cast_veto)
         self._mirrors = Mirrors(ShadowFiles(run.shadow).socket, self._board)
         self._custom = CustomMonitors(run.sheets, self._board.incarnation) if settings.monitors.enabled else None
         self.app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards,

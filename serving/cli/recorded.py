@@ -10,7 +10,7 @@ from serinus.serving.errors import CommandError
 from serinus.serving.home import Home
 from serinus.serving.rollout.baseline import BASELINE, Baseline
 from serinus.serving.rollout.evidence import Evidence
-from serinus.serving.rollout.gathering import PAIRS, Counted, gather, pairs_of
+from serinus.serving.rollout.gathering import PAIRS, TRUTHS, Counted, gather, pairs_of
 from serinus.serving.steward.ship_tallies import CALLER_COUNTS
 from serinus.serving.store import SqliteStore
 
@@ -24,7 +24,8 @@ def recorded(home: Home, model: str) -> Evidence:
         record, baseline = store.record(model), store.document(BASELINE, model)
         if record is None or record.plan is None:
             raise CommandError(f"Nothing is known of a rollout of {model!r} on home {home.path}.")
-        counted = Counted.of(record.rollout_id, store.counters(record.rollout_id), store.documents(CALLER_COUNTS))
+        counted = Counted.of(record.rollout_id, store.counters(record.rollout_id), store.documents(CALLER_COUNTS),
+                             store.documents(TRUTHS))
         if baseline is None or not counted.numbers:
             raise CommandError(f"Rollout {record.rollout_id} of {model!r} has no counts: a person took its steps, or "
                                "nothing came in.")

@@ -15,14 +15,20 @@ from serinus.serving.rollout.state import FULL_WEIGHT, Plan, RolloutRecord
 from serinus.serving.rollout.tally import CLASSES, PARTS, SOAK_STEP, Part, part_name, step_name, step_number
 from serinus.serving.store import CounterKey, Document
 
-__all__ = ["PAIRS", "Counted", "gather", "pairs_of"]
+__all__ = ["PAIRS", "TRUTHS", "Counted", "gather", "pairs_of"]
 
 PAIRS = "rollout.pairs"
 """Kind of the documents in which shadows tell their pairs, by model and source. The body is the JSON of a rollout's id,
 of `Pairs`, and of `died`: how often the shadow's process was lost."""
 
+TRUTHS = "rollout.truths"
+"""Kind of the documents with what both arms answered right and wrong, by model and home: the JSON of a rollout's id and
+of `counts`, each a step, a bucket, a part, an arm and a number."""
+
 _ROLES = {"stable": 0, "candidate": 1}
 _ALWAYS = ("failures", "errors", "invalid")
+_UNITS = "/units"
+_BY_TRUTH = ("ground_truth", "slices:")
 
 
 @dataclass
@@ -43,15 +49,17 @@ class Counted:
                    if part in ("units", "keyed"))
 
     @classmethod
-    def of(cls, rollout_id: str, counters: Mapping[CounterKey, int], callers: Iterable[Document]) -> Counted:
+    def of(cls, rollout_id: str, counters: Mapping[CounterKey, int], callers: Iterable[Document],
+           truths: Iterable[Document] = ()) -> Counted:
         """What the store holds of a rollout."""
         counted = cls()
         for key, number in counters.items():
             counted.add(step_number(key.step_id), key.bucket, key.check, _ROLES[key.arm], number)
-        for document in callers:
-            body = orjson.loads(document.body)
-            for step, bucket, part, arm, number in body["counts"] if body["rollout_id"] == rollout_id else ():
-                counted.add(step, bucket, f"caller:{part}", arm, number)
+        for prefix, documents in (("caller:", callers), ("", truths)):
+            for document in documents:
+                body = orjson.loads(document.body)
+                for step, bucket, part, arm, number in body["counts"] if body["rollout_id"] == rollout_id else ():
+                    counted.add(step, bucket, f"{prefix}{part}", arm, number)
         return counted
 
 
@@ -77,6 +85,7 @@ def _window(record: RolloutRecord, plan: Plan, step: int, bucket: int, parts: Ma
     if baseline.thresholds_ns:
         events |= {name: _arms(parts, name) for name in PARTS[Part.LATENCY:]}
     events |= _mix(parts, baseline)
+    events |= _by_truth(parts)
     return Window(_weight(plan, step), units[1] + new[1], units[0] + new[0], events, step_name(record.rollout_id, step))
 
 
@@ -97,6 +106,13 @@ def _mix(parts: Mapping[str, list[int]], baseline: Baseline) -> dict[str, Arms]:
     given = [sum(arms) for arms in zip(*counts, strict=True)] if counts else [0, 0]
     return {f"mix:{name}": Arms(arms[1], given[1], arms[0], given[0])
             for name, arms in zip(names, counts, strict=True)}
+
+
+def _by_truth(parts: Mapping[str, list[int]]) -> dict[str, Arms]:
+    """Answers that are known to be right or wrong."""
+    names = [name.removesuffix(_UNITS) for name in parts if name.startswith(_BY_TRUTH) and name.endswith(_UNITS)]
+    return {name: Arms(parts[name][1], max(parts[name + _UNITS][1], parts[name][1]), parts[name][0],
+                       max(parts[name + _UNITS][0], parts[name][0])) for name in sorted(names)}
 
 
 def _weight(plan: Plan, step: int) -> float:

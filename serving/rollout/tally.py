@@ -168,6 +168,7 @@ class Tally:
         self._places = {label: Part.CLASS + number for number, label in enumerate(labels[:CLASSES])}
         self._known = len(labels) <= CLASSES
         self._numbers: dict[Window, int] = {}
+        self._windows: list[Window] = []
         self._callers: dict[int, int] = {}
         self._free: deque[int] = deque()
         self._room: bool | None = None
@@ -237,6 +238,11 @@ class Tally:
             self._fields[caller + _F_CLASS] = assigned & _WINDOW | arm << 15
         return place != OTHER or not self._known
 
+    def window_of(self, key: int, assigned: int) -> Window:
+        """The window in which a request was `assigned`."""
+        number = assigned & _WINDOW if key else (assigned - _COUNTS_START // 8) // (2 * _PLACES) + 1
+        return self._windows[number - 1]
+
     def close(self) -> None:
         """Give the lock up. Requests under way may still count: the memory stays as long as they know it."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -261,6 +267,7 @@ class Tally:
         self._words[at], self._words[at + 1] = window
         self._words[_W_WINDOWS] = number
         self._numbers[window] = number
+        self._windows.append(window)
         return number
 
     def _add(self, key: int) -> int | None:

@@ -13,7 +13,7 @@ from serinus.serving.rollout import controller, verdicts
 from serinus.serving.rollout.analysis import Action, Verdict, judge
 from serinus.serving.rollout.errors import TransitionRefused
 from serinus.serving.rollout.evidence import Evidence
-from serinus.serving.rollout.gathering import PAIRS, Counted, gather, pairs_of
+from serinus.serving.rollout.gathering import PAIRS, TRUTHS, Counted, gather, pairs_of
 from serinus.serving.rollout.judgement import Judgement
 from serinus.serving.rollout.state import Phase, RolloutRecord
 from serinus.serving.rollout.transitions import Advance, Event, Hold, Resume, RollBack
@@ -97,9 +97,10 @@ class JudgeRollouts:
             keep_baseline(shared, found, now)
 
     def _evidence(self, shared: Shared, record: RolloutRecord, now: float) -> Evidence:
-        counted = Counted.of(record.rollout_id, shared.store.counters(record.rollout_id),
-                             shared.store.documents(CALLER_COUNTS))
-        pairs, died = pairs_of(record.rollout_id, shared.store.documents(PAIRS))
+        store = shared.store
+        counted = Counted.of(record.rollout_id, store.counters(record.rollout_id), store.documents(CALLER_COUNTS),
+                             store.documents(TRUTHS))
+        pairs, died = pairs_of(record.rollout_id, store.documents(PAIRS))
         baseline = baseline_of(shared, record)
         assert baseline is not None  # nothing leaves its preflight without one
         return gather(record, counted, baseline, pairs=pairs, shadow_failed=died, elapsed_s=record.elapsed_at(now),

@@ -21,6 +21,7 @@ from serinus.serving.steward.evaluate_alerts import EvaluateAlerts
 from serinus.serving.steward.first_records import FirstRecords
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Job
+from serinus.serving.steward.join_answers import JoinAnswers
 from serinus.serving.steward.join_ground_truth import JoinGroundTruth
 from serinus.serving.steward.join_pairs import JoinPairs
 from serinus.serving.steward.judge_custom_monitors import JudgeCustomMonitors
@@ -55,10 +56,10 @@ _NICENESS = 10
 def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
-            ShipTallies(), KeepShadow(), JoinPairs(), Preflight(), JudgeRollouts(), TellReverse(), ShipTicks(),
-            LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(), MeasurePerformance(),
-            PublishMonitors(), EvaluateAlerts(), DeliverNotifications(), StartRetraining(), TellEvents(), TellTraffic(),
-            AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
+            ShipTallies(), KeepShadow(), JoinPairs(), JoinAnswers(), Preflight(), JudgeRollouts(), TellReverse(),
+            ShipTicks(), LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(),
+            MeasurePerformance(), PublishMonitors(), EvaluateAlerts(), DeliverNotifications(), StartRetraining(),
+            TellEvents(), TellTraffic(), AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
 
 
 def work() -> int:

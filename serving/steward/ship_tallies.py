@@ -28,7 +28,7 @@ from serinus.serving.router import CANDIDATE, STABLE
 from serinus.serving.steward.job import Shared
 from serinus.serving.store import Conflict, CounterRow, Document, Store
 
-__all__ = ["CALLER_COUNTS", "ShipTallies"]
+__all__ = ["CALLER_COUNTS", "ShipTallies", "name_of"]
 
 CALLER_COUNTS = "rollout.callers"
 """Kind of the documents with the counts of callers, by model and home. Each replaces the one before it: when the
@@ -123,7 +123,7 @@ def _ship_callers(shared: Shared, record: RolloutRecord, dead: Callers, readings
         return
     counts = [[*window, part, arm, number] for (window, part, arm), number in callers.count().items()]
     body = orjson.dumps({"format": _FORMAT, "rollout_id": record.rollout_id, "level": callers.level, "counts": counts})
-    key = f"{record.model}/{_name_of(shared.home)}"
+    key = f"{record.model}/{name_of(shared.home)}"
     known = shared.store.document(CALLER_COUNTS, key)
     if known is None or known.body != body:
         revision = known.revision if known else 0
@@ -132,7 +132,7 @@ def _ship_callers(shared: Shared, record: RolloutRecord, dead: Callers, readings
                                       expected_revision=revision)
 
 
-def _name_of(home: Home) -> str:
+def name_of(home: Home) -> str:
     """A name for this home that outlives servers and host names."""
     path = home.callers / "name"
     with locked(home.callers / "lock"):

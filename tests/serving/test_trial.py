@@ -11,10 +11,13 @@ import pytest
 
 from serinus.models import Field, Signature, wrap
 from serinus.serving.errors import Cancelled, PredictionFailed, TimedOut
+from serinus.serving.request import InferenceRequest
 from serinus.serving.rollout import Judgement, Phase, Plan, RolloutRecord
+from serinus.serving.rollout.answers import answers_in, read_answers
 from serinus.serving.rollout.baseline import Baseline
 from serinus.serving.rollout.tally import Part, TallyReading, is_owned, read, tallies_in
 from serinus.serving.router import Choice, Loaded, Router, Target
+from serinus.serving.shadow.slices import LEARNT_FROM
 from serinus.serving.trial import Trials
 
 WINES = Signature((Field("x", "FP64", (-1,)),), (Field("kind", "BYTES", (-1,), labels=("red", "white")),
@@ -34,15 +37,15 @@ class Host:
         for version in ("1", "2"):
             self.router.load("wine", version)
         self.vetoes: list[tuple[str, str]] = []
-        self.folder = folder
-        self.trials = Trials(folder, "00ab", 2, lambda model, why: self.vetoes.append((model, why)))
+        self.folder, self.now_ns = folder, 0
+        self.trials = Trials(folder, folder / "pairs", "00ab", 2, lambda model, why: self.vetoes.append((model, why)))
 
     def follow(self, record: RolloutRecord, baseline: Baseline | None = BASELINE) -> None:
         self.router.flip("wine", Target("1", record.candidate, record.weight, "salt", ()))
         self.trials.attach(self.router, {"wine": record}, {} if baseline is None else {"wine": baseline})
 
     def ask(self, role: str, outputs: dict[str, np.ndarray] | None = None, error: str = "", took: int = 5,
-            key: int = 0) -> None:
+            key: int = 0, inputs: dict[str, np.ndarray] | None = None, uuid: bytes = b"u" * 16) -> None:
         """One request, from its assignment to its end."""
         route = self.router.routes["wine"]
         arm = route.candidate if role == "candidate" else route.stable
@@ -50,7 +53,9 @@ class Host:
         choice = Choice(arm, "split", key)
         assigned = arm.trial.assign(choice, 1)
         if not error:
-            arm.trial.answered(assigned, choice, FINE if outputs is None else outputs, 1)
+            request = InferenceRequest(inputs or {}, 1)
+            arm.trial.answered(assigned, choice, request, FINE if outputs is None else outputs, uuid, self.now_ns)
+            self.now_ns += 10**9
         arm.trial.settle(assigned, choice, error, took)
 
     @property
@@ -114,6 +119,25 @@ def test_nothing_is_counted_where_nothing_is_judged(tmp_path: Path, record: Roll
     host.follow(record, baseline)
     assert all(arm.trial is None for arm in host.router.routes["wine"].arms)
     assert tallies_in(tmp_path) == []
+
+
+def test_answers_are_kept_for_truths_that_come_later(host: Host) -> None:
+    """With step, arm, class, key and slices; not those that are no answers."""
+    inputs = {"x": np.array([1.0]), "region": np.array(["north"], object)}
+    for number in range(LEARNT_FROM):
+        host.ask("candidate" if number % 2 else "stable", key=number % 3, inputs=inputs, uuid=number.to_bytes(16))
+    host.follow(replace(RECORD, step=1, step_id="r1/1", weight=5000))
+    host.ask("candidate", {"kind": np.array(["white"])}, inputs={**inputs, "region": np.array(["south"], object)})
+    for outputs in ({"kind": np.array(["blue"])}, {"chance": np.array([[0.5, 0.5]])}):
+        host.ask("candidate", outputs)
+    host.ask("candidate", error=PredictionFailed.kind)
+    ((path,),) = answers_in(host.folder / "pairs").values()
+    found = read_answers(path)
+    assert found is not None
+    assert found.rows["arm"].tolist() == [number % 2 for number in range(LEARNT_FROM)] + [1]
+    assert found.rows["key"].tolist() == [number % 3 for number in range(LEARNT_FROM)] + [0]
+    assert found.rows[["step", "label"]][-2:].tolist() == [(0, 0), (1, 1)]
+    assert found.rows["uuid"][3].tobytes() == (3).to_bytes(16)
 
 
 def test_a_worker_vetoes_a_candidate_that_fails_again_and_again(host: Host) -> None:
