@@ -299,13 +299,6 @@ class ControlSettings(_Section):
     """`Host` values accepted besides loopback names and the bind address."""
 
 
-class Settings(_Section):
-    """All settings. `home` is where models, log, store and run files live."""
-
-    home: Path = Field(default_factory=default_home)
-    server: ServerSettings = ServerSettings()
-    limits: LimitSettings = LimitSettings()
-    routing: RoutingSettings = RoutingSettings()
 class UiSettings(_Section):
     """The dashboard at `/ui`."""
 
@@ -313,6 +306,13 @@ class UiSettings(_Section):
     """Where a trace can be looked at, with `{trace_id}` in its place: `http://localhost:16686/trace/{trace_id}`."""
 
 
+class Settings(_Section):
+    """All settings. `home` is where models, log, store and run files live."""
+
+    home: Path = Field(default_factory=default_home)
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    routing: RoutingSettings = RoutingSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     monitors: MonitorSettings = MonitorSettings()
@@ -325,6 +325,7 @@ class UiSettings(_Section):
     security: SecuritySettings = SecuritySettings()
     shadow: ShadowSettings = ShadowSettings()
     control: ControlSettings = ControlSettings()
+    ui: UiSettings = UiSettings()
 
     @classmethod
     def resolve(cls, *, config: Path | None = None, environ: Mapping[str, str] | None = None,
@@ -332,7 +333,6 @@ class UiSettings(_Section):
         """Merge the sources; unknown keys and bad values are errors that name their source.
 
         `flags` maps dotted keys (`server.port`) to values; None values are left out.
-    ui: UiSettings = UiSettings()
         """
         tree, sources = _merged(config, os.environ if environ is None else environ, flags or {})
         try:
