@@ -184,10 +184,6 @@ def _views(rollout: Schema, failed: dict[str, Schema], changed: dict[str, Schema
     }
 
 
-def _ground_truth(failed: dict[str, Schema], changed: dict[str, Schema], secured: dict[str, Any]) -> dict[str, Schema]:
-    number: Schema = {"type": "integer", "minimum": 0}
-    rejected = {"type": "array", "maxItems": 20, "items": _object(row=number, reason=_TEXT)}
-    taken = answer("Kept; it is joined to its predictions soon.",
 def _prediction(failed: dict[str, Schema], secured: dict[str, Any]) -> Schema:
     values: Schema = {"type": "object"}
     known: Schema = {"type": ["object", "null"], "required": ["state"], "properties": {"state": _TEXT}}
@@ -203,6 +199,10 @@ def _prediction(failed: dict[str, Schema], secured: dict[str, Any]) -> Schema:
         **secured}}
 
 
+def _ground_truth(failed: dict[str, Schema], changed: dict[str, Schema], secured: dict[str, Any]) -> dict[str, Schema]:
+    number: Schema = {"type": "integer", "minimum": 0}
+    rejected = {"type": "array", "maxItems": 20, "items": _object(row=number, reason=_TEXT)}
+    taken = answer("Kept; it is joined to its predictions soon.",
                    _object(accepted=number, rejected=rejected, rejected_count=number))
     known = {"200": answer("By model: delays of truths, and hours with what became of their predictions.", _object(
         received=number, waiting_bytes=number, orphans=number, forgotten=number, models={"type": "object"})), **failed}

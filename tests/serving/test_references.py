@@ -82,7 +82,7 @@ def test_rows_that_the_model_cannot_answer_are_left_out() -> None:
     model = wrap(strict, Signature((Field("age", "FP64", (-1,)),), (Field("y", "FP64", (-1,)),)))
     frame = FRAME[["age"]].copy()
     frame.loc[[3, 700, 701], "age"] = np.nan
-    profile, check, _ = profile_of(model, frame)
+    profile, check, *_ = profile_of(model, frame)
     assert profile.rows == 1197 and check.digest == profile.digest
     assert profile.source["left_out"] == "3 of 1200 rows, which the model cannot answer"
     assert profile.counts[:, MISSING].sum() == 0
@@ -96,8 +96,8 @@ def test_time_puts_rows_in_order_and_seasons_are_kept_if_asked(tmp_path: Path) -
     _register(tmp_path)
     registry = Registry(tmp_path)
     model = registry.load(registry.get("credit", "1"), trust=Trust(tmp_path))
-    ordered, check, _ = profile_of(model, FRAME, COLUMNS, seasons=True)
-    shuffled, again, _ = profile_of(model, FRAME.sample(frac=1, random_state=1), COLUMNS, seasons=True)
+    ordered, check, *_ = profile_of(model, FRAME, COLUMNS, seasons=True)
+    shuffled, again, *_ = profile_of(model, FRAME.sample(frac=1, random_state=1), COLUMNS, seasons=True)
     assert np.array_equal(ordered.blocks.sum(axis=2), shuffled.blocks.sum(axis=2))
     assert (check.rows, check.alarms) == (again.rows, again.alarms)
     assert ordered.span == shuffled.span and ordered.span is not None
