@@ -6,8 +6,13 @@ extends its own search path; once installed they lie inside it.
 """
 
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-__all__ = ["__version__"]
+if _TYPE_CHECKING:
+    from serinus.serving.client import AsyncClient, Client
+
+__all__ = ["AsyncClient", "Client", "__version__"]
 __version__ = "0.1.0"
 
 _COMPOSITION = "serinus.serving.registration"
@@ -16,3 +21,12 @@ _COMPOSITION = "serinus.serving.registration"
 _here = _Path(__file__).resolve().parent
 if not (_here / "serving").is_dir():
     __path__.append(str(_here.parent))
+
+
+def __getattr__(name: str) -> _Any:
+    """The clients, which load their libraries when they are first asked for."""
+    if name not in ("AsyncClient", "Client"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from serinus.serving import client
+
+    return getattr(client, name)
