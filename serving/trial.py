@@ -76,7 +76,7 @@ class Trial:
                 valid = False
         if not valid:
             self.tally.count(arm, choice.key_hash, assigned, Part.INVALID)
-        elif name in outputs and self.answers.wants(now_ns):
+        elif name is not None and name in outputs and self.answers.wants(now_ns):
             self._keep(assigned, choice, request, outputs[name][0], uuid)
 
     def _keep(self, assigned: int, choice: Choice, request: InferenceRequest, label: object, uuid: bytes) -> None:
