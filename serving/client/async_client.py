@@ -65,19 +65,21 @@ class AsyncClient:
         """End all connections."""
         await self._http.aclose()
 
-    async def predict(self, model: str, inputs: Any, *, routing_key: str | None = None, request_id: str | None = None,
-                      novelty: bool = False, headers: Mapping[str, str] | None = None) -> Answer:
+    async def predict(self, model: str, inputs: Any, *, routing_key: str | None = None,
+                      keys: str | Sequence[str] | None = None, request_id: str | None = None, novelty: bool = False,
+                      headers: Mapping[str, str] | None = None) -> Answer:
         """Ask `NAME`, or exactly `NAME:VERSION`, for predictions.
 
         `inputs`: a DataFrame (pandas, Polars, Arrow), a dict of columns, a dict with one row's values, a list of such
         dicts, or an array with a row for each prediction. A caller with a `routing_key` always meets the same version;
-        `novelty` asks for each row's p-value. The request id, one of ours unless it is given, is the same in all
+        `keys` are your own names of the rows (an order's number), by which their truth may come later; `novelty` asks
+        for each row's p-value. The request id, one of ours unless it is given, is the same in all
         attempts.
         """
         sent = prepare(inputs)
         takes = await self.signature(model) if is_large(sent) else None
-        call = calls.predict(model, sent, takes, routing_key=routing_key, request_id=request_id, novelty=novelty,
-                             headers=headers or {})
+        call = calls.predict(model, sent, takes, routing_key=routing_key, keys=keys, request_id=request_id,
+                             novelty=novelty, headers=headers or {})
         try:
             return await self.send(call)
         except InputInvalid:
@@ -109,15 +111,17 @@ class AsyncClient:
         """All registered models, and which of their versions does what."""
         return await self.send(calls.models())
 
-    async def feedback(self, prediction_id: str | Sequence[str], value: Any, *, kind: str = "", event_time: Any = None,
+    async def feedback(self, prediction_id: str | Sequence[str] | None = None, value: Any = None, *,
+                       key: str | Sequence[str] | None = None, kind: str = "", event_time: Any = None,
                        source: str = "", weight: float | None = None) -> Receipt:
-        """Tell what became of predictions: one id and the truth, or sequences of both.
+        """Tell what became of predictions: one id and the truth, or sequences of both; or, in place of ids,
+        the keys that the rows had.
 
         `kind` is `final` (left out), `provisional`, `revision` or `retract` (then the value is None); `event_time` a
         datetime, ISO 8601 or Unix seconds. Sending the same again changes nothing.
         """
         return await self.send_outcomes(calls.outcomes(
-            prediction_id, value, kind=kind, event_time=event_time, source=source, weight=weight))
+            prediction_id, value, key, kind=kind, event_time=event_time, source=source, weight=weight))
 
     async def event(self, prediction_id: str | Sequence[str], name: str, value: Any = 1, *, event_time: Any = None,
                     source: str = "") -> Receipt:
@@ -136,6 +140,10 @@ class AsyncClient:
     async def ground_truth(self, model: str | None = None) -> dict[str, Any]:
         """What is known of what became of predictions: how much, how late, and what is measured by it."""
         return await self.send(calls.ground_truth(model))
+
+    async def prediction(self, prediction_id: str) -> dict[str, Any]:
+        """One logged prediction: inputs, outputs, version, trace id, and what became of it. Who looked is on record."""
+        return await self.send(calls.prediction(prediction_id))
 
     async def monitors(self, model: str | None = None) -> tuple[Monitored, ...]:
         """What the monitors see in a model's versions, or in all."""

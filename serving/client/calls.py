@@ -22,7 +22,7 @@ from serinus.serving.request import is_request_id
 from serinus.serving.store import JournalEntry
 
 __all__ = ["act", "alerts", "analysis", "feedback", "ground_truth", "journal", "models", "monitors", "outcomes",
-           "predict", "ready", "roll_back", "signature", "start", "status"]
+           "predict", "prediction", "ready", "roll_back", "signature", "start", "status"]
 
 JOURNAL_PAGE = 1000
 _OUTCOMES = 50_000
@@ -30,13 +30,16 @@ _OUTCOMES = 50_000
 
 
 def predict(model: str, sent: Rows | Columns | Tensors, takes: Signature | None, *, routing_key: str | None,
-            request_id: str | None, novelty: bool, headers: Mapping[str, str]) -> Call[Answer]:
+            keys: str | Sequence[str] | None, request_id: str | None, novelty: bool,
+            headers: Mapping[str, str]) -> Call[Answer]:
     """An inference request. `takes` is the model's signature, where the inputs are large enough to look at it."""
     if request_id is not None and not is_request_id(request_id):
         raise ClientError(f"request_id: expected up to 128 letters, digits, '.', '_', ':' and '-', got {request_id!r}.")
     said = dict(headers) | {"x-request-id": request_id or str(uuid.uuid4())}
     if routing_key is not None:
         said["x-routing-key"] = routing_key
+    if keys is not None:
+        said["x-prediction-key"] = _listed(keys)
     if novelty:
         said["x-serinus-explain"] = "novelty"
     name, _, version = model.partition(":")
@@ -47,6 +50,11 @@ def predict(model: str, sent: Rows | Columns | Tensors, takes: Signature | None,
     assert not isinstance(sent, Tensors), "arrays need the model's signature"
     document = inputs.to_document(sent)
     return Call("POST", f"/predict/{place}", answer.read_rows, document.body, said | document.headers, Resend.ALWAYS)
+
+
+def prediction(prediction_id: str) -> Call[dict[str, Any]]:
+    """One logged prediction, with what became of it."""
+    return get(f"/api/predictions/{quote(prediction_id, safe='')}", dict)
 
 
 def signature(model: str) -> Call[Signature]:
@@ -81,15 +89,18 @@ def ground_truth(model: str | None) -> Call[dict[str, Any]]:
     return get("/api/ground-truth" + ("" if model is None else f"/{quote(model, safe='')}"), dict)
 
 
-def outcomes(prediction_id: Any, value: Any, **further: Any) -> list[dict[str, Any]]:
-    """One outcome for each prediction id: ids and values are single ones or sequences of one length, and a single value
-    is that of all. What of `further` is None or empty is left out."""
-    ids = [prediction_id] if isinstance(prediction_id, str) else [str(one) for one in prediction_id]
+def outcomes(prediction_id: Any, value: Any, key: Any = None, **further: Any) -> list[dict[str, Any]]:
+    """One outcome for each prediction id, or for each of the caller's own keys: they and the values are single ones or
+    sequences of one length, and a single value is that of all. What of `further` is None or empty is left out."""
+    if (prediction_id is None) == (key is None):
+        raise ClientError("Feedback: expected prediction ids or keys, one of them.")
+    by, named = ("prediction_id", prediction_id) if key is None else ("key", key)
+    ids = [named] if isinstance(named, str) else [str(one) for one in named]
     values = [value] * len(ids) if isinstance(value, str) or np.ndim(value) == 0 else list(value)
     if len(values) != len(ids):
-        raise ClientError(f"Feedback: expected one value for each of {len(ids)} prediction ids, got {len(values)}.")
+        raise ClientError(f"Feedback: expected one value for each of {len(ids)} predictions, got {len(values)}.")
     said = {name: _json(one) for name, one in further.items() if one not in (None, "")}
-    return [{"prediction_id": one, **({} if of is None else {"value": _json(of)}), **said}
+    return [{by: one, **({} if of is None else {"value": _json(of)}), **said}
             for one, of in zip(ids, values, strict=True)]
 
 
@@ -153,6 +164,13 @@ def roll_back(model: str, to: str | None, actor: str, reason: str) -> Call[Rolle
 
 def _receipt_from(first: int) -> Any:
     return lambda document: Receipt.read(document, first)
+
+
+def _listed(keys: str | Sequence[str]) -> str:
+    listed = [keys] if isinstance(keys, str) else [str(key) for key in keys]
+    if strange := next((key for key in listed if "," in key or not (key.isascii() and key.isprintable())), None):
+        raise ClientError(f"keys: expected printable ASCII without commas, got {strange!r}.")
+    return ",".join(listed)
 
 
 def _json(value: Any) -> Any:

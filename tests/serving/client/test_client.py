@@ -39,17 +39,17 @@ _QUICK = Retries(most=3, first_s=0.001)
 Ask = Callable[[str, str], Any]
 
 
-def _sync(url: str, verb: str, *args: Any, timeout: float = 10.0, **options: Any) -> Any:
-    with Client(url, timeout=timeout, retries=_QUICK, actor="ann", **options) as client:
+def _sync(url: str, verb: str, *args: Any, timeout: float = 10.0, options: Any = None, **how: Any) -> Any:
+    with Client(url, timeout=timeout, retries=_QUICK, actor="ann", **(options or {})) as client:
         owner: Any = client.rollouts if hasattr(Rollouts, verb) else client
-        return getattr(owner, verb)(*args)
+        return getattr(owner, verb)(*args, **how)
 
 
-def _async(url: str, verb: str, *args: Any, timeout: float = 10.0, **options: Any) -> Any:
+def _async(url: str, verb: str, *args: Any, timeout: float = 10.0, options: Any = None, **how: Any) -> Any:
     async def asked() -> Any:
-        async with AsyncClient(url, timeout=timeout, retries=_QUICK, actor="ann", **options) as client:
+        async with AsyncClient(url, timeout=timeout, retries=_QUICK, actor="ann", **(options or {})) as client:
             owner: Any = client.rollouts if hasattr(AsyncRollouts, verb) else client
-            return await getattr(owner, verb)(*args)
+            return await getattr(owner, verb)(*args, **how)
     return asyncio.run(asked())
 
 
@@ -144,10 +144,20 @@ def test_the_token_and_the_actor_travel(ask: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SERINUS_CONTROL_TOKEN", "secret")
     with moody([_ROLLOUT, _ROLLOUT]) as server:
         assert ask(server.url, "pause", "m").weight == 0.05
-        ask(server.url, "pause", "m", token="other", headers={"x-team": "risk"})
+        ask(server.url, "pause", "m", options={"token": "other", "headers": {"x-team": "risk"}})
     headers = [headers for _, _, headers, _ in server.asked]
     assert [one["authorization"] for one in headers] == ["Bearer secret", "Bearer other"]
     assert headers[1]["x-team"] == "risk" and b'"actor":"ann"' in server.asked[0][3]
+
+
+def test_a_callers_own_keys_travel(ask: Any) -> None:
+    """With the request, one for each row, and with the truth in place of a prediction id."""
+    taken = Mood(202, {"accepted": 2, "rejected": [], "rejected_count": 0})
+    with moody([_PREDICTED, taken]) as server:
+        ask(server.url, "predict", "m", [{"a": 1}, {"a": 2}], keys=["order-7", "order-8"])
+        ask(server.url, "feedback", key=["order-7", "order-8"], value=["paid", "lost"])
+    assert server.asked[0][2]["x-prediction-key"] == "order-7,order-8"
+    assert server.asked[1][3] == b'[{"key":"order-7","value":"paid"},{"key":"order-8","value":"lost"}]'
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:3000", "localhost", ""])
@@ -161,5 +171,9 @@ def test_what_cannot_be_asked_is_refused_before_it_is_sent(ask: Any) -> None:
     """A start without a version, ids and values of different lengths."""
     with pytest.raises(ClientError, match="Which version of 'm'"):
         ask("http://127.0.0.1:1", "start", "m")
-    with pytest.raises(ClientError, match="one value for each of 2 prediction ids, got 3"):
+    with pytest.raises(ClientError, match="one value for each of 2 predictions, got 3"):
         ask("http://127.0.0.1:1", "feedback", ["a", "b"], [1, 2, 3])
+    with pytest.raises(ClientError, match="prediction ids or keys, one of them"):
+        ask("http://127.0.0.1:1", "feedback")
+    with pytest.raises(ClientError, match="keys: expected printable ASCII without commas, got 'a,b'"):
+        ask("http://127.0.0.1:1", "predict", "m", [{"a": 1}], keys=["a,b"])
