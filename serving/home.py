@@ -36,6 +36,11 @@ class Home:
         return self.path / "log" / "pairs"
 
     @property
+    def keys(self) -> Path:
+        """Which predictions callers' own keys stand for."""
+        return self.path / "log" / "keys"
+
+    @property
     def access(self) -> Path:
         """Who looked at rows of the prediction log."""
         return self.path / "log" / "access.ndjson"

@@ -71,9 +71,9 @@ class Call:
     """One call under way: what the edge knows of it, and the marks that telemetry wants (Unix ns, 0: not reached)."""
 
     __slots__ = ("assigned", "batch_rows", "body", "choice", "client", "copy", "counts", "drift", "guard", "headers",
-                 "ids", "keys", "model", "novelty_p", "parsed_ns", "predict_ended_ns", "predict_started_ns", "prediction",
-                 "protocol", "receive", "recorded_ns", "rendered_ns", "request_id", "routed_ns", "routing_key", "rows",
-                 "started_ns", "steps", "trial", "validated_ns", "version", "violations")
+                 "ids", "keys", "model", "novelty_p", "parsed_ns", "predict_ended_ns", "predict_started_ns",
+                 "prediction", "protocol", "receive", "recorded_ns", "rendered_ns", "request_id", "routed_ns",
+                 "routing_key", "rows", "started_ns", "steps", "trial", "validated_ns", "version", "violations")
 
     def __init__(self, protocol: Protocol, model: str, version: str | None, headers: Headers, receive: Receive,
                  request_id: str, routing_key: str | None, ids: SpanContextIds | None, started_ns: int) -> None:

@@ -103,6 +103,13 @@ class LogSettings(_Section):
     segment_bytes: int = Field(default=64 * 1024 * 1024, ge=4096)
     cap_bytes: int = Field(default=10 * 1000**3, ge=1)
     """The oldest segments are removed beyond this size."""
+    sample_share: float = Field(default=1.0, ge=0, le=1)
+    """The share of requests that is logged, chosen by their ids. What is not logged cannot be joined, looked up,
+    replayed or learnt from."""
+    key_header: str = Field(default="x-prediction-key", min_length=1)
+    """The header with a caller's own key, by which ground truth may come and a person be erased."""
+    key_input: str | None = Field(default=None, min_length=1)
+    """The input whose value in each row is the key, where the header is missing; for models that have it."""
 
 
 class TelemetrySettings(_Section):

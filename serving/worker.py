@@ -22,6 +22,7 @@ from serinus.serving.answering import Answering
 from serinus.serving.app import App, Inner
 from serinus.serving.batching import batches_safely
 from serinus.serving.board import Board, mark_tag
+from serinus.serving.caller_keys import CallerKeys
 from serinus.serving.callers import Callers
 from serinus.serving.control import Control
 from serinus.serving.crashes import blame_all
@@ -327,6 +328,8 @@ class Worker:
         pipeline.security = Security.wanted(settings, self._board, self._run, partial(baseline_of, self._registry))
         if settings.log.enabled:
             pipeline.log = SegmentWriter(self._home.log, pipeline.writer, settings.log.segment_bytes)
+            pipeline.log_share = settings.log.sample_share
+            pipeline.keys = CallerKeys.wanted(settings.log, self._home, pipeline.writer)
         return pipeline
 
 

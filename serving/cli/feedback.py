@@ -29,6 +29,8 @@ Send = Callable[[list[Any], int], dict[str, Any]]
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True), required=False)
 @click.option("--id", "id_column", default="prediction_id", show_default=True, metavar="COLUMN",
               help="Where the prediction ids stand.")
+@click.option("--key", "key_column", default="key", show_default=True, metavar="COLUMN",
+              help="Where callers' own keys stand, in a file without prediction ids.")
 @click.option("--value", "value_column", default="value", show_default=True, metavar="COLUMN",
               help="Where the truths stand.")
 @click.option("--time", "time_column", default="event_time", show_default=True, metavar="COLUMN",
@@ -39,20 +41,21 @@ Send = Callable[[list[Any], int], dict[str, Any]]
 @home_option
 @url_option
 @json_option
-def command(model: str, file: Path | None, id_column: str, value_column: str, time_column: str, source: str | None,
-            kind: str | None, event: str | None, home: Path | None, url: str | None, as_json: bool) -> None:
+def command(model: str, file: Path | None, id_column: str, key_column: str, value_column: str, time_column: str,
+            source: str | None, kind: str | None, event: str | None, home: Path | None, url: str | None,
+            as_json: bool) -> None:
     """Tell what became of predictions of NAME: CSV, Parquet, or JSON lines; without FILE, what is known of them.
 
-    A row has the id that the answer carried, and the truth; other columns are `kind`, `name`, `source` and `weight`,
-    and any further ones are left out. The same file may be sent twice. With --url a server takes it; else it is laid
-    down in the home, for the server that runs there or will.
+    A row has the id that the answer carried (or the key that the request did) and the truth; other columns are `kind`,
+    `name`, `source` and `weight`, and any further ones are left out. The same file may be sent twice. With --url a
+    server takes it; else it is laid down in the home, for the server that runs there or will.
 
     Exit codes: 0 all was accepted, 1 failed, 2 wrong usage, 3 some rows were rejected.
     """
     if file is None:
         _tell(_known(model, home, url), model, as_json)
         return
-    renamed = {id_column: "prediction_id", value_column: "value", time_column: "event_time"}
+    renamed = {id_column: "prediction_id", key_column: "key", value_column: "value", time_column: "event_time"}
     given = {"source": source, "kind": "event" if event else kind, "name": event}
     rows = (_outcome(row, renamed, given) for row in _read(file))
     send = _remote(url) if url else _local(model, home)
@@ -91,6 +94,7 @@ def _report(done: dict[str, Any], home: Path | None, url: str | None) -> None:
 
 def _local(model: str, home: Path | None) -> Send:
     from serinus.models.registry import Registry
+    from serinus.serving.expectations import deployment_key
     from serinus.serving.ground_truth.outcomes import take
     from serinus.serving.ground_truth.spool import Spool, SpoolError
     from serinus.serving.settings import Settings
@@ -99,9 +103,10 @@ def _local(model: str, home: Path | None) -> Send:
     registry = Registry(folder.path)
     registry.get(*registry.resolve(model))  # a name that is mistyped is told at once
     spool = Spool(folder.spool, Settings.resolve().ground_truth.spool_bytes)
+    secret = deployment_key(folder.path)
 
     def send(rows: list[Any], first: int) -> dict[str, Any]:
-        taken = take(rows, time.time(), first)
+        taken = take(rows, time.time(), secret, first)
         try:
             if taken.rows:
                 spool.append(taken.rows)
@@ -132,6 +137,8 @@ def _outcome(row: Any, renamed: dict[str, str], given: dict[str, str | None]) ->
         return row
     known = {renamed.get(name, name): value for name, value in row.items()
              if renamed.get(name, name) in FIELDS and value is not None and name not in _hidden(renamed)}
+    if "prediction_id" in known:  # a further column that happens to be called so
+        known.pop("key", None)
     return {**{name: value for name, value in given.items() if value}, **known}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from serinus.serving.errors import ControlRefused
+from serinus.serving.expectations import deployment_key
 from serinus.serving.ground_truth.outcomes import BodyUnreadable, read_body
 from serinus.serving.ground_truth.spool import Spool, SpoolError
 from serinus.serving.home import Home
@@ -23,7 +24,8 @@ class Inbox:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.ground_truth
-        self._spool = Spool(Home(settings.home).spool, self._settings.spool_bytes)
+        self._home = Home(settings.home)
+        self._spool = Spool(self._home.spool, self._settings.spool_bytes)
 
     async def take(self, headers: Mapping[bytes, bytes], receive: Receive) -> dict[str, Any]:
         """Take one body; how many outcomes were accepted, and why others were not. Raises `ControlRefused`."""
@@ -35,7 +37,8 @@ class Inbox:
 
     def _keep(self, body: bytes, media_type: str) -> dict[str, Any]:
         try:
-            intake = read_body(body, media_type, time.time(), self._settings.rows)
+            secret = deployment_key(self._home.path)
+            intake = read_body(body, media_type, time.time(), self._settings.rows, secret)
             if intake.rows:
                 self._spool.append(intake.rows)
         except BodyUnreadable as error:

@@ -2,9 +2,9 @@
 
     {"prediction_id": "0190…-0", "value": "bad", "event_time": "2026-01-05T10:00:00Z", "source": "crm"}
 
-`value` is required (but of a retraction), and so is `prediction_id`. `kind` is final, provisional, revision, retract or
-event; an event has a `name` (click, revenue) and a number. A row that cannot be used is named with its reason, and
-keeps no other row out.
+`value` is required (but of a retraction), and so is `prediction_id`, or in its place `key`, the caller's own. `kind` is
+final, provisional, revision, retract or event; an event has a `name` (click, revenue) and a number. A row that cannot be
+used is named with its reason, and keeps no other row out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import csv
 import difflib
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, NamedTuple
@@ -23,12 +23,13 @@ import orjson
 
 from serinus.serving.errors import SerinusError
 from serinus.serving.ids import is_prediction_id
+from serinus.serving.prediction_log.keys import LONGEST, hash_of, key_id, key_text
 from serinus.serving.store import GroundTruth
 
 __all__ = ["FIELDS", "KINDS", "MEDIA_TYPES", "SHOWN", "BodyUnreadable", "Intake", "csv_rows", "read_body", "take"]
 
 KINDS = ("final", "provisional", "revision", "retract", "event")
-FIELDS = ("prediction_id", "value", "kind", "name", "event_time", "source", "weight")
+FIELDS = ("prediction_id", "key", "value", "kind", "name", "event_time", "source", "weight")
 MEDIA_TYPES = ("application/json", "application/x-ndjson", "text/csv")
 SHOWN = 20
 """So many rejected rows are named in an answer."""
@@ -36,7 +37,7 @@ SHOWN = 20
 _KNOWN = frozenset(FIELDS)
 _LONGEST = 256
 _LATEST_S = 253_402_300_800.0
-_TEXTS = frozenset({"prediction_id", "kind", "name", "source"})
+_TEXTS = frozenset({"prediction_id", "key", "kind", "name", "source"})
 
 
 class BodyUnreadable(SerinusError):
@@ -56,8 +57,9 @@ class Intake(NamedTuple):
         return {"accepted": len(self.rows), "rejected": shown, "rejected_count": self.rejected_count}
 
 
-def read_body(body: bytes, media_type: str, now: float, most: int) -> Intake:
-    """The outcomes in a body of one of `MEDIA_TYPES`, at most `most` rows. Raises `BodyUnreadable`."""
+def read_body(body: bytes, media_type: str, now: float, most: int, secret: bytes) -> Intake:
+    """The outcomes in a body of one of `MEDIA_TYPES`, at most `most` rows; `secret` hashes callers' keys. Raises
+    `BodyUnreadable`."""
     documents: Iterable[Any]
     if media_type == "text/csv":
         documents = _read_csv(_text(body))
@@ -71,17 +73,17 @@ def read_body(body: bytes, media_type: str, now: float, most: int) -> Intake:
     rows = list(islice(documents, most + 1))
     if len(rows) > most:
         raise BodyUnreadable(f"The body has more than ground_truth.rows, {most:,}. Send it in parts.")
-    return take(rows, now)
+    return take(rows, now, secret)
 
 
-def take(documents: Iterable[Any], now: float, first: int = 0) -> Intake:
+def take(documents: Iterable[Any], now: float, secret: bytes, first: int = 0) -> Intake:
     """The outcomes among JSON values, of which the first is row `first`; `now` is when they came."""
     rows: list[GroundTruth] = []
     rejected: list[tuple[int, str]] = []
     count = 0
     for number, document in enumerate(documents, first):
         try:
-            rows.append(_outcome(document, now))
+            rows.append(_outcome(document, now, secret))
         except _Rejected as error:
             count += 1
             if count <= SHOWN:
@@ -91,12 +93,12 @@ def take(documents: Iterable[Any], now: float, first: int = 0) -> Intake:
 
 def _read_csv(text: str) -> Iterator[dict[str, Any]]:
     """The rows of a CSV as `csv_rows` gives them; it must have the columns of an outcome."""
-    return csv_rows(io.StringIO(text, newline=""), ("prediction_id",))
+    return csv_rows(io.StringIO(text, newline=""), ("prediction_id", "key"))
 
 
-def csv_rows(lines: Iterable[str], needed: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
-    """The rows of a CSV with a header line. Cells are text, but for whole numbers, numbers and booleans; an empty cell
-    is missing. Raises `BodyUnreadable`."""
+def csv_rows(lines: Iterable[str], needed: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV with a header line, which has one of the `needed` names. Cells are text, but for whole numbers,
+    numbers and booleans; an empty cell is missing. Raises `BodyUnreadable`."""
     reader = csv.reader(lines, strict=True)
     try:
         head = [name.strip() for name in next(reader, [])]
@@ -112,14 +114,18 @@ class _Rejected(Exception):
     """Why a row cannot be used."""
 
 
-def _outcome(document: Any, now: float) -> GroundTruth:
+def _outcome(document: Any, now: float, secret: bytes) -> GroundTruth:
     if type(document) is not dict:
         raise _Rejected(f"expected an object, got {_shown(document)}")
     if not document.keys() <= _KNOWN:
         raise _Rejected(_unknown(document))
     get = document.get
     prediction = get("prediction_id")
-    if type(prediction) is not str or not is_prediction_id(prediction):
+    if prediction is None and "key" in document:
+        prediction = _stand_in(document["key"], secret)
+    elif "key" in document:
+        raise _Rejected("key: expected this or prediction_id, got both")
+    elif type(prediction) is not str or not is_prediction_id(prediction):
         raise _Rejected(f"prediction_id: expected one that an answer carried, such as "
                         f"0190a6b2-7c3e-7000-8000-000000000000-0, got {_shown(prediction)}")
     kind = get("kind") or ("event" if "name" in document else "final")
@@ -146,6 +152,14 @@ def _outcome(document: Any, now: float) -> GroundTruth:
         raise _Rejected(f"weight: expected a number above 0, got {weight:g}")
     return GroundTruth(prediction, source, kind, value, 0.0 if happened is None else _moment(happened), now, name,
                        weight)
+
+
+def _stand_in(key: Any, secret: bytes) -> str:
+    """What stands for the predictions of a key until the steward has found them."""
+    text = key_text(key)
+    if text is None:
+        raise _Rejected(f"key: expected text of 1 to {LONGEST} characters or a whole number, got {_shown(key)}")
+    return key_id(hash_of(text, secret))
 
 
 def _check_name(kind: str, name: Any) -> None:
@@ -191,10 +205,9 @@ def _unknown(document: Mapping[str, Any]) -> str:
     return f"unknown field {_shown(name)}; {hint}"
 
 
-def _check_head(head: list[str], needed: Iterable[str]) -> None:
-    missing = [name for name in needed if name not in head]
-    if missing:
-        raise BodyUnreadable(f"The CSV's header line: expected {', '.join(missing)} among its names, got "
+def _check_head(head: list[str], needed: Sequence[str]) -> None:
+    if needed and not set(needed) & set(head):
+        raise BodyUnreadable(f"The CSV's header line: expected {' or '.join(needed)} among its names, got "
                              f"{_shown(', '.join(head))}.")
     if len(set(head)) < len(head):
         raise BodyUnreadable("The CSV's header line has a name twice.")

@@ -15,7 +15,8 @@ __all__ = ["publish", "published"]
 
 FORMAT = 1
 _FILE = "ground_truth.json"
-_NOTHING: Mapping[str, Any] = {"received": 0, "waiting_bytes": 0, "orphans": 0, "forgotten": 0, "models": {}}
+_NOTHING: Mapping[str, Any] = {"received": 0, "waiting_bytes": 0, "orphans": 0, "unlogged": 0, "forgotten": 0,
+                                  "models": {}}
 
 
 def publish(run: Path, document: Mapping[str, Any]) -> None:
@@ -30,7 +31,8 @@ def published(run: Path, model: str | None = None) -> dict[str, Any]:
         found: dict[str, Any] = orjson.loads((run / _FILE).read_bytes())
     except FileNotFoundError:
         found = {}
-    told = {key: found[key] for key in _NOTHING} if found.get("format") == FORMAT else dict(_NOTHING)
+    known = found if found.get("format") == FORMAT else {}
+    told = {key: known.get(key, usual) for key, usual in _NOTHING.items()}
     if model is None:
         return told
     if model not in told["models"]:

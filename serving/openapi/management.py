@@ -205,11 +205,13 @@ def _ground_truth(failed: dict[str, Schema], changed: dict[str, Schema], secured
     taken = answer("Kept; it is joined to its predictions soon.",
                    _object(accepted=number, rejected=rejected, rejected_count=number))
     known = {"200": answer("By model: delays of truths, and hours with what became of their predictions.", _object(
-        received=number, waiting_bytes=number, orphans=number, forgotten=number, models={"type": "object"})), **failed}
+        received=number, waiting_bytes=number, orphans=number, unlogged=number, forgotten=number,
+        models={"type": "object"})), **failed}
     value: Schema = {"type": ["string", "number", "boolean", "null"]}
     outcome: Schema = {
-        "type": "object", "required": ["prediction_id"], "additionalProperties": False, "properties": {
-            "prediction_id": _TEXT, "value": value, "kind": {"enum": list(KINDS)}, "name": _TEXT, "source": _TEXT,
+        "type": "object", "oneOf": [{"required": ["prediction_id"]}, {"required": ["key"]}],
+        "additionalProperties": False, "properties": {
+            "prediction_id": _TEXT, "key": {"type": ["string", "integer"]}, "value": value, "kind": {"enum": list(KINDS)}, "name": _TEXT, "source": _TEXT,
             "event_time": {"type": ["string", "number", "null"]},
             "weight": {"type": "number", "exclusiveMinimum": 0}}}
     body = json_body({"oneOf": [outcome, {"type": "array", "items": outcome}]},

@@ -29,6 +29,8 @@ from serinus.serving.prediction_log import segments
 from serinus.serving.prediction_log.frame import FrameError
 from serinus.serving.steward.job import Shared
 from serinus.serving.store import Conflict, Document, GroundTruth
+from serinus.serving.prediction_log.keys import KEY_IDS, hash_in, named
+from serinus.serving.prediction_log.sampling import is_logged
 
 __all__ = ["INTAKE", "WINDOW", "JoinGroundTruth"]
 
@@ -166,12 +168,13 @@ class JoinGroundTruth:
 
     def _keep(self, shared: Shared, path: Path, rows: list[GroundTruth], end: int) -> None:
         assert self._intake is not None
-        hours = {int(hour) for hour in set((keys_of([row[0] for row in rows]).times_ms // HOUR_MS).tolist())}
+        found, waiting = _by_key(shared, rows)
         places = {name: place for name, place in self._intake["places"].items()
                   if (shared.home.spool / name).exists()}
         document = self._next(places={**places, path.name: end}, received=self._intake["received"] + len(rows),
-                              dirty=sorted(hours.union(self._intake["dirty"])))
-        shared.store.add_ground_truths(sorted(rows), document=document, expected_revision=self._revision)
+                              unnamed=self._intake.get("unnamed", 0) + len(waiting),
+                              dirty=sorted(_hours(found).union(self._intake["dirty"])))
+        shared.store.add_ground_truths(sorted(found + waiting), document=document, expected_revision=self._revision)
         self._put(document)
         self._changed = True
 
@@ -197,9 +200,27 @@ class JoinGroundTruth:
             self._intake["dirty"] = dirty
         ready = [hour for hour in dirty if self._due.get(hour, 0.0) <= time.monotonic()]
         return self._count_anew(shared, ready[0]) if ready else None
+            self._look_for_keys(shared, now - shared.settings.ground_truth.orphan_seconds)
+            dirty = self._intake["dirty"]
 
     def _count_anew(self, shared: Shared, hour: int) -> Iterator[None]:
         columns: list[SegmentColumns] = []
+    def _look_for_keys(self, shared: Shared, old: float) -> None:
+        """Whether predictions are known by now of which truths came by a key."""
+        assert self._intake is not None
+        rows = shared.store.ground_truth_between(*KEY_IDS)
+        if not rows:
+            return
+        found, waiting = _by_key(shared, rows)
+        over = {row.prediction_id for row in waiting if row.received_time < old}
+        kept = {row.prediction_id for row in waiting} - over
+        document = self._next(dirty=sorted(_hours(found).union(self._intake["dirty"])),
+                              unnamed=sum(row.prediction_id in kept for row in waiting),
+                              forgotten=self._intake["forgotten"] + sum(row.prediction_id in over for row in waiting))
+        shared.store.add_ground_truths(sorted(found), document=document, expected_revision=self._revision,
+                                       forget={row.prediction_id for row in rows} - kept)
+        self._put(document)
+
         for path in self._segments_of(shared.home.log, hour):
             for columns_read in self._read(shared, path):
                 if columns_read is not None:
@@ -283,12 +304,14 @@ class JoinGroundTruth:
                 for segment in window["parts"] if not (shared.home.log / segment).exists()}
         writers = known.keys.writers.tolist()
         orphans = [index for index in range(len(known.ids)) if index not in matched and writers[index] not in gone]
-        old = self._clock() - shared.settings.ground_truth.orphan_seconds
-        over = [known.ids[index] for index in orphans if known.truths[index].updated < old]
+        old, share = self._clock() - shared.settings.ground_truth.orphan_seconds, shared.settings.log.sample_share
+        unlogged = {index for index in orphans if not is_logged(_uuid(known.ids[index]), share)}
+        over = [known.ids[index] for index in orphans if index in unlogged or known.truths[index].updated < old]
         left = {**self._intake["orphans"], str(hour): len(orphans) - len(over)}
         document = self._next(dirty=[each for each in self._intake["dirty"] if each != hour],
                               orphans={key: number for key, number in left.items() if number},
-                              forgotten=self._intake["forgotten"] + len(over))
+                              unlogged=self._intake.get("unlogged", 0) + len(unlogged),
+                              forgotten=self._intake["forgotten"] + len(over) - len(unlogged))
         shared.store.put_document(document, expected_revision=self._revision)
         self._put(document)
         if over:
@@ -326,9 +349,32 @@ class JoinGroundTruth:
             if (found := self._answers(shared, name.model, name.version)) is not None}
         publish(shared.home.run, {
             "received": self._intake["received"], "waiting_bytes": waiting_bytes(shared.home.spool),
-            "orphans": sum(self._intake["orphans"].values()), "forgotten": self._intake["forgotten"],
+            "orphans": sum(self._intake["orphans"].values()) + self._intake.get("unnamed", 0),
+            "unlogged": self._intake.get("unlogged", 0), "forgotten": self._intake["forgotten"],
             "models": self._summary.of(self._windows, definitions, self._clock(),
                                        shared.settings.ground_truth.mature_share)})
         ended, self._changed = time.monotonic(), False
         self._publish_at = ended + max(_PUBLISH_S, _REST * (ended - began))
 
+
+def _by_key(shared: Shared, rows: list[GroundTruth]) -> tuple[list[GroundTruth], list[GroundTruth]]:
+    """Truths of predictions, those of a key for each one that it stands for; and truths of keys that stand for none."""
+    keyed = [row for row in rows if row[0].startswith(KEY_IDS[0])]
+    if not keyed:
+        return rows, []
+    known = named(shared.home.keys, {hash_in(row[0]) for row in keyed})
+    found = [row for row in rows if not row[0].startswith(KEY_IDS[0])]
+    waiting = []
+    for row in keyed:
+        ids = known.get(hash_in(row[0]), ())
+        found += [row._replace(prediction_id=each) for each in ids]
+        waiting += [] if ids else [row]
+    return found, waiting
+
+
+def _hours(rows: list[GroundTruth]) -> set[int]:
+    return set((keys_of([row[0] for row in rows]).times_ms // HOUR_MS).tolist())
+
+
+def _uuid(prediction_id: str) -> bytes:
+    return bytes.fromhex(prediction_id[:36].replace("-", ""))

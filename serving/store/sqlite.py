@@ -187,7 +187,8 @@ class SqliteStore:
             connection.execute("DELETE FROM document WHERE kind = ? AND key = ?", (kind, key))
 
     def add_ground_truths(
-        self, rows: Iterable[GroundTruth], *, document: Document | None = None, expected_revision: int = 0
+        self, rows: Iterable[GroundTruth], *, document: Document | None = None, expected_revision: int = 0,
+        forget: Iterable[str] = ()
     ) -> int:
         """See Store."""
         values = [_ground_truth_row(row) for row in rows]
@@ -195,6 +196,7 @@ class SqliteStore:
         with self._file.writing() as connection:
             if document is not None:
                 _put_document(connection, document, expected_revision)
+            connection.executemany(_FORGET, [(prediction_id,) for prediction_id in forget])
             run = connection.execute
             known = [row for row in values if run(insert, row).rowcount == 0]
             connection.executemany(_COUNT_COPY, [(*row[6:], *row[:6]) for row in known])
@@ -220,9 +222,8 @@ class SqliteStore:
     def forget_ground_truth(self, prediction_ids: Iterable[str]) -> int:
         """See Store."""
         ids = [(prediction_id,) for prediction_id in prediction_ids]
-        forget = "DELETE FROM ground_truth WHERE prediction_id = ?"
         with self._file.writing() as connection:
-            return connection.executemany(forget, ids).rowcount if ids else 0
+            return connection.executemany(_FORGET, ids).rowcount if ids else 0
 
     def check(self) -> None:
         """See Store."""
@@ -317,6 +318,7 @@ def _journal_entry(row: tuple[Any, ...]) -> JournalEntry:
     return JournalEntry(model, kind, time, generation, actor, reason, json.loads(body), seq)
 
 
+_FORGET = "DELETE FROM ground_truth WHERE prediction_id = ?"
 _COUNT_COPY = (
     "UPDATE ground_truth SET received_time = min(received_time, ?), weight = max(weight, ?), copies = copies + ? "
     "WHERE prediction_id = ? AND source = ? AND kind = ? AND name = ? AND value = ? AND event_time = ?"

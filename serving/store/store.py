@@ -114,13 +114,15 @@ class Store(Protocol):
         ...
 
     def add_ground_truths(
-        self, rows: Iterable[GroundTruth], *, document: Document | None = None, expected_revision: int = 0
+        self, rows: Iterable[GroundTruth], *, document: Document | None = None, expected_revision: int = 0,
+        forget: Iterable[str] = ()
     ) -> int:
         """Keep many outcomes, all or none; answers how many were new.
 
         What was there already (everything but times of receipt, weight and copies alike) is counted in its `copies`;
         the earliest receipt and the largest weight hold. With `document`, that is put as `put_document` does, with the
-        outcomes or not at all: who notes there how far they have read adds nothing twice. Raises Conflict.
+        outcomes or not at all: who notes there how far they have read adds nothing twice. So is all forgotten that is
+        known of the ids in `forget`. Raises Conflict.
         """
         ...
 

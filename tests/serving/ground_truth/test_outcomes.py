@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from serinus.serving.ground_truth import BodyUnreadable, read_body
 from serinus.serving.ground_truth.outcomes import FIELDS, take
+from serinus.serving.prediction_log.keys import hash_of, key_id
 from serinus.serving.store import GroundTruth
 
 ID = "0190a6b2-7c3e-7000-8000-000000000000-0"
 NOW = 1_790_000_000.0
+SECRET = b"s" * 32
 FULL = {"prediction_id": ID, "value": "bad", "kind": "revision", "source": "crm", "weight": 2,
         "event_time": "2026-01-05T10:00:00Z"}
 KEPT = GroundTruth(ID, "crm", "revision", "bad", 1_767_607_200.0, NOW, "", 2.0)
@@ -33,7 +35,7 @@ CSV = f"prediction_id,value,kind,source,weight,event_time\r\n{ID},bad,revision,c
     ])
 def test_every_form_says_the_same(body: bytes, media_type: str) -> None:
     """JSON alone, as a list or in an object, NDJSON and CSV."""
-    assert read_body(body, media_type, NOW, 10) == ([KEPT], [], 0)
+    assert read_body(body, media_type, NOW, 10, SECRET) == ([KEPT], [], 0)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_every_form_says_the_same(body: bytes, media_type: str) -> None:
     ])
 def test_what_is_left_out_is_plain(document: dict[str, Any], kept: tuple[Any, ...]) -> None:
     """A truth is final, an event happened once, a retraction needs no value."""
-    (row,) = take([{"prediction_id": ID, **document}], NOW).rows
+    (row,) = take([{"prediction_id": ID, **document}], NOW, SECRET).rows
     assert (row.kind, row.name, row.value, type(row.value)) == (*kept, type(kept[2]))
 
 
@@ -58,6 +60,9 @@ def test_what_is_left_out_is_plain(document: dict[str, Any], kept: tuple[Any, ..
         (7, "expected an object, got 7"),
         ({}, "prediction_id: expected one that an answer carried"),
         ({"prediction_id": "order-7"}, "got 'order-7'"),
+        ({"prediction_id": ID, "key": "7", "value": 1}, "key: expected this or prediction_id, got both"),
+        ({"key": 7.5, "value": 1}, "key: expected text of 1 to 256 characters or a whole number, got 7.5"),
+        ({"key": "", "value": 1}, "key: expected text of 1 to 256 characters"),
         ({"prediction_id": ID}, "value: expected text, a finite number or a boolean, got None"),
         ({"prediction_id": ID, "value": [1]}, "value: expected text"),
         ({"prediction_id": ID, "value": "x" * 300}, "at most 256 characters, got 300"),
@@ -78,14 +83,26 @@ def test_what_is_left_out_is_plain(document: dict[str, Any], kept: tuple[Any, ..
 def test_what_cannot_be_used_is_named(document: Any, reason: str) -> None:
     """Its row and one reason are told, and its neighbours are taken."""
     good = {"prediction_id": ID, "value": 1}
-    taken = take([good, document, good], NOW, first=40)
+    taken = take([good, document, good], NOW, SECRET, first=40)
     assert (len(taken.rows), taken.rejected_count, taken.rejected[0][0]) == (2, 1, 41)
     assert reason in taken.rejected[0][1]
 
 
+def test_a_key_is_kept_as_its_hash() -> None:
+    """Text or whole number, in JSON or CSV: the same stand-in, which tells nothing without the deployment's secret."""
+    stand_in = key_id(hash_of("4711", SECRET))
+    for key in ("4711", 4711, " 4711 "):
+        (row,) = take([{"key": key, "value": 1}], NOW, SECRET).rows
+        assert row.prediction_id == stand_in
+    (row,) = read_body(b"key,value\n4711,yes\n", "text/csv", NOW, 10, SECRET).rows
+    assert (row.prediction_id, row.value) == (stand_in, "yes")
+    (other,) = take([{"key": 4711, "value": 1}], NOW, b"t" * 32).rows
+    assert "4711" not in stand_in and other.prediction_id != stand_in
+
+
 def test_at_most_twenty_are_named() -> None:
     """All are counted."""
-    answer = take([None] * 50, NOW).answer()
+    answer = take([None] * 50, NOW, SECRET).answer()
     assert (answer["accepted"], len(answer["rejected"]), answer["rejected_count"]) == (0, 20, 50)
 
 
@@ -94,7 +111,7 @@ def test_at_most_twenty_are_named() -> None:
     [
         (b"{", "application/json", "not JSON"),
         (b"{}\n{", "application/x-ndjson", "Line 2 is not JSON"),
-        (b"id,value\n1,2\n", "text/csv", "expected prediction_id among its names, got 'id, value'"),
+        (b"id,value\n1,2\n", "text/csv", "expected prediction_id or key among its names, got 'id, value'"),
         (b"", "text/csv", "expected prediction_id"),
         (b"prediction_id,a,a\n", "text/csv", "a name twice"),
         (b'prediction_id,value\n"x', "text/csv", "Line 2 of the CSV cannot be read"),
@@ -104,7 +121,7 @@ def test_at_most_twenty_are_named() -> None:
 def test_a_body_that_is_none_is_refused(body: bytes, media_type: str, sentence: str) -> None:
     """Then nothing of it is taken."""
     with pytest.raises(BodyUnreadable, match=sentence):
-        read_body(body, media_type, NOW, 2)
+        read_body(body, media_type, NOW, 2, SECRET)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -114,7 +131,7 @@ def test_nothing_that_is_sent_makes_it_fail(document: Any) -> None:
     """Every row is taken or rejected."""
     if isinstance(document, dict):
         document.setdefault("prediction_id", ID)
-    taken = take([document], NOW)
+    taken = take([document], NOW, SECRET)
     assert len(taken.rows) + taken.rejected_count == 1
     for row in taken.rows:
         orjson.dumps(tuple(row))

@@ -26,6 +26,8 @@ from serinus.serving.ground_truth.windows import COUNTS, merged
 from serinus.serving.ids import IdSource, prediction_id
 from serinus.serving.prediction_log import SegmentWriter, segments
 from serinus.serving.prediction_log.frame import HEADER_BYTES
+from serinus.serving.prediction_log.keys import KeyWriter, hash_of, key_id
+from serinus.serving.prediction_log.sampling import is_logged
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.join_ground_truth import INTAKE, WINDOW, JoinGroundTruth
@@ -375,3 +377,79 @@ def test_a_damaged_segment_holds_no_other_up(host: Shared, caplog: pytest.LogCap
     _finish(host, JoinGroundTruth(Clock(NOW)))
     assert _whole(host)["labelled"] == 1
     assert "refers to context 0, which it does not hold" in caplog.text
+
+
+def test_a_truth_by_a_key_holds_for_every_prediction_of_that_key(host: Shared) -> None:
+    """It is joined like one by id; sent again it is a duplicate; of an unknown key it waits, and then is forgotten."""
+    simulated = simulate(host.home.log, 3, requests=20, hours=1)
+    ids = sorted(simulated.predictions["id"])[:3]
+    _name(host, "order-1", ids[:2])
+    known, unknown = (key_id(hash_of(key, b"s")) for key in ("order-1", "order-2"))
+    job, clock = _clocked(host)
+    spool = Spool(host.home.spool, 1 << 20)
+    for each, value, received in ((known, 1, clock.now), (known, 1, 1.0), (ids[2], 0, clock.now),
+                                  (unknown, 1, clock.now)):
+        spool.append([GroundTruth(each, "crm", "final", value, 0.0, received)])
+    _finish(host, job)
+    assert {each: [row.value for row in rows] for each, rows in host.store.ground_truth([*ids, unknown]).items()} == {
+        ids[0]: [1], ids[1]: [1], ids[2]: [0], unknown: [1]}
+    whole = merged(part for window in _windows(host).values() for part in window["parts"].values())
+    assert (whole["labelled"], whole["duplicates"]) == (3, 2)
+    assert published(host.home.run)["orphans"] == 1
+    _name(host, "order-2", ids[2:])
+    clock.now += 3601
+    job.run(host)
+    _finish(host, job)
+    assert host.store.ground_truth([unknown]) == {}
+    assert [row.value for row in host.store.ground_truth(ids)[ids[2]]] == [0, 1]
+
+
+def test_a_key_that_nobody_knows_is_an_orphan_for_a_time(host: Shared) -> None:
+    """Then its truths are forgotten, and counted."""
+    unknown = key_id(hash_of("order-2", b"s"))
+    job, clock = _clocked(host)
+    Spool(host.home.spool, 1 << 20).append([GroundTruth(unknown, "crm", "final", 1, 0.0, clock.now)])
+    job.run(host)
+    clock.now += host.settings.ground_truth.orphan_seconds + 3601
+    job.run(host)
+    job.run(host)
+    clock.now += 61
+    job.run(host)
+    assert host.store.ground_truth([unknown]) == {}
+    found = host.store.document(INTAKE, "all")
+    assert found is not None
+    intake = orjson.loads(found.body)
+    assert (intake["forgotten"], intake["unnamed"]) == (1, 0)
+
+
+def test_what_was_not_logged_is_no_orphan(tmp_path: Path) -> None:
+    """Where a share of the requests is logged, a truth of another one is counted as that, and not kept."""
+    host = shared(tmp_path, log={"sample_share": 0.5})
+    HoldLease().run(host)
+    source = IdSource()
+    ids = [prediction_id(source.next(int(START * 1e9))[0], 0) for _ in range(40)]
+    left_out = [each for each in ids if not is_logged(bytes.fromhex(each[:36].replace("-", "")), 0.5)]
+    assert 5 < len(left_out) < 35
+    Spool(host.home.spool, 1 << 20).append([GroundTruth(each, "", "final", 1, 0.0, time.time()) for each in ids])
+    job = JoinGroundTruth()
+    _finish(host, job)
+    assert host.store.ground_truth(ids).keys() == set(ids) - set(left_out)
+    found = host.store.document(INTAKE, "all")
+    assert found is not None
+    intake = orjson.loads(found.body)
+    assert (intake["unlogged"], sum(intake["orphans"].values()), intake["forgotten"]) == (
+        len(left_out), 40 - len(left_out), 0)
+
+
+def _clocked(host: Shared) -> tuple[JoinGroundTruth, Clock]:
+    clock = Clock(START + 10_000.0)
+    return JoinGroundTruth(clock), clock
+
+
+def _name(host: Shared, key: str, ids: list[str]) -> None:
+    """Note a key for predictions, as a worker does."""
+    writer = KeyWriter(host.home.keys, 1)
+    for each in ids:
+        row = int(each[37:])
+        writer.append([None] * row + [hash_of(key, b"s")], bytes.fromhex(each[:36].replace("-", "")))
+    writer.close()

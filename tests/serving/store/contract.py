@@ -367,6 +367,11 @@ class StoreContract:
             store.add_ground_truths([row._replace(value=2)], document=place)
         assert store.ground_truth(["p-0"]) == {"p-0": [row]}
         assert store.document("place", "a") == place
+        moved = row._replace(prediction_id="p-1")
+        with pytest.raises(Conflict):
+            store.add_ground_truths([moved], document=place, forget=["p-0"])
+        store.add_ground_truths([moved], document=replace(place, revision=2), expected_revision=1, forget=["p-0"])
+        assert store.ground_truth(["p-0", "p-1"]) == {"p-1": [moved]}
 
     # Threads and processes
 
