@@ -16,7 +16,7 @@ from serinus.serving.errors import CommandError
 from serinus.serving.expectations import expectations_of
 from serinus.serving.home import Home
 from serinus.serving.ids import prediction_id
-from serinus.serving.prediction_log import read_segment, segments
+from serinus.serving.prediction_log import Choice, entries
 from serinus.serving.prediction_log.frame import FrameError
 
 __all__ = ["hidden", "latest", "replay_log"]
@@ -30,9 +30,9 @@ def hidden(registry: Registry, version: ModelVersion) -> list[str]:
 def latest(folder: Path, model: str, many: int) -> Iterator[PredictionRecord]:
     """The newest requests of a model, of as few segments as hold them."""
     found = 0
-    for segment in sorted(segments(folder), key=lambda path: path.stat().st_mtime, reverse=True):
+    for entry in sorted(entries(folder), key=lambda entry: entry.last_ns, reverse=True):
         try:
-            records = [record for record in read_segment(segment) if record.model == model]
+            records = list(entry.records(Choice(model)))
         except (FrameError, OSError):
             continue
         yield from records[-(many - found):]
@@ -64,11 +64,10 @@ def replay_log(tag: str, home: Home, seconds: float, *, limit: int = 0,
 
 
 def _since(folder: Path, model: str, since: int) -> Iterator[PredictionRecord]:
-    for segment in segments(folder):
+    for entry in entries(folder):
         try:
-            if segment.stat().st_mtime_ns < since:
-                continue
-            yield from (record for record in read_segment(segment)
-                        if record.model == model and record.received_ns >= since and record.role != "shadow")
+            if entry.last_ns >= since:
+                yield from (record for record in entry.records(Choice(model, since_ns=since))
+                            if record.role != "shadow")
         except (FrameError, OSError):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +63,14 @@ def _received(record: PredictionRecord) -> int:
 
 def _records(folder: Path) -> Iterator[PredictionRecord]:
     """Every record; a segment that cannot be read is named and passed over."""
-    from serinus.serving.prediction_log import read_segment, segments
+    from serinus.serving.prediction_log import entries
     from serinus.serving.prediction_log.frame import FrameError
 
-    for segment in segments(folder):
+    for entry in entries(folder):
         try:
-            yield from read_segment(segment)
-        except FileNotFoundError:
-            continue  # removed meanwhile, by the size cap
+            yield from entry.records()
         except (FrameError, OSError) as error:
-            click.echo(f"serinus: {segment} is passed over: {error}.", err=True)
+            click.echo(f"serinus: {entry.path} is passed over: {error}.", err=True)
 
 
 def _named(folder: Path, prediction: str) -> list[dict[str, Any]]:
@@ -91,7 +90,7 @@ def _named(folder: Path, prediction: str) -> list[dict[str, Any]]:
         raise CommandError(f"The segment of prediction {prediction} cannot be read: {error}.") from None
     if record is None:
         raise CommandError(f"Prediction {prediction} is not in {folder}: it was answered by another home's server, or "
-                           "its segment was removed when the log reached its size cap.")
+                           "it was removed when the log reached its size cap, or its age.")
     return [_row(record, number) for number in (range(record.rows) if one is None else [one.row])]
 
 
@@ -102,7 +101,12 @@ def _row(record: PredictionRecord, number: int) -> dict[str, Any]:
             "time": _precise(record.received_ns), "model": record.model, "version": record.version,
             "role": record.role, "inputs": {name: array[number] for name, array in record.inputs.items()},
             "outputs": {name: array[number] for name, array in record.outputs.items()},
+            "violations": record.violations or {}, "novelty": _novelty(record, number),
             "trace_id": f"{record.trace_id:032x}" if record.trace_id else None}
+
+
+def _novelty(record: PredictionRecord, number: int) -> float | None:
+    return None if record.novelty is None or isnan(record.novelty[number]) else float(record.novelty[number])
 
 
 def _precise(nanoseconds: int) -> str:

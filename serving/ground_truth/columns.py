@@ -31,7 +31,7 @@ from serinus.serving.prediction_log.frame import (
     unpack_header,
 )
 
-__all__ = ["Answers", "Block", "Ids", "SegmentColumns", "answers_of", "first_ms", "id_at", "keys_of"]
+__all__ = ["Answers", "Block", "Ids", "SegmentColumns", "answers_of", "block_of", "first_ms", "id_at", "keys_of"]
 
 HOUR_MS = 3_600_000
 _ROW_BITS = 24
@@ -184,9 +184,15 @@ def _block(name: tuple[str, str, str], found: list[Piece]) -> Block:
     rows = np.concatenate([piece.rows for piece in found])
     begins = np.repeat(np.cumsum(rows) - rows, rows)
     keys = _keys(np.repeat(sequences, rows), (np.arange(rows.sum()) - begins).astype(np.uint64))
+    return block_of(name, keys, np.repeat(times, rows), [[piece.outputs[which] for piece in found] for which in (0, 1)])
+
+
+def block_of(name: tuple[str, str, str], keys: NDArray[np.uint64], times_ms: NDArray[np.int64],
+             outputs: Sequence[list[NDArray[Any] | None]]) -> Block:
+    """A block of predictions in any order; `outputs` holds their answers and their scores, piece by piece."""
     order = np.argsort(keys, kind="stable")
-    answers, scores = (_joined([piece.outputs[which] for piece in found], order) for which in (0, 1))
-    return Block(*name, keys[order], np.repeat(times, rows)[order], answers, scores)
+    answers, scores = (_joined(found, order) for found in outputs)
+    return Block(*name, keys[order], times_ms[order], answers, scores)
 
 
 def _joined(outputs: list[NDArray[Any] | None], order: NDArray[np.int64]) -> NDArray[Any] | None:

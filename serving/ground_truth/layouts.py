@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from serinus.serving.prediction_log.frame import ArrayLayout, Context, decode_prediction, layout
 
-__all__ = ["Piece", "pieces"]
+__all__ = ["Piece", "flat", "pieces"]
 
 _FEWEST = 4
 _HEAD = struct.Struct("<BxHI16s")
@@ -69,14 +69,14 @@ def _column(table: Bytes, context: Context, arrays: Sequence[ArrayLayout], name:
         return None
     if array.dtype is not None:
         values = np.ascontiguousarray(table[:, _span(array.values[0])]).view(array.dtype)
-        return _flat(values.reshape(len(table) * rows, *array.shape[1:]))
+        return flat(values.reshape(len(table) * rows, *array.shape[1:]))
     texts = np.empty((len(table), len(array.values)), object)
     for index, place in enumerate(array.values):
         if place is not None:
             whole, size = table[:, _span(place)].tobytes(), place[1] - place[0]
             texts[:, index] = [whole[at:at + size].decode("utf-8", "surrogatepass")
                                for at in range(0, size * len(table), size)] if size else ""
-    return _flat(texts.reshape(len(table) * rows, *array.shape[1:]))
+    return flat(texts.reshape(len(table) * rows, *array.shape[1:]))
 
 
 def _span(place: tuple[int, int] | None) -> slice:
@@ -90,10 +90,11 @@ def _single(payload: memoryview, contexts: Mapping[int, Context], wanted: Sequen
     for name in wanted:
         array = record.outputs.get(name) if name is not None else None
         fits = array is not None and array.ndim and len(array) == record.rows
-        outputs.append(_flat(array) if array is not None and fits else None)
+        outputs.append(flat(array) if array is not None and fits else None)
     return Piece(np.array([number & _LOW_40], np.uint64), np.array([number >> 80], np.int64),
                  np.array([record.rows], np.int64), tuple(outputs))
 
 
-def _flat(array: NDArray[Any]) -> NDArray[Any]:
+def flat(array: NDArray[Any]) -> NDArray[Any]:
+    """A column of one is as good as none."""
     return array.ravel() if array.ndim == 2 and array.shape[1] == 1 else array

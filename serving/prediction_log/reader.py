@@ -63,22 +63,56 @@ class Choice(NamedTuple):
     uuid: bytes | None = None
     """This one request."""
 
+    def takes_version(self, model: str, version: str) -> bool:
+        """Whether some records of this version may be wanted."""
+        return self.model in (None, model) and self.version in (None, version)
+
     def takes(self, record: PredictionRecord) -> bool:
         """Whether this record is wanted."""
-        return (self.model in (None, record.model) and self.version in (None, record.version)
+        return (self.takes_version(record.model, record.version)
                 and self.uuid in (None, record.prediction_uuid)
                 and (self.since_ns is None or record.received_ns >= self.since_ns)
                 and (self.until_ns is None or record.received_ns < self.until_ns))
 
     def takes_part(self, part: Part) -> bool:
         """Whether some of a file's records may be wanted."""
-        return (self.model in (None, part.shape.model) and self.version in (None, part.shape.version)
+        return (self.takes_version(part.shape.model, part.shape.version)
                 and (self.uuid is None or int.from_bytes(self.uuid[:6]) // HOUR_MS == part.hour)
                 and (self.since_ns is None or part.last_ns >= self.since_ns)
                 and (self.until_ns is None or part.first_ns < self.until_ns))
 
 
 EVERYTHING = Choice()
+
+
+def read_segment(segment: Path, choice: Choice = EVERYTHING) -> Generator[PredictionRecord, None, SegmentEnd]:
+    """The records of one segment, those that are wanted; the generator's return value is its `SegmentEnd`.
+
+    Raises `FrameError` when the file is no segment of a known format.
+    """
+    data = memoryview(segment.read_bytes())
+    if len(data) < HEADER_BYTES:  # its writer died, or the disk was full, before the header was whole
+        return SegmentEnd(0, len(data))
+    unpack_header(bytes(data[:HEADER_BYTES]))
+    contexts: dict[int, Context] = {}
+    others: set[int] = set()
+    offset = HEADER_BYTES
+    while (found := unframe(data, offset)) is not None:
+        payload, offset = found
+        if payload[0] == CONTEXT:
+            number, context = decode_context(payload)
+            contexts[number] = context
+            if not choice.takes_version(context.model, context.version):
+                others.add(number)
+        elif payload[0] == PREDICTION:
+            if others and int.from_bytes(payload[2:4], "little") in others:
+                continue
+            record = decode_prediction(payload, contexts)
+            if choice is EVERYTHING or choice.takes(record):
+                yield record
+        else:
+            raise FrameError(f"{segment.name}: unknown frame kind {payload[0]}")
+    return SegmentEnd(offset, len(data) - offset)
 
 
 class Entry(NamedTuple):
@@ -123,7 +157,7 @@ class Entry(NamedTuple):
         manifest = self.manifest
         if manifest is None:
             try:
-                yield from (record for record in read_segment(self.path) if choice.takes(record))
+                yield from read_segment(self.path, choice)
                 return
             except FileNotFoundError:  # replaced meanwhile, or the log is capped
                 manifest = self.manifest
@@ -162,29 +196,6 @@ def _is_of(wanted: bytes, table: Any) -> Any:
     import pyarrow.compute as pc
 
     return pc.starts_with(table["prediction_id"], str(uuid.UUID(bytes=wanted)))
-
-
-def read_segment(segment: Path) -> Generator[PredictionRecord, None, SegmentEnd]:
-    """The records of one segment; the generator's return value is its `SegmentEnd`.
-
-    Raises `FrameError` when the file is no segment of a known format.
-    """
-    data = memoryview(segment.read_bytes())
-    if len(data) < HEADER_BYTES:  # its writer died, or the disk was full, before the header was whole
-        return SegmentEnd(0, len(data))
-    unpack_header(bytes(data[:HEADER_BYTES]))
-    contexts: dict[int, Context] = {}
-    offset = HEADER_BYTES
-    while (found := unframe(data, offset)) is not None:
-        payload, offset = found
-        if payload[0] == CONTEXT:
-            number, context = decode_context(payload)
-            contexts[number] = context
-        elif payload[0] == PREDICTION:
-            yield decode_prediction(payload, contexts)
-        else:
-            raise FrameError(f"{segment.name}: unknown frame kind {payload[0]}")
-    return SegmentEnd(offset, len(data) - offset)
 
 
 class Follower:

@@ -24,7 +24,7 @@ from serinus.models.trust import Trust
 from serinus.monitors.record import PredictionRecord
 from serinus.serving.expectations import guard_of
 from serinus.serving.home import Home, RunFolder
-from serinus.serving.prediction_log import read_segment, segments
+from serinus.serving.prediction_log import Choice, entries
 from serinus.serving.processes import child_environment, die_with_parent
 from serinus.serving.served_models import bundle_folders, open_registry
 from serinus.serving.settings import Settings
@@ -139,11 +139,8 @@ def replay(settings: Settings, model: str, stable: str, candidate: str) -> dict[
 def _latest(home: Home, model: str, version: str) -> Iterator[PredictionRecord]:
     """The last requests that a version answered as stable, of the segments that were written last."""
     found: deque[PredictionRecord] = deque(maxlen=_REQUESTS)
-    newest = sorted(segments(home.log), key=lambda path: path.stat().st_mtime_ns)[-_SEGMENTS:]
-    for segment in newest:
-        with suppress(FileNotFoundError):  # the log is capped
-            found.extend(record for record in read_segment(segment)
-                         if record.model == model and record.version == version and record.role == "stable")
+    for entry in sorted(entries(home.log), key=lambda entry: entry.last_ns)[-_SEGMENTS:]:
+        found.extend(record for record in entry.records(Choice(model, version)) if record.role == "stable")
     yield from found
 
 

@@ -20,7 +20,7 @@ from serinus.models.version import ModelVersion
 from serinus.monitors.record import PredictionRecord
 from serinus.serving.errors import InvalidInput, SerinusError
 from serinus.serving.expectations import Guard, guard_of
-from serinus.serving.prediction_log import read_segment, segments
+from serinus.serving.prediction_log import Choice, entries
 from serinus.serving.request import InferenceRequest
 from serinus.serving.rollout import verdicts
 from serinus.serving.rollout.state import FULL_WEIGHT, Phase, RolloutRecord
@@ -117,15 +117,14 @@ def _checked(guard: Guard, record: PredictionRecord) -> tuple[dict[str, int], bo
 def _answered(shared: Shared, record: RolloutRecord) -> Iterator[PredictionRecord]:
     """The latest requests that the candidate answered, as far as they are found in little time."""
     until, found = time.monotonic() + _BUDGET_S, 0
-    newest = sorted(segments(shared.home.log), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for segment in newest:
-        with suppress(FileNotFoundError):  # the log is capped
-            for each in read_segment(segment):
-                if each.model == record.model and each.version == record.candidate and each.role != "shadow":
-                    yield each
-                    found += 1
-                if found >= _REQUESTS or time.monotonic() > until:
-                    return
+    wanted = Choice(record.model, record.candidate)
+    for entry in sorted(entries(shared.home.log), key=lambda entry: entry.last_ns, reverse=True):
+        for each in entry.records(wanted) if time.monotonic() < until else ():
+            if each.role != "shadow":
+                yield each
+                found += 1
+            if found >= _REQUESTS or time.monotonic() > until:
+                return
 
 
 def _is_near_the_end(record: RolloutRecord) -> bool:

@@ -13,6 +13,7 @@ from serinus.monitors.record import PredictionRecord
 from serinus.serving.home import Home
 from serinus.serving.ids import IdSource, prediction_id
 from serinus.serving.prediction_log import SegmentWriter
+from serinus.serving.prediction_log.compaction import compact
 
 _SECOND = 1_000_000_000
 
@@ -30,7 +31,8 @@ def ids(home: Path) -> list[str]:
         writers[number % 2].append(PredictionRecord(
             uuid, f"request-{number}", received, 1000, "iris" if number < 4 else "other", "1", "stable", rows,
             {"x": np.arange(rows, dtype=np.float32) + np.float32(0.1), "word": np.array(["ø", None][:rows], object)},
-            {"y": np.full((rows, 2), np.nan)}, 0, number, 0), source.sequence - 1)
+            {"y": np.full((rows, 2), np.nan)}, 0, number, 0, {"range": 1} if rows > 1 else None,
+            np.array([0.25, np.nan]) if rows > 1 else None), source.sequence - 1)
         given += [prediction_id(uuid, row) for row in range(rows)]
     for writer in writers:
         writer.close()
@@ -51,7 +53,18 @@ def test_a_line_is_one_prediction_with_its_values(cli: Any, ids: list[str]) -> N
     row = json.loads(cli("log", "show", "--prediction", ids[2], "--json").out)
     assert row == {"prediction_id": ids[2], "request_id": "request-1", "time": "2023-11-14T22:13:21.000000Z",
                    "model": "iris", "version": "1", "role": "stable", "inputs": {"x": 1.1, "word": None},
-                   "outputs": {"y": [None, None]}, "trace_id": f"{1:032x}"}
+                   "outputs": {"y": [None, None]}, "violations": {"range": 1}, "novelty": None,
+                   "trace_id": f"{1:032x}"}
+    other = json.loads(cli("log", "show", "--prediction", ids[1], "--json").out)
+    assert other["novelty"] == 0.25
+
+
+def test_what_was_compacted_is_shown_alike(cli: Any, home: Path, ids: list[str]) -> None:
+    """Segment or Parquet, the lines are the same."""
+    before = cli("log", "show", "--json").out
+    assert compact(Home(home).log) == 2
+    assert cli("log", "show", "--json").out == before
+    assert cli("log", "show", "--prediction", ids[3], "--json").out in before
 
 
 def test_a_request_is_shown_whole_by_its_stem(cli: Any, ids: list[str]) -> None:
