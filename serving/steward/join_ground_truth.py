@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,18 @@ import orjson
 from serinus.models.errors import ModelError
 from serinus.monitors.performance import Definition
 from serinus.serving.ground_truth.columns import HOUR_MS, Answers, SegmentColumns, answers_of, first_ms, id_at, keys_of
+from serinus.serving.ground_truth.compacted import CompactedColumns
 from serinus.serving.ground_truth.published import publish
 from serinus.serving.ground_truth.spool import is_finished, read_on, spooled, waiting_bytes
 from serinus.serving.ground_truth.summary import Summary, WindowName
 from serinus.serving.ground_truth.windows import Truths, count, match, truths
 from serinus.serving.performance.promise import promise_of
-from serinus.serving.prediction_log import segments
+from serinus.serving.prediction_log import Entry, entries
 from serinus.serving.prediction_log.frame import FrameError
-from serinus.serving.steward.job import Shared
-from serinus.serving.store import Conflict, Document, GroundTruth
 from serinus.serving.prediction_log.keys import KEY_IDS, hash_in, named
 from serinus.serving.prediction_log.sampling import is_logged
+from serinus.serving.steward.job import Shared
+from serinus.serving.store import Conflict, Document, GroundTruth
 
 __all__ = ["INTAKE", "WINDOW", "JoinGroundTruth"]
 
@@ -81,7 +83,7 @@ class JoinGroundTruth:
         self._intake: dict[str, Any] | None = None
         self._revision = 0
         self._windows: dict[WindowName, dict[str, Any]] = {}
-        self._columns: OrderedDict[Path, SegmentColumns] = OrderedDict()
+        self._columns: OrderedDict[Path, SegmentColumns | CompactedColumns] = OrderedDict()
         self._known: dict[tuple[str, str], Answers | None] = {}
         self._due: dict[int, float] = {}
         self._firsts: dict[Path, int] = {}
@@ -198,13 +200,11 @@ class JoinGroundTruth:
             self._let_go(shared, int(now // 3600) - shared.settings.ground_truth.keep_days * 24)
             dirty = sorted({*dirty, *map(int, self._intake["orphans"])})
             self._intake["dirty"] = dirty
-        ready = [hour for hour in dirty if self._due.get(hour, 0.0) <= time.monotonic()]
-        return self._count_anew(shared, ready[0]) if ready else None
             self._look_for_keys(shared, now - shared.settings.ground_truth.orphan_seconds)
             dirty = self._intake["dirty"]
+        ready = [hour for hour in dirty if self._due.get(hour, 0.0) <= time.monotonic()]
+        return self._count_anew(shared, ready[0]) if ready else None
 
-    def _count_anew(self, shared: Shared, hour: int) -> Iterator[None]:
-        columns: list[SegmentColumns] = []
     def _look_for_keys(self, shared: Shared, old: float) -> None:
         """Whether predictions are known by now of which truths came by a key."""
         assert self._intake is not None
@@ -221,8 +221,10 @@ class JoinGroundTruth:
                                        forget={row.prediction_id for row in rows} - kept)
         self._put(document)
 
-        for path in self._segments_of(shared.home.log, hour):
-            for columns_read in self._read(shared, path):
+    def _count_anew(self, shared: Shared, hour: int) -> Iterator[None]:
+        columns: list[SegmentColumns | CompactedColumns] = []
+        for entry in self._segments_of(shared.home.log, hour):
+            for columns_read in self._read(shared, entry):
                 if columns_read is not None:
                     columns.append(columns_read)
                 yield
@@ -242,29 +244,44 @@ class JoinGroundTruth:
         ended = time.monotonic()
         self._due[hour] = ended + _REST * (ended - began)
 
-    def _segments_of(self, log: Path, hour: int) -> list[Path]:
-        """The segments that may hold predictions of an hour, by their first one and by when they were last written."""
+    def _segments_of(self, log: Path, hour: int) -> list[Entry]:
+        """What may hold predictions of an hour, by the first one and by when the last one was written."""
         found = []
-        for path in segments(log):
-            try:
-                first = self._firsts[path] if path in self._firsts else first_ms(path)
-                last = path.stat().st_mtime_ns // 1_000_000
-            except FileNotFoundError:  # the log is capped
-                continue
-            if first is not None:
-                self._firsts[path] = first
-                if first < (hour + 1) * HOUR_MS + _SLACK_MS and last >= hour * HOUR_MS - _SLACK_MS:
-                    found.append(path)
+        for entry in entries(log):
+            first = self._first_of(entry)
+            if first is not None and first < (hour + 1) * HOUR_MS + _SLACK_MS and (
+                    entry.last_ns // 1_000_000 >= hour * HOUR_MS - _SLACK_MS):
+                found.append(entry)
         return found
 
-    def _read(self, shared: Shared, path: Path) -> Iterator[SegmentColumns | None]:
-        try:
-            if path not in self._columns:
-                self._columns[path] = SegmentColumns(path, lambda model, version: self._answers(shared, model, version))
-            for _ in self._columns[path].read():
-                yield None
-        except (FileNotFoundError, FrameError):  # the log is capped; or the segment is just begun
-            self._columns.pop(path, None)
+    def _first_of(self, entry: Entry) -> int | None:
+        path = entry.path
+        if path not in self._firsts:
+            manifest = entry.manifest
+            try:
+                first = first_ms(path) if manifest is None else manifest.first_ms
+            except FileNotFoundError:  # replaced meanwhile, or the log is capped
+                manifest = entry.manifest
+                first = None if manifest is None else manifest.first_ms
+            if first is None:
+                return None
+            self._firsts[path] = first
+        return self._firsts[path]
+
+    def _read(self, shared: Shared, entry: Entry) -> Iterator[SegmentColumns | CompactedColumns | None]:
+        """Once more where the segment is replaced by Parquet files just now."""
+        path = entry.path
+        for _ in range(2):
+            try:
+                for _ in self._columns_of(shared, entry).read():
+                    yield None
+                break
+            except FileNotFoundError:
+                self._columns.pop(path, None)
+            except FrameError:  # the segment is just begun
+                self._columns.pop(path, None)
+                return
+        else:  # the log is capped
             return
         found = self._columns[path]
         self._columns.move_to_end(path)
@@ -272,7 +289,17 @@ class JoinGroundTruth:
             self._columns.popitem(last=False)
         yield found
 
-    def _count_segment(self, shared: Shared, segment: SegmentColumns, hour: int, known: Truths) -> set[int]:
+    def _columns_of(self, shared: Shared, entry: Entry) -> SegmentColumns | CompactedColumns:
+        path = entry.path
+        if path not in self._columns:
+            manifest = entry.manifest
+            answers = partial(self._answers, shared)
+            self._columns[path] = SegmentColumns(path, answers) if manifest is None else CompactedColumns(
+                path, manifest, answers)
+        return self._columns[path]
+
+    def _count_segment(self, shared: Shared, segment: SegmentColumns | CompactedColumns, hour: int,
+                       known: Truths) -> set[int]:
         matched: set[int] = set()
         for block in segment.blocks():
             found = match(block, segment.writer, hour, known)
@@ -301,7 +328,7 @@ class JoinGroundTruth:
         is gone that it belonged to."""
         assert self._intake is not None
         gone = {int(segment.partition("-")[0], 16) for name, window in self._windows.items() if name.hour == hour
-                for segment in window["parts"] if not (shared.home.log / segment).exists()}
+                for segment in window["parts"] if not Entry(shared.home.log, segment).exists}
         writers = known.keys.writers.tolist()
         orphans = [index for index in range(len(known.ids)) if index not in matched and writers[index] not in gone]
         old, share = self._clock() - shared.settings.ground_truth.orphan_seconds, shared.settings.log.sample_share

@@ -24,9 +24,11 @@ from serinus.serving.ground_truth.spool import spooled
 from serinus.serving.ground_truth.summary import WindowName
 from serinus.serving.ground_truth.windows import COUNTS, merged
 from serinus.serving.ids import IdSource, prediction_id
-from serinus.serving.prediction_log import SegmentWriter, segments
+from serinus.serving.prediction_log import SegmentWriter, entries, segments
+from serinus.serving.prediction_log.compaction import compact, compact_segment, finished, rewrite
 from serinus.serving.prediction_log.frame import HEADER_BYTES
 from serinus.serving.prediction_log.keys import KeyWriter, hash_of, key_id
+from serinus.serving.prediction_log.manifest import exclusive, parquet_folder
 from serinus.serving.prediction_log.sampling import is_logged
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared
@@ -102,7 +104,8 @@ def test_it_is_what_a_batch_over_all_facts_comes_to(host: Shared, seed: int) -> 
         assert {kind: whole[kind] for kind in shared_counts} == {kind: int(wanted[kind]) for kind in shared_counts}
         assert whole["weights"][2] == wanted["right"]
         assert len(window["parts"]) >= 2
-    assert sum(len(window["parts"]) for window in windows.values()) > len(segments(host.home.log)) > 4
+    assert sum(len(window["parts"]) for window in windows.values()) > len(entries(host.home.log)) > 4
+    assert 1 < len(segments(host.home.log)) < len(entries(host.home.log))
 
 
 def test_the_sums_of_performance_are_those_of_all_rows_at_once(host: Shared) -> None:
@@ -130,7 +133,8 @@ def _last(rows: list[GroundTruth]) -> Any:
 
 
 def _deliver_with_accidents(host: Shared, simulated: Simulated, picks: random.Random) -> None:
-    """Two workers take the outcomes in; the steward dies and the store is away now and then."""
+    """Two workers take the outcomes in; the steward dies and the store is away now and then, and segments are replaced
+    by Parquet files meanwhile."""
     spools = [Spool(host.home.spool, 10**9, file_bytes=20_000) for _ in range(2)]
     clock = Clock(simulated.now)
     job = JoinGroundTruth(clock)
@@ -144,6 +148,8 @@ def _deliver_with_accidents(host: Shared, simulated: Simulated, picks: random.Ra
             job = JoinGroundTruth(clock, budget_s=picks.choice((0.0, 0.001, 0.2)))  # a new steward
         if what < 0.1:
             host.forget_store()
+        if what > 0.8:
+            _compact_one(host, picks)
         job.run(host)
     for spool in spools:
         spool.close()
@@ -151,6 +157,12 @@ def _deliver_with_accidents(host: Shared, simulated: Simulated, picks: random.Ra
     _finish(host, job)
     job.run(host)
     assert spooled(host.home.spool) == []
+
+
+def _compact_one(host: Shared, picks: random.Random) -> None:
+    with exclusive(host.home.log):
+        for segment in picks.sample(finished(host.home.log), 1) if len(segments(host.home.log)) > 2 else ():
+            compact_segment(segment)
 
 
 # What is not plain
@@ -236,6 +248,37 @@ def test_what_a_removed_segment_gave_stays(host: Shared) -> None:
     assert _windows(host) == before
     assert orjson.loads(host.store.document(INTAKE, "all").body)["orphans"] == {}
     assert len(host.store.ground_truth(ids)) == 2
+
+
+def test_a_late_truth_finds_its_prediction_in_parquet(host: Shared) -> None:
+    """Under the name of the segment that was: nothing is counted twice, and nothing is an orphan."""
+    job = JoinGroundTruth(Clock(NOW))
+    ids = _logged(host, 0.9, 0.8, 0.1)
+    _say(host, _truth(ids[0], 1))
+    _finish(host, job)
+    (before,) = _windows(host).values()
+    compact(host.home.log)
+    assert segments(host.home.log) == []
+    _say(host, _truth(ids[2], 0), _truth(ids[1], 0))
+    _finish(host, job)
+    (after,) = _windows(host).values()
+    assert after["parts"].keys() == before["parts"].keys()
+    assert (_whole(host)["predictions"], _whole(host)["labelled"], _whole(host)["weights"][2]) == (3, 3, 2)
+    assert orjson.loads(host.store.document(INTAKE, "all").body)["orphans"] == {}
+
+
+def test_a_row_that_was_erased_is_no_prediction_any_more(host: Shared) -> None:
+    """What is counted anew is what is left, also by a steward that has read the file before."""
+    job = JoinGroundTruth(Clock(NOW))
+    ids = _logged(host, 0.9, 0.8)
+    compact(host.home.log)
+    _say(host, _truth(ids[0], 1))
+    _finish(host, job)
+    (path,) = parquet_folder(host.home.log).rglob("*.parquet")
+    rewrite(path, lambda found: [each != ids[0] for each in found])
+    _say(host, _truth(ids[1], 1))
+    _finish(host, job)
+    assert (_whole(host)["predictions"], _whole(host)["labelled"]) == (1, 1)
 
 
 def test_a_window_that_is_counted_again_keeps_its_revision(host: Shared) -> None:
