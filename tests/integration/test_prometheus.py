@@ -65,6 +65,10 @@ class Prometheus:
         found = self._get("query_exemplars", query=query, start=str(now - 300), end=str(now + 60))
         return [exemplar for series in found for exemplar in series["exemplars"]]
 
+    def rules(self) -> list[dict[str, Any]]:
+        """Every alerting rule, with its state and whether it could be evaluated."""
+        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+
     def _get(self, what: str, **parameters: str) -> Any:
         with urllib.request.urlopen(f"{self._url}/{what}?{urllib.parse.urlencode(parameters)}", timeout=10) as answer:
             return json.load(answer)["data"]

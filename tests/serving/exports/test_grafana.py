@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from serinus.serving.exports import dashboard
 from serinus.serving.telemetry import names
 from serinus.serving.telemetry.metrics import prometheus_name
 from serinus.serving.telemetry.names import METRICS
+from tests.integration.programs import program
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,16 @@ def test_labels_in_legends_and_groups_exist(panels: list[dict[str, Any]]) -> Non
         kept = set(groups[0].split(", ")) if groups else set()
         assert kept <= known
         assert set(re.findall(r"{{(\w+)}}", target.get("legendFormat", ""))) <= kept, target
+
+
+def test_prometheus_reads_every_query(panels: list[dict[str, Any]], tmp_path: Path) -> None:
+    """As recording rules, with Grafana's variables filled in."""
+    expressions = [query.replace("$model", ".*").replace("$__rate_interval", "1m") for query in asked(panels)]
+    rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(expressions)]
+    (tmp_path / "rules.yaml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = subprocess.run([program("promtool", "prometheus"), "check", "rules", "rules.yaml"], cwd=tmp_path, text=True,
+                          capture_output=True, timeout=30)
+    assert (done.returncode, f"{len(rules)} rules found" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 def test_panels_do_not_overlap(panels: list[dict[str, Any]]) -> None:
