@@ -97,11 +97,12 @@ function options(place, spec) {
     next += 2;
   }
   return {
-    width: place.clientWidth, height: height(place), bands, padding: [8, 8, 0, 0],
+    width: place.clientWidth, height: height(place), bands, padding: [8, 20, 0, 0],
     cursor: { sync: { key: "time" }, drag: { x: false, y: false }, points: { size: 6 } },
     legend: { live: true },
+    hooks: { draw: [(plot) => plot.cursor.idx ?? plot.setLegend({ idx: plot.data[0].length - 1 }, false)] },
     scales: { y: { range: (_, low, high) => range(spec.low, low, high) } },
-    axes: [{ ...axis, space: 70, values: (_, ticks, __, ___, step) => ticks.map((tick) => (step >= 86400 ? new Date(tick * 1000).toLocaleDateString("en-CA").slice(5) : clock(tick).slice(-8, step >= 60 ? -3 : undefined))) },
+    axes: [{ ...axis, size: 30, space: 70, values: (_, ticks, __, ___, step) => ticks.map((tick) => (step >= 86400 ? new Date(tick * 1000).toLocaleDateString("en-CA").slice(5) : clock(tick).slice(-8, step >= 60 ? -3 : undefined))) },
            { ...axis, size: 52, space: 32, values: (_, ticks) => ticks.map((tick) => spec.show(tick)) }],
     series: [{ label: "Time", value: (_, value) => (value ? clock(value) : "") },
       ...spec.lines.map((line) => ({ label: line.label, stroke: shade(colour(line.place)), width: 2, dash: DASHES[line.dash ?? 0], spanGaps: false,

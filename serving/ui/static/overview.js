@@ -9,7 +9,7 @@ import { alertsOf, best, driftBadge, phaseBadge } from "./words.js";
 export const title = () => "Models";
 
 export async function look(_, shared) {
-  const [models, monitors, alerts, truth] = await Promise.all([ask("models"), ask("monitors"), ask("alerts"), askFor("ground-truth"), shared.traffic.look()]);
+  const [models, monitors, alerts, truth] = await Promise.all([ask("models"), ask("monitors"), ask("alerts"), ask("ground-truth"), shared.traffic.look()]);
   const rollouts = await Promise.all(models.models.map((model) => askFor(`rollouts/${part(model.name)}`)));
   return { models: models.models.map((model, place) => ({ ...model, rollout: rollouts[place] })), monitors: monitors.versions, alerts, truth };
 }

@@ -1,0 +1,116 @@
+// What answers turned out to be worth: measures with intervals, how much is labelled, calibration, slices.
+
+import { meter, table, timeFigure } from "./charts.js";
+import { h } from "./dom.js";
+import { measure, number, percent } from "./format.js";
+import { badge, best } from "./words.js";
+
+const LOSSES = new Set(["rmse", "mae", "mape", "log_loss", "brier", "bias"]);
+
+/** By the document of `GET /api/performance/NAME`; where there is none yet, by ground truth's windows. */
+export function performance(document, truth) {
+  const found = document ?? fromWindows(truth);
+  if (!found || !found.versions?.length) return h("p", { class: "quiet" }, "No ground truth has come yet. Send it to ", h("code", {}, "POST /api/ground-truth"), " or with ", h("code", {}, "serinus feedback"), ".");
+  const name = found.measure ?? best(found.versions[0].windows.findLast((window) => window.measures)?.measures ?? {})[0];
+  return [found.verdict ? h("p", {}, h("strong", {}, found.verdict)) : null, h("div", { class: "two" }, overTime(found, name), labelled(found)),
+    found.versions.map((version) => one(version, name))];
+}
+
+function fromWindows(truth) {
+  if (!truth) return null;
+  const versions = new Map();
+  for (const window of truth.windows) {
+    const key = `${window.version} ${window.role}`;
+    if (!versions.has(key)) versions.set(key, { version: window.version, role: window.role, windows: [] });
+    versions.get(key).windows.push({ hour: window.window, rows: window.predictions, labelled: window.labelled, measures: window.measures, estimate: null });
+  }
+  return { versions: [...versions.values()] };
+}
+
+const seconds = (hour) => (typeof hour === "number" ? hour : Date.parse(hour) / 1000);
+
+function over(found, value) {
+  const times = [...new Set(found.versions.flatMap((version) => version.windows.map((window) => seconds(window.hour))))].sort((a, b) => a - b);
+  const at = (version) => new Map(version.windows.map((window) => [seconds(window.hour), window]));
+  const known = found.versions.map(at);
+  return { times, values: (place) => times.map((time) => value(known[place].get(time)) ?? null) };
+}
+
+function overTime(found, name) {
+  const pick = (side, part = "measures") => over(found, (window) => window?.[part]?.[name]?.[side]);
+  const { times, values } = pick("value"), low = pick("low"), high = pick("high"), guess = pick("value", "estimate");
+  const lines = found.versions.flatMap((version, place) => {
+    const label = `${version.version} ${version.role}`;
+    const estimates = guess.values(place);
+    return [{ label, place, values: values(place), band: [low.values(place), high.values(place)] }, ...(estimates.some((value) => value !== null) ? [{ label: `${label}, estimated`, place, dash: 1, values: estimates }] : [])];
+  });
+  return timeFigure({ key: "measure", title: name, note: "by hour, with 95 % intervals; estimated without ground truth dashed", times, lines, low: LOSSES.has(name) ? 0 : null, show: (value) => measure({ value }), points: true });
+}
+
+function labelled(found) {
+  const { times, values } = over(found, (window) => (window?.rows ? (100 * window.labelled) / window.rows : null));
+  return timeFigure({ key: "labelled", title: "Labelled", note: "percent of the hour's predictions whose ground truth is known", times, points: true, show: (value) => (value === null || value === undefined ? "–" : `${number(value)} %`),
+    lines: found.versions.map((version, place) => ({ label: `${version.version} ${version.role}`, place, values: values(place) })) });
+}
+
+function one(version, name) {
+  const latest = version.windows.findLast((window) => window.measures), whole = version.measures ?? latest?.measures ?? {};
+  const share = version.rows ? version.labelled / version.rows : latest ? latest.labelled / latest.rows : null;
+  const withdrawn = version.windows.at(-1)?.withdrawn;
+  return h("div", { class: "version", "data-key": `performance-${version.version}-${version.role}` },
+    h("h3", {}, `Version ${version.version} `, badge(version.role, ""), share === null ? null : h("span", { class: "quiet" }, ` ${percent(share, 0)} labelled`)),
+    version.text ? h("p", {}, version.text) : null, withdrawn ? h("p", { class: "problem" }, `No estimate: ${withdrawn}`) : null,
+    h("div", { class: "two" }, measures(whole, name, estimatesOf(version)), version.calibration ? calibration(version) : null),
+    harm(version.harm), slices(version.slices, name), fairness(version.fairness));
+}
+
+const estimatesOf = (version) => (version.estimates && typeof version.estimates === "object" ? version.estimates : version.windows.findLast((window) => window.estimate)?.estimate ?? {});
+
+function measures(whole, name, estimates) {
+  const names = Object.keys(whole).sort((a, b) => (b === name) - (a === name));
+  if (!names.length) return h("p", { class: "quiet" }, "Too few of its predictions have a known ground truth yet.");
+  const guessed = names.some((each) => estimates[each]?.value !== undefined);
+  return h("div", { class: "card wide" }, h("table", {}, h("caption", {}, "Measured, with 95 % intervals"),
+    h("thead", {}, h("tr", {}, ["Measure", "Value", ...(guessed ? ["Estimated"] : []), "Rows"].map((head, place) => h("th", { scope: "col", class: place ? "number" : null }, head)))),
+    h("tbody", {}, names.map((each) => h("tr", {}, h("th", { scope: "row" }, each.replaceAll("_", " ")), h("td", { class: "number" }, whole[each].reason && whole[each].value === null ? whole[each].reason : measure(whole[each])),
+      guessed ? h("td", { class: "number" }, measure(estimates[each])) : null, h("td", { class: "number" }, number(whole[each].rows)))))));
+}
+
+function calibration(version) {
+  const classes = version.calibration.classes ?? [], size = 200;
+  const worst = classes.find((each) => each.error === version.calibration.error) ?? classes[0];
+  if (!worst) return null;
+  const x = (value) => (value * size).toFixed(1), y = (value) => (size - value * size).toFixed(1);
+  const most = Math.max(...worst.bins.map((bin) => bin.rows));
+  return h("figure", { class: "plot" },
+    h("figcaption", {}, h("strong", {}, "Calibration"), h("span", { class: "quiet" }, ` of class ${worst.class}: what was said against what happened`)),
+    h("div", { class: "square" }, h("svg", { class: "calibration", viewBox: `-26 -6 ${size + 34} ${size + 30}`, role: "img", "aria-label": version.calibration.text },
+      [0, 0.5, 1].map((at) => h("g", {}, h("line", { class: "floor", x1: x(at), x2: x(at), y1: "0", y2: String(size) }), h("line", { class: "floor", x1: "0", x2: String(size), y1: y(at), y2: y(at) }),
+        h("text", { x: x(at), y: String(size + 14), "text-anchor": "middle" }, `${100 * at}`), h("text", { x: "-5", y: String(Number(y(at)) + 4), "text-anchor": "end" }, `${100 * at}`))),
+      h("line", { class: "even", x1: "0", y1: String(size), x2: String(size), y2: "0" }),
+      worst.bins.map((bin) => h("g", {}, h("title", {}, `said ${percent(bin.said)}, happened ${percent(bin.happened)} (${percent(bin.low)} to ${percent(bin.high)}), ${number(bin.rows)} rows`),
+        h("line", { class: "interval", x1: x(bin.said), x2: x(bin.said), y1: y(bin.low), y2: y(bin.high) }),
+        h("circle", { cx: x(bin.said), cy: y(bin.happened), r: (2.5 + 3.5 * Math.sqrt(bin.rows / most)).toFixed(1) }))))),
+    h("p", { class: "quiet" }, version.calibration.text),
+    table({ caption: "Calibration by bin", heads: ["Said", "Happened", "Interval", "Rows"], rows: worst.bins.map((bin) => [percent(bin.said), percent(bin.happened), `${percent(bin.low)} to ${percent(bin.high)}`, number(bin.rows)]) }));
+}
+
+function harm(found) {
+  if (!found) return null;
+  const share = found.meter ?? found.evidence ?? null;
+  return h("div", { class: "card" }, h("h3", {}, "Harm alarm ", badge(found.alarm ? "alarm" : "quiet", found.alarm ? "bad" : "ok")), typeof share === "number" ? meter(share, "Evidence of harm", found.alarm ? "bad" : "ok") : null, h("p", {}, found.text ?? ""));
+}
+
+function slices(found, name) {
+  if (!found?.length) return null;
+  const label = (slice) => slice.name ?? slice.text ?? [slice.field, slice.value].filter((part) => part !== undefined).join(" = ");
+  const value = (slice) => slice.measures?.[name] ?? slice.measure ?? (slice.value !== undefined && slice.low !== undefined ? slice : null);
+  return h("div", { class: "card wide" }, h("table", {}, h("caption", {}, "Slices"),
+    h("thead", {}, h("tr", {}, ["Slice", "Rows", name, ""].map((head, place) => h("th", { scope: "col", class: place === 1 || place === 2 ? "number" : null }, head || h("span", { class: "unseen" }, "Remark"))))),
+    h("tbody", {}, found.map((slice) => h("tr", {}, h("th", { scope: "row", class: "break" }, label(slice)), h("td", { class: "number" }, number(slice.labelled ?? slice.rows)), h("td", { class: "number" }, measure(value(slice))), h("td", {}, slice.verdict ?? slice.reason ?? ""))))));
+}
+
+function fairness(found) {
+  if (!found?.length) return null;
+  return h("div", { class: "card" }, h("h3", {}, "Gaps between groups"), h("ul", {}, found.map((gap) => h("li", {}, gap.text ?? `${gap.field ?? gap.name}: ${measure(gap)}`))));
+}
