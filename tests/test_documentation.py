@@ -191,9 +191,12 @@ def test_every_example_runs(example: str, reader: Reader, checkout: Path) -> Non
 
 
 def test_the_list_of_examples_is_complete(checkout: Path) -> None:
-    """Each example has its line in the folder's README."""
-    listed = set(re.findall(r"\]\((\w+\.py)\)", (checkout / "examples" / "README.md").read_text("utf-8")))
-    assert listed == {path.name for path in (checkout / "examples").glob("*.py")}
+    """Each example, a file or a folder with a page of its own, has its line in the folder's README."""
+    folder = checkout / "examples"
+    listed = set(re.findall(r"\]\((\w+\.py|\w+/README\.md)\)", (folder / "README.md").read_text("utf-8")))
+    assert listed == {str(path.relative_to(folder)) for path in (*folder.glob("*.py"), *folder.glob("*/README.md"))}
+    assert {path.parent.name for path in folder.glob("*/README.md")} == {
+        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(("_", "."))}
 
 
 def test_the_reader_finds_blocks() -> None:
