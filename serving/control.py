@@ -39,7 +39,7 @@ _log = logging.getLogger("serinus.control")
 STATUS = {"forbidden": 403, "unauthorised": 401, "unsupported": 415, "not_found": 404, "refused": 409,
           "nothing_to_do": 409, "conflict": 409, "invalid": 400, "unavailable": 503}
 """What the kinds of `ControlRefused` are in HTTP."""
-_STEWARD_VERBS = ("start", "promote", "pause", "resume", "freeze", "abort", "retry")
+_STEWARD_VERBS = ("start", "promote", "approve", "pause", "resume", "freeze", "abort", "retry")
 _VIEWS = ("journal", "analysis")
 _GATES = {"no-harm": ("successful", "running", "inconclusive"), "advance": ("successful",), "rollback": ("failed",)}
 """With which verdicts a gate, which a webhook asks for, is open."""

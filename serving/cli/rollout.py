@@ -115,6 +115,14 @@ def promote(model: str, force: bool, **how: Any) -> int:
     return _act("promote", model, {"force": force}, **how)
 
 
+@command.command("approve")
+@model_argument
+@_acting
+def approve(model: str, **how: Any) -> int:
+    """Agree, by name, that the present step may end; it does when its evidence is there too."""
+    return _act("approve", model, {}, **how)
+
+
 @command.command("pause")
 @model_argument
 @_acting

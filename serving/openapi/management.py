@@ -14,7 +14,7 @@ __all__ = ["control", "of_model", "repository", "server"]
 _TEXT: Schema = {"type": "string"}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
 _HTML: Schema = {"text/html": {"schema": _TEXT}}
-_VERBS = ("start", "promote", "pause", "resume", "freeze", "abort", "retry", "rollback")
+_VERBS = ("start", "promote", "approve", "pause", "resume", "freeze", "abort", "retry", "rollback")
 _VERDICTS = ("successful", "failed", "running", "inconclusive", "error")
 _MODEL_NAME = "^[a-z0-9][a-z0-9._-]{0,62}$"
 

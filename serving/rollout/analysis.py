@@ -127,7 +127,7 @@ class Verdict:
 
 
 def judge(plan: Judgement, phase: Phase, weight: int, evidence: Evidence, *, step_id: str = "",
-          last: bool = False) -> Verdict:
+          approvers: int = 0) -> Verdict:
     """Say what is to be done.
 
     Args:
@@ -136,7 +136,7 @@ def judge(plan: Judgement, phase: Phase, weight: int, evidence: Evidence, *, ste
         weight: the candidate's share in basis points.
         evidence: all counts so far.
         step_id: the present step.
-        last: whether the candidate becomes stable after this step.
+        approvers: how many persons have yet to approve the end of this step.
     """
     checks = (*_checks(plan, evidence.windows), *_paired_checks(plan, evidence.pairs))
     for obstacle in (_silence(evidence), _mismatch(evidence.windows)):
@@ -153,8 +153,10 @@ def judge(plan: Judgement, phase: Phase, weight: int, evidence: Evidence, *, ste
     if missing:
         return Verdict(Action.WAIT, missing, checks)
     verdict = _certificate(plan, phase, weight, evidence, checks)
-    if last and plan.approve and verdict.action is Action.ADVANCE:
-        return Verdict(Action.WAIT, f"A person has to promote it. {verdict.reason}", checks)
+    if approvers and verdict.action is Action.ADVANCE:
+        who = "A person has" if approvers == 1 else f"{approvers} persons have"
+        return Verdict(Action.WAIT, f"{who} to approve it (`serinus rollout approve`). {verdict.reason}", checks,
+                       risk=verdict.risk)
     return verdict
 
 

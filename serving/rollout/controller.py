@@ -18,6 +18,7 @@ from serinus.serving.rollout.state import Plan, RolloutRecord
 from serinus.serving.rollout.transitions import (
     Abort,
     Acknowledged,
+    Approve,
     Command,
     Event,
     Freeze,
@@ -90,12 +91,13 @@ def start(
     reason: str = "",
     force: bool = False,
     epoch: int | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Begin a rollout of `candidate`, whose artifact has `digest`, under a new id and salt."""
     event = Start(
         uuid.uuid4().hex, candidate, digest, plan, secrets.token_hex(16), force=force, actor=actor, reason=reason
     )
-    return decide(store, model, event, now=now, epoch=epoch)
+    return decide(store, model, event, now=now, epoch=epoch, details=details)
 
 
 def promote(
@@ -117,6 +119,14 @@ def promote(
     return decide(
         store, model, Promote(force=force, step_id=seen, actor=actor, reason=reason), now=now, epoch=epoch
     )
+
+
+def approve(
+    store: Store, model: str, actor: str, *, now: float, reason: str = "", epoch: int | None = None
+) -> Outcome:
+    """Agree that the step which is seen may end; it does when its evidence is there too."""
+    event = Approve(_read(store, model).step_id, actor=actor, reason=reason)
+    return decide(store, model, event, now=now, epoch=epoch)
 
 
 def pause(

@@ -34,10 +34,10 @@ _SHARE, _NUMBER, _SECONDS, _CHANCE = (0, 10_000), (1, 10**9), (0, 10**9), (1e-6,
 LIMITS: Mapping[str, tuple[float, float]] = {
     "shadow": _SHARE, "certify_from": (1, 10_000), "holdback": (1, 5_000), "shadow_pairs": _NUMBER,
     "step_units": _NUMBER, "shadow_s": _SECONDS, "step_s": _SECONDS, "patience_s": _SECONDS, "soak_s": _SECONDS,
-    "hold_s": _SECONDS, "alpha": _CHANCE, "beta": _CHANCE, "tolerance": _CHANCE, "accuracy_margin": _CHANCE,
+    "approve": (0, 5), "approve_from": (1, 10_000), "hold_s": _SECONDS, "alpha": _CHANCE, "beta": _CHANCE, "tolerance": _CHANCE, "accuracy_margin": _CHANCE,
     "mix_tolerance": _CHANCE, "ratio": (1, 10), "margin": (1.01, 10)}
 """The smallest and the largest value of each number."""
-_WHOLE = ("shadow", "certify_from", "holdback", "shadow_pairs", "step_units")
+_WHOLE = ("approve", "approve_from", "shadow", "certify_from", "holdback", "shadow_pairs", "step_units")
 
 _HOUR_S = 3600.0
 _DAY_S = 24 * _HOUR_S
@@ -64,8 +64,13 @@ class Judgement:
     unproven: Literal["promote", "stay"] = "promote"
     """What follows when the certificate does not come although nothing is wrong: go on with the risk stated in the
     journal, or wait for a person."""
-    approve: bool = False
-    """Whether a person has to make the candidate stable, besides the evidence."""
+    approve: int | bool = 0
+    """How many persons have to approve, besides the evidence, before the candidate becomes stable; true is one."""
+    approve_from: int = 10_000
+    """From this weight on they have to approve the end of each step, not of the last one only."""
+    gate: Literal["no_fail", "pass", "ignore"] = "no_fail"
+    """What the evaluation of the candidate must have said before it is tried: not that it fails, that it passes, or
+    anything."""
     holdback: int = 1000
     """Share that stays on stable in the soak, so that there is something to compare with."""
     soak_s: float = 0.0
@@ -90,19 +95,25 @@ class Judgement:
     """In a shadow: how much a class's share may differ, as a difference of shares."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.approve, bool):
+            object.__setattr__(self, "approve", int(self.approve))
         for name, (low, high) in LIMITS.items():
             _check(name, getattr(self, name), low, high, whole=name in _WHOLE)
-        if not isinstance(self.approve, bool):
-            raise PlanInvalid(f"A plan's approve must be true or false, got {self.approve!r}.")
         if self.margin <= self.ratio:
             raise PlanInvalid(f"A plan's margin must be larger than its ratio, got {self.margin:g} and {self.ratio:g}.")
         if self.unproven not in ("promote", "stay") or self.after_hold not in ("roll_back", "stay"):
             raise PlanInvalid(f"A plan's unproven is promote or stay, its after_hold roll_back or stay, got "
                               f"{self.unproven!r} and {self.after_hold!r}.")
+        if self.gate not in ("no_fail", "pass", "ignore"):
+            raise PlanInvalid(f"A plan's gate is no_fail, pass or ignore, got {self.gate!r}.")
 
     def alpha_of(self, check: str) -> float:
         """The share of `alpha` that a check may spend in all."""
         return self.alpha * BUDGET[check]
+
+    def approvers_at(self, weight: int, *, last: bool) -> int:
+        """How many persons have to approve the end of a step at this weight."""
+        return self.approve if last or weight >= self.approve_from else 0
 
     def judges_of(self, check: str) -> int:
         """Among how many a check's budget is shared: the arms, the shadow's pairs, and the workers, who look at hard

@@ -20,6 +20,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from serinus.serving.rollout.errors import PlanInvalid
@@ -28,6 +29,7 @@ from serinus.serving.rollout.state import DEFAULT_ROLLBACK_WINDOW_S, Plan
 
 __all__ = ["parse", "read", "schema", "to_document"]
 
+_TYPES = {bool: "boolean", int: "integer", float: "number"}
 _KEYS = ("steps", "rollback_window_s", "judgement")
 _SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
@@ -138,8 +140,10 @@ def _percents(steps: Any, where: str) -> str:
 
 def _property(kind: Any, default: Any, description: str, limits: tuple[float, float] | None) -> dict[str, Any]:
     choices = get_args(kind)
-    found: dict[str, Any] = {"enum": list(choices)} if choices else {
-        "type": {bool: "boolean", int: "integer", float: "number"}[kind]}
+    if isinstance(kind, UnionType):
+        found: dict[str, Any] = {"type": [_TYPES[choice] for choice in choices]}
+    else:
+        found = {"enum": list(choices)} if choices else {"type": _TYPES[kind]}
     if limits is not None:
         found |= {"minimum": limits[0], "maximum": limits[1]}
     return {"description": description, **found, "default": default} if description else {**found, "default": default}

@@ -272,7 +272,7 @@ def _words(plan: Judgement, traffic: Traffic, course: _Course, steps: Sequence[S
     last, judged = steps[-1], steps[0].phase is Phase.SHADOW and steps[0].ends == "certified"
     judged = judged or sum(course.known(traffic).units) >= 1
     truth = "" if judged else " Accuracy is not judged: no ground truth in time."
-    person = " A person has to promote it." if plan.approve else ""
+    person = f" Persons who have to approve it: {plan.approve}." if plan.approve else ""
     if last.ends == "certified":
         return f"Certified to be no worse, if nothing is wrong.{truth}{person}"
     units = int(min(_NEVER, course.exposed))

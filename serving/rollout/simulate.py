@@ -6,7 +6,7 @@ The state machine and the judgement are the real ones; only the requests are dra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -126,10 +126,12 @@ class _World:
 
 
 def play(plan: Plan, traffic: Traffic, candidate: Behaviour, rng: np.random.Generator) -> Ending:
-    """One rollout of a candidate that behaves so. Raises PlanInvalid for a plan that a person takes."""
+    """One rollout of a candidate that behaves so; persons who have to approve it do so at once. Raises PlanInvalid for
+    a plan that a person takes."""
     judgement = plan.judgement
     if judgement is None:
         raise PlanInvalid("A person takes the steps of this plan, so it cannot be simulated. Give it a judgement.")
+    plan = replace(plan, judgement=replace(judgement, approve=0))
     idle = RolloutRecord.initial("model", "1", 0.0, digest="one")
     record, _ = advance(idle, Start("simulated", "2", "two", plan, "salt", actor=_ACTOR), 0.0)
     record, _ = advance(record, Advance(record.step_id, actor=_ACTOR), 0.0)
@@ -146,7 +148,7 @@ def play(plan: Plan, traffic: Traffic, candidate: Behaviour, rng: np.random.Gene
         silent = 0.0 if _seen(world) > before or record.weight == FULL_WEIGHT else silent + look
         evidence = Evidence(tuple(world.windows), world.pairs, elapsed_s=now - record.updated, silent_s=silent,
                             step_units=judgement.step_units if record.weight == FULL_WEIGHT else None)
-        verdict = judge(judgement, record.phase, record.weight, evidence, step_id=record.step_id, last=_is_last(record))
+        verdict = judge(judgement, record.phase, record.weight, evidence, step_id=record.step_id)
         record = _obey(record, verdict, now)
         if record.phase is Phase.HOLD:
             break
@@ -188,14 +190,6 @@ def _obey(record: RolloutRecord, verdict: Verdict, now: float) -> RolloutRecord:
 def _look_s(plan: Judgement, record: RolloutRecord) -> float:
     least = {Phase.SHADOW: plan.shadow_s, Phase.SOAK: plan.soak_s}.get(record.phase, plan.step_s)
     return min(_BUCKET_S / 2, max(1.0, least / _LOOKS))
-
-
-def _is_last(record: RolloutRecord) -> bool:
-    plan = record.plan
-    if plan is None or plan.judgement is None:
-        return False
-    return record.phase is Phase.SOAK or (
-        record.phase is Phase.CANARY and record.step + 1 == len(plan.steps) and not plan.judgement.soak_s)
 
 
 def _seen(world: _World) -> int:

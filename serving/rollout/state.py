@@ -192,6 +192,8 @@ class RolloutRecord:
     """When the latest event was accepted."""
     held: Phase | None = None
     """The phase that a held or frozen rollout goes back to; None for any other."""
+    approvals: tuple[str, ...] = ()
+    """Who approved the end of the present step."""
     cause: str = ""
     """Why a rollout is held, in one word; empty when a person holds it, and then only a person lets it go on."""
 
@@ -216,6 +218,23 @@ class RolloutRecord:
         """
         return self.elapsed_in_step_s + (max(0.0, now - self.updated) if self.phase in TICKING else 0.0)
 
+    @property
+    def is_last_step(self) -> bool:
+        """Whether the candidate becomes stable after this step."""
+        phase, plan = self.held or self.phase, self.plan
+        if plan is None:
+            return False
+        soaks = plan.judgement is not None and plan.judgement.soak_s > 0
+        return phase is Phase.SOAK or (phase is Phase.CANARY and self.step + 1 == len(plan.steps) and not soaks)
+
+    @property
+    def approvers_missing(self) -> int:
+        """How many more persons have to approve the end of this step."""
+        judgement = self.plan.judgement if self.plan is not None else None
+        if judgement is None:
+            return 0
+        return max(0, judgement.approvers_at(self.weight, last=self.is_last_step) - len(self.approvals))
+
     def previous_at(self, now: float) -> str | None:
         """The version a rollback returns to at Unix time `now`; None without one or after its window."""
         if self.previous_until is None or now >= self.previous_until:
@@ -229,6 +248,9 @@ class RolloutRecord:
         values["phase"] = str(self.phase)
         values["held"] = str(self.held) if self.held else None
         values["quarantined"] = list(self.quarantined)
+        values["approvals"] = list(self.approvals)
+        if not self.approvals:
+            del values["approvals"]  # earlier releases know of none
         by_hand = self.plan is None or self.plan.judgement is None
         if by_hand and not self.cause and self.held == (Phase.CANARY if self.phase is Phase.HOLD else None):
             del values["held"], values["cause"]
@@ -249,7 +271,8 @@ class RolloutRecord:
         if values["phase"] is Phase.HOLD and "held" not in values:
             values["held"] = Phase.CANARY  # format 1 knew no other
         values["held"] = None if values.get("held") is None else _phase(values["held"])
-        values["quarantined"] = tuple(values.get("quarantined", ()))
+        for name in ("quarantined", "approvals"):
+            values[name] = tuple(values.get(name, ()))
         if values.get("plan") is not None:
             values["plan"] = Plan.from_dict(values["plan"])
         return cls(**values)
@@ -349,6 +372,7 @@ _KINDS: dict[str, tuple[str, type[Any] | tuple[type[Any], ...]]] = {
     ),
     "previous_until": ("a number or null", (int, float, type(None))),
     "quarantined": ("a list", list),
+    "approvals": ("a list", list),
     "plan": ("an object or null", (dict, type(None))),
 }
 

@@ -9,14 +9,15 @@
                                                                ▼
                                                           ROLLED_BACK
 
-Along the upper line goes `Advance` on evidence, or `Promote` by a person. A plan that is taken by hand has neither
-preflight, shadow nor soak. `advance` answers with the next record and the commands that make it true. An accepted
+Along the upper line goes `Advance` on evidence, which may need `Approve` by persons besides, or `Promote` by a person.
+A plan that is taken by hand has neither preflight, shadow nor soak. `advance` answers with the next record and the commands that make it true. An accepted
 event raises the generation by exactly one; a refused one raises TransitionRefused; one that has nothing to do returns
 the same record and a Notice. Only Start, Advance, Promote and Resume can raise the candidate's weight.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Never, assert_never
 
@@ -70,6 +71,16 @@ class Advance(_Caused):
 
     step_id: str
     risk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approve(_Caused):
+    """A person agrees that the present step may end. It ends when its evidence is there too.
+
+    `step_id`, if given, is the step the actor saw. A person counts once in a step.
+    """
+
+    step_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +157,7 @@ class SetStable(_Caused):
     force: bool = False
 
 
-Event = (Start | Promote | Advance | Reject | Hold | Pause | Freeze | Resume | Abort | RollBack | Acknowledged
+Event = (Start | Promote | Approve | Advance | Reject | Hold | Pause | Freeze | Resume | Abort | RollBack | Acknowledged
          | SetStable)
 """Everything that can happen to a rollout; each says who (`actor`) and why (`reason`)."""
 
@@ -194,8 +205,9 @@ Command = Veto | Journal | Publish | Notice
 Decision = tuple[RolloutRecord, tuple[Command, ...]]
 """The next record and the commands that make it true."""
 
+_TOKEN = re.compile(r"\(token (.+)\)$")
 _BEFORE_START = ("start", "roll back", "set stable")
-_RUNNING = ("promote", "pause", "freeze", "abort", "roll back")
+_RUNNING = ("promote", "approve", "pause", "freeze", "abort", "roll back")
 _TAKING_STEPS = frozenset({Phase.SHADOW, Phase.CANARY, Phase.SOAK})
 POSSIBLE: dict[Phase, tuple[str, ...]] = {
     Phase.IDLE: _BEFORE_START,
@@ -225,6 +237,8 @@ def advance(state: RolloutRecord, event: Event, now: float) -> Decision:
             return _start(state, event, now)
         case Promote():
             return _promote(state, event, now)
+        case Approve():
+            return _approve(state, event, now)
         case Advance():
             return _advance(state, event, now)
         case Reject():
@@ -293,6 +307,28 @@ def _promote(state: RolloutRecord, event: Promote, now: float) -> Decision:
     return _make_stable(state, event, now) if event.force else _next(state, event, now, "step")
 
 
+def _approve(state: RolloutRecord, event: Approve, now: float) -> Decision:
+    if event.step_id and event.step_id != state.step_id:
+        _refuse(state, "approve", f"step {event.step_id} is over, look at the status and decide again")
+    if state.phase not in _TAKING_STEPS:
+        _refuse(state, "approve", "no rollout is taking steps")
+    who = person(event.actor)
+    if who in state.approvals:
+        return _nothing(state, f"{who} has approved this step of model '{state.model}' already; another person has to.")
+    if not state.approvers_missing:
+        return _nothing(state, f"This step of model '{state.model}' waits for nobody's approval.")
+    left = state.approvers_missing - 1
+    return _accept(state, event, now, "approve",
+                   f"{who} approved the end of this step; {f'{left} more to come' if left else 'nobody else has to'}.",
+                   approvals=(*state.approvals, who), elapsed_in_step_s=state.elapsed_at(now))
+
+
+def person(actor: str) -> str:
+    """Who stands behind an actor: the holder of the token, whoever he says that he is."""
+    said = _TOKEN.search(actor)
+    return said[1] if said is not None else actor
+
+
 def _advance(state: RolloutRecord, event: Advance, now: float) -> Decision:
     if event.step_id != state.step_id:
         return _nothing(state, f"Step {event.step_id} of model '{state.model}' is over.")
@@ -300,6 +336,8 @@ def _advance(state: RolloutRecord, event: Advance, now: float) -> Decision:
         _refuse(state, "advance", "no rollout is taking steps")
     if _plan(state).judgement is None:
         _refuse(state, "advance", "a person takes the steps of this plan")
+    if state.phase is not Phase.PREFLIGHT and state.approvers_missing:
+        _refuse(state, "advance", f"{state.approvers_missing} more of its approvers have to agree")
     return _next(state, event, now, "advance", f" Not known: {event.risk}." if event.risk else "")
 
 
@@ -335,7 +373,7 @@ def _stand(plan: Plan, phase: Phase, step: int, rollout_id: str) -> dict[str, An
     weight, shadow = _weights(plan, phase, step)
     name = str(step) if phase is Phase.CANARY else str(phase)
     return {"phase": phase, "step": step, "step_id": f"{rollout_id}/{name}", "weight": weight, "shadow_weight": shadow,
-            "elapsed_in_step_s": 0.0, "held": None, "cause": ""}
+            "elapsed_in_step_s": 0.0, "held": None, "cause": "", "approvals": ()}
 
 
 def _weights(plan: Plan, phase: Phase, step: int) -> tuple[int, int]:
@@ -363,6 +401,7 @@ def _make_stable(state: RolloutRecord, event: Promote | Advance, now: float, mor
         f"Promoted version {state.candidate} to stable{forced}; version {state.stable} can come back for "
         f"{_duration(_plan(state).rollback_window_s)}.{more}",
         phase=Phase.PROMOTED, step_id="", weight=0, shadow_weight=0, elapsed_in_step_s=0.0, held=None, cause="",
+        approvals=(),
         stable=state.candidate, stable_digest=state.candidate_digest, candidate=None, candidate_digest=None,
         previous_stable=state.stable, previous_digest=state.stable_digest,
         previous_until=now + _plan(state).rollback_window_s,
@@ -461,7 +500,8 @@ def _take_off(
     elapsed = state.elapsed_at(now)
     record, commands = _accept(
         state, event, now, kind, text,
-        phase=Phase.ROLLING_BACK, weight=0, shadow_weight=0, elapsed_in_step_s=elapsed, held=None, cause="", **changes,
+        phase=Phase.ROLLING_BACK, weight=0, shadow_weight=0, elapsed_in_step_s=elapsed, held=None, cause="",
+        approvals=(), **changes,
     )  # fmt: skip
     veto = Veto(state.model, state.rollout_id, str(version), str(record.stable), record.generation)
     return record, (veto, *commands)

@@ -9,19 +9,21 @@ from typing import Any
 from serinus.models.errors import ModelError
 from serinus.models.registry import Registry
 from serinus.serving.errors import ControlRefused
+from serinus.serving.gates import objection
 from serinus.serving.predictions import ground_truth_of
 from serinus.serving.rollout import controller, plan_file, verdicts
 from serinus.serving.rollout.controller import Outcome
 from serinus.serving.rollout.errors import RolloutError
 from serinus.serving.rollout.state import Plan
+from serinus.serving.steward.forget import forget
 from serinus.serving.steward.job import Shared
 from serinus.serving.store import Store
 from serinus.serving.veto import read_vetoes
 
 __all__ = ["carry_out", "look", "perform"]
 
-_SIMPLE = {"pause": controller.pause, "resume": controller.resume, "abort": controller.abort,
-           "freeze": controller.freeze}
+_SIMPLE = {"approve": controller.approve, "pause": controller.pause, "resume": controller.resume,
+           "abort": controller.abort, "freeze": controller.freeze}
 _READING = ("journal", "analysis")
 _MOST = 1_000_000
 
@@ -33,6 +35,9 @@ def carry_out(shared: Shared, request: dict[str, Any]) -> dict[str, Any]:
         if request.get("verb") == "ground_truth":
             return {"ground_truth": ground_truth_of(shared.store, shared.settings.ground_truth,
                                                     str(request.get("prediction_id", "")))}
+        if request.get("verb") == "forget":
+            shared.truths_forgotten = True
+            return {"truths": forget(shared.store, shared.home, request)}
         if request.get("verb") in _READING:
             return look(shared.store, model, request)
         if read_vetoes(shared.home.vetoes).by_model.get(model) is not None:
@@ -101,15 +106,18 @@ def _start(store: Store, registry: Registry, model: str, request: dict[str, Any]
         raise ControlRefused('A start names its candidate: {"version": "2", "steps": "5,25,50"}.', "invalid")
     candidate = registry.get(*registry.resolve(f"{model}:{version}"))
     _ensure_stable(store, registry, model)
-    record = store.record(model)
+    record, plan, force = store.record(model), _plan(request), bool(request.get("force", False))
     if record is not None and record.stable is not None:
         older = registry.get(model, record.stable).signature
         problems = candidate.signature.incompatibilities(older)
         if problems:
             raise ControlRefused(f"{candidate.tag} cannot answer every request that version {record.stable} answers: "
                                  f"{' '.join(problems)}", "refused")
-    return controller.start(store, model, candidate.version, candidate.digest, _plan(request), actor, now=time.time(),
-                            reason=reason, force=bool(request.get("force", False)))
+    against = objection(registry, candidate, plan)
+    if against and not force:
+        raise ControlRefused(f"{against} Evaluate it anew, or use --force to answer for it yourself.", "refused")
+    return controller.start(store, model, candidate.version, candidate.digest, plan, actor, now=time.time(),
+                            reason=reason, force=force, details={"objection": against} if against else None)
 
 
 def _plan(request: dict[str, Any]) -> Plan:

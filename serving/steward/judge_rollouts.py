@@ -80,7 +80,7 @@ class JudgeRollouts:
         """Before anybody is blamed, the arms' inputs are compared."""
         def look(seen: Evidence) -> Verdict:
             return judge(plan, record.held or record.phase, record.weight, seen, step_id=record.step_id,
-                         last=_is_last(record))
+                         approvers=record.approvers_missing)
 
         verdict = look(evidence)
         if verdict.action is not Action.ROLL_BACK or not record.weight:
@@ -159,14 +159,6 @@ def _while_held(record: RolloutRecord, plan: Judgement, verdict: Verdict, now: f
 def _is_judged(record: RolloutRecord) -> bool:
     judged = record.plan is not None and record.plan.judgement is not None
     return judged and record.running and record.phase is not Phase.PREFLIGHT
-
-
-def _is_last(record: RolloutRecord) -> bool:
-    """Whether the candidate becomes stable after this step."""
-    phase, plan = record.held or record.phase, record.plan
-    assert plan is not None and plan.judgement is not None
-    return phase is Phase.SOAK or (phase is Phase.CANARY and record.step + 1 == len(plan.steps)
-                                   and plan.judgement.soak_s <= 0)
 
 
 def _cannot_load(shared: Shared, record: RolloutRecord) -> str:

@@ -11,6 +11,7 @@ import orjson
 
 from serinus.models.errors import ModelError
 from serinus.serving.board import Reading, read_all
+from serinus.serving.gates import last_gate, objection
 from serinus.serving.home import RunFolder
 from serinus.serving.memory import Admissions
 from serinus.serving.rollback import live_boards
@@ -36,6 +37,7 @@ __all__ = ["ENOUGH", "Preflight", "baseline_of", "keep_baseline", "loading", "st
 _log = logging.getLogger("serinus.steward")
 ENOUGH = 200
 """Answers of stable that a baseline of its latency rests on."""
+_MOST = 1_000_000
 _PATIENCE_S = 300.0
 """So long they are waited for."""
 
@@ -80,7 +82,7 @@ class Preflight:
 
     def _findings(self, shared: Shared, record: RolloutRecord) -> tuple[str, str]:
         """Why the candidate is turned away, or else what is waited for: the cheap questions first."""
-        problem = _unfit(shared, record)
+        problem = _unfit(shared, record) or _objection(shared, record)
         if problem:
             return problem, ""
         problem, waits_for = _loaded(shared, record)
@@ -115,8 +117,9 @@ class Preflight:
         baseline = baseline_of(shared, record)
         assert baseline is not None
         replayed = self._replays[record.rollout_id]
-        risk = "" if baseline.thresholds_ns else "latency: stable had answered too little to compare with"
-        event = Advance(record.step_id, risk, actor=shared.holder,
+        risks = ["" if baseline.thresholds_ns else "latency: stable had answered too little to compare with",
+                 _not_evaluated(shared, record)]
+        event = Advance(record.step_id, "; ".join(filter(None, risks)), actor=shared.holder,
                         reason=f"Checked and loaded everywhere. {replayed.report}".strip())
         others = [baseline_of(shared, other) for other in shared.store.records().values() if other.running]
         publish_baselines(shared.home.baselines, [each for each in others if each is not None])
@@ -163,6 +166,23 @@ def _unfit(shared: Shared, record: RolloutRecord) -> str:
                 f"{record.candidate_digest}: it was replaced meanwhile. Start anew.")
     problems = candidate.signature.incompatibilities(stable.signature)
     return f"It cannot answer every request that {stable.tag} answers: {' '.join(problems)}" if problems else ""
+
+
+def _objection(shared: Shared, record: RolloutRecord) -> str:
+    """What its evaluation says against the candidate, unless a person answers for it."""
+    assert record.plan is not None
+    against = objection(shared.registry, shared.registry.get(record.model, str(record.candidate)), record.plan)
+    if not against:
+        return ""
+    starts = [entry for entry in shared.store.journal(record.model, limit=_MOST) if entry.kind == "start"]
+    return "" if starts and starts[-1].body.get("objection") else against
+
+
+def _not_evaluated(shared: Shared, record: RolloutRecord) -> str:
+    gate = last_gate(shared.registry, shared.registry.get(record.model, str(record.candidate)))
+    known = {None: "it was never evaluated", "undecided": "its evaluation does not decide",
+             "fail": "its evaluation fails, and a person or its plan answers for it"}
+    return known.get(None if gate is None else gate["verdict"], "")
 
 
 def _loaded(shared: Shared, record: RolloutRecord) -> tuple[str, str]:

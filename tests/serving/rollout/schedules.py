@@ -39,7 +39,7 @@ from serinus.serving.rollout import (
 )
 from serinus.serving.rollout.analysis import Action, Verdict, judge
 from serinus.serving.rollout.evidence import Arms, Evidence, Window
-from serinus.serving.rollout.transitions import Abort, Acknowledged, Freeze, Pause, Promote, Reject, Resume
+from serinus.serving.rollout.transitions import Abort, Acknowledged, Approve, Freeze, Pause, Promote, Reject, Resume
 from serinus.serving.router import Target, decide
 from serinus.serving.snapshot import is_behind
 from serinus.serving.steward.judge_rollouts import next_event
@@ -68,6 +68,7 @@ _JUDGED = Plan((500, 2500, 5000), False, 600.0, Judgement(
     shadow=0, step_s=60.0, step_units=20, patience_s=300.0, hold_s=900.0, soak_s=30.0))
 _WITH_SHADOW = Plan((2500, 5000), False, 600.0, Judgement(
     shadow=1000, shadow_s=30.0, shadow_pairs=1, step_s=30.0, step_units=5, patience_s=60.0, hold_s=300.0))
+_APPROVED = replace(_WITH_SHADOW, judgement=replace(_WITH_SHADOW.judgement, approve=1))  # type: ignore[type-var]
 _MANUAL = Plan((1000, 5000), rollback_window_s=600.0)
 _STALE_S = 30.0
 _LEASE_S = 15.0
@@ -159,7 +160,7 @@ class _World:
     # What people do
 
     def start(self, rng: random.Random) -> None:
-        plan = rng.choice((_JUDGED, _WITH_SHADOW, _MANUAL))
+        plan = rng.choice((_JUDGED, _WITH_SHADOW, _APPROVED, _MANUAL))
         version = str(rng.randint(1, 4))
         self.bad = rng.random() < 0.3
         rollout = f"{self.model}-r{next(self.names)}"
@@ -168,7 +169,7 @@ class _World:
 
     def act(self, rng: random.Random) -> None:
         who = rng.choice(_PEOPLE)
-        self._decide(rng, rng.choice((Promote(actor=who), Promote(actor=who), Promote(force=True, actor=who),
+        self._decide(rng, rng.choice((Promote(actor=who), Approve(actor=who), Promote(force=True, actor=who),
                                       Pause(actor=who), Resume(actor=who), Resume(actor=who), Freeze(actor=who),
                                       Abort(actor=who), RollBack(actor=who))))
 
@@ -268,6 +269,7 @@ class _World:
         if after.phase is Phase.PROMOTED:
             self.seen["promotions on evidence"] += 1
             self._must("I9", isinstance(event, Advance), f"{event} made the candidate stable")
+            self._must("I9", before.approvers_missing == 0, "nobody approved what a person has to approve")
 
     def refresh(self, rng: random.Random) -> None:
         """A steward writes what the store says to its host's disk."""
@@ -519,10 +521,8 @@ class _World:
         evidence = Evidence(tuple(windows), elapsed_s=record.elapsed_at(now), silent_s=silent)
         if record.phase is Phase.SHADOW:
             evidence = replace(evidence, pairs=evidence.pairs._replace(pairs=10))
-        last = record.phase is Phase.SOAK or (record.phase is Phase.CANARY and record.step + 1 == len(plan.steps)
-                                              and not plan.judgement.soak_s)
         return judge(plan.judgement, record.held or record.phase, record.weight, evidence, step_id=record.step_id,
-                     last=last)
+                     approvers=record.approvers_missing)
 
     def _look(self) -> None:
         """What must hold of the store after every move."""

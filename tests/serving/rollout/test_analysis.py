@@ -22,10 +22,11 @@ def window(weight: float = 0.25, candidate: int = 10_000, step: str = "0", **eve
                                               for name, (theirs, others) in events.items()}, step)
 
 
-def look(*windows: Window, weight: int = 2500, plan: Judgement = PLAN, last: bool = False, phase: Phase = Phase.CANARY,
+def look(*windows: Window, weight: int = 2500, plan: Judgement = PLAN, approvers: int = 0, phase: Phase = Phase.CANARY,
          **known: object) -> Verdict:
     evidence = Evidence(windows, elapsed_s=LONG)
-    return judge(plan, phase, weight, replace(evidence, **known), step_id="0", last=last)  # type: ignore[arg-type]
+    seen = replace(evidence, **known)  # type: ignore[arg-type]
+    return judge(plan, phase, weight, seen, step_id="0", approvers=approvers)
 
 
 def check(verdict: Verdict, name: str) -> Check:
@@ -145,11 +146,14 @@ def test_patience_ends_with_the_risk_in_words_or_with_a_person() -> None:
     assert look(few, elapsed_s=7_300.0, plan=replace(PLAN, unproven="stay")).action is Action.WAIT
 
 
-def test_a_plan_may_ask_for_a_person_at_the_end() -> None:
-    """Besides the evidence, and only for the last step."""
-    plan = replace(PLAN, approve=True)
-    assert look(window(errors=(100, 300)), plan=plan).action is Action.ADVANCE
-    assert look(window(errors=(100, 300)), plan=plan, last=True).reason.startswith("A person has to promote it.")
+def test_a_plan_may_ask_for_persons_besides() -> None:
+    """They are waited for when the evidence is there, and harm waits for nobody."""
+    for number, sentence in ((1, "A person has to approve it"), (2, "2 persons have to approve it")):
+        verdict = look(window(errors=(100, 300)), approvers=number)
+        assert verdict.action is Action.WAIT
+        assert verdict.reason.startswith(sentence) and "Certified to be no worse" in verdict.reason
+        assert look(window(errors=(300, 300)), approvers=number).action is Action.ROLL_BACK
+    assert look(window(candidate=500, errors=(0, 0)), approvers=1).reason.startswith("Nothing is wrong, but not yet")
 
 
 def test_a_class_that_comes_more_or_less_often_is_found() -> None:

@@ -30,6 +30,9 @@ def test_the_budget_is_spent_once() -> None:
         ({"margin": 1.1}, "margin must be larger than its ratio, got 1.1 and 1.1"),
         ({"unproven": "shrug"}, "unproven is promote or stay"),
         ({"after_hold": "promote"}, "after_hold roll_back or stay"),
+        ({"approve": 6}, "approve must be a whole number from 0 to 5, got 6"),
+        ({"approve": 1.5}, "approve must be a whole number"),
+        ({"gate": "maybe"}, "gate is no_fail, pass or ignore, got 'maybe'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(values: dict[str, Any], sentence: str) -> None:
@@ -60,3 +63,13 @@ def test_a_budget_is_shared_by_all_who_judge_the_check() -> None:
     with_shadow, without = Judgement(), Judgement(shadow=0)
     assert [with_shadow.judges_of(check) for check in ("failures", "errors", "mix")] == [3, 1, 2]
     assert [without.judges_of(check) for check in ("failures", "errors", "mix")] == [2, 1, 1]
+
+
+def test_so_many_persons_have_to_approve() -> None:
+    """The last step only, or every one from a weight on; true is one person."""
+    assert Judgement(approve=True).approve == 1
+    plan = Judgement(approve=2)
+    assert [plan.approvers_at(weight, last=last) for weight, last in ((100, False), (5_000, False), (5_000, True))] == [
+        0, 0, 2]
+    early = Judgement(approve=1, approve_from=2_500)
+    assert [early.approvers_at(weight, last=False) for weight in (0, 2_499, 2_500)] == [0, 0, 1]

@@ -71,7 +71,7 @@ def test_a_plan_without_a_judgement_is_taken_by_hand() -> None:
     ({"steps": [5], "rollback_window_s": "a week"}, "expected seconds, got 'a week'"),
     ({"steps": [5], "judgement": []}, "expected a table, got []"),
     ({"steps": [5], "judgement": {"alpha": 0.9}}, "A plan's alpha must be a number from 1e-06 to 0.5, got 0.9."),
-    ({"steps": [5], "judgement": {"approve": "yes"}}, "A plan's approve must be true or false, got 'yes'."),
+    ({"steps": [5], "judgement": {"approve": "yes"}}, "approve must be a whole number from 0 to 5, got 'yes'."),
     ({"steps": [5], "judgement": {"unproven": "guess"}}, "unproven is promote or stay"),
     ([5], "The plan: expected a table with steps, got list."),
 ])

@@ -81,7 +81,7 @@ records = st.builds(
     candidate=st.text(max_size=5).map("c{}".format), candidate_digest=versions,
     previous_stable=versions, previous_digest=versions, previous_until=st.none() | st.floats(0, 1e12), salt=st.text(),
     quarantined=st.lists(st.text(max_size=5)).map(tuple), elapsed_in_step_s=st.floats(0, 1e9), reason=st.text(),
-    actor=st.text(), updated=st.floats(0, 1e12),
+    actor=st.text(), updated=st.floats(0, 1e12), approvals=st.lists(st.text(max_size=5), max_size=2).map(tuple),
 )  # fmt: skip
 
 

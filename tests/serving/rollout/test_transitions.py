@@ -15,6 +15,7 @@ from serinus.serving.rollout import (
     Abort,
     Acknowledged,
     Advance,
+    Approve,
     Event,
     Freeze,
     Hold,
@@ -290,6 +291,50 @@ def test_a_promotion_needs_evidence_or_a_person_who_answers_for_it() -> None:
     assert judged(*WAY[:4], Promote(certified=True, actor="ana")).stable == "2"
 
 
+TWO = Plan((500, 5000), False, 100.0, Judgement(shadow=0, approve=2))
+
+
+def two(*events: Event) -> RolloutRecord:
+    return after(replace(start(), plan=TWO), on("preflight"), on("0"), *events)
+
+
+def agrees(who: str) -> Approve:
+    return Approve(actor=who)
+
+
+def test_a_plan_may_want_two_persons() -> None:
+    """Evidence alone does not end the last step, nor does one person who says it twice; a step begins anew."""
+    assert two().approvers_missing == 2
+    for events in ((), (agrees("ana"),), (agrees("ana"), agrees("ana")),
+                   (agrees("ana"), agrees("ana (token ops)"), agrees("ops"), agrees("bo (token ops)"))[:1]):
+        with pytest.raises(TransitionRefused, match="more of its approvers have to agree"):
+            two(*events, on("1"))
+    assert two(agrees("ana"), agrees("bo"), on("1")).stable == "2"
+    assert two(agrees("ana"), agrees("bo"), on("1")).approvals == ()
+    early = replace(TWO, judgement=Judgement(shadow=0, approve=1, approve_from=500))
+    first = after(replace(start(), plan=early), on("preflight"), agrees("ana"), on("0"))
+    assert (first.approvals, first.approvers_missing) == ((), 1)
+
+
+def test_the_holder_of_a_token_is_one_person() -> None:
+    """Whatever names he gives himself; an approval moves nothing else, and the step's time goes on."""
+    state = two(agrees("ana (token ops)"), agrees("bo (token ops)"), agrees("ops"))
+    assert (state.approvals, state.approvers_missing) == (("ops",), 1)
+    later, commands = advance(state, agrees("bo"), 25.0)
+    assert (later.weight, later.step_id, later.elapsed_at(30.0)) == (state.weight, state.step_id, 20.0)
+    assert commands[0] == Journal("approve", "bo approved the end of this step; nobody else has to.")
+    assert advance(later, agrees("cy"), 26.0) == (
+        later, (Notice("This step of model 'm' waits for nobody's approval."),))
+
+
+def test_an_approval_is_of_the_step_that_was_seen() -> None:
+    """Not of the next one, and of none while it is held."""
+    with pytest.raises(TransitionRefused, match="step r1/0 is over"):
+        two(Approve("r1/0", actor="ana"))
+    with pytest.raises(TransitionRefused, match="no rollout is taking steps"):
+        two(PAUSE, agrees("ana"))
+
+
 def test_a_hold_for_a_cause_ends_with_the_cause_and_a_persons_only_by_a_person() -> None:
     """The weights stay meanwhile, in the shadow and in the soak too."""
     hold = Hold("silence", "r1/shadow", actor="steward")
@@ -320,7 +365,8 @@ def random_event(chance: random.Random, number: int) -> Event:
     """Any event, sensible or not; ids and salts are new, as a controller makes them."""
     version, force = chance.choice(VERSIONS), chance.random() < 0.2
     steps = tuple(sorted(chance.sample(range(1, 10001), chance.randint(1, 3))))
-    judgement = Judgement(shadow=chance.choice([0, 1000]), soak_s=chance.choice([0.0, 9.0])) if force else None
+    judgement = Judgement(shadow=chance.choice([0, 1000]), soak_s=chance.choice([0.0, 9.0]),
+                          approve=chance.choice([0, 0, 1, 2])) if force else None
     plan = Plan(steps, judgement is None, chance.choice([0.0, 10.0, 1e6]), judgement)
     force = chance.random() < 0.2
     step_id = f"r{chance.randint(max(0, number - 9), number)}/{chance.choice(STEP_NAMES)}"
@@ -331,6 +377,7 @@ def random_event(chance: random.Random, number: int) -> Event:
             Promote(force, actor="a"),
             Promote(actor="a"),
             Promote(certified=True, actor="a"),
+            Approve(actor=chance.choice(["a", "b"])),
             *[Advance(step_id, chance.choice(["", "no ground truth"]), actor="steward")] * 3,
             Reject(step_id, actor="steward"),
             Hold(chance.choice(["silence", "mismatch"]), step_id, actor="steward"),
@@ -374,6 +421,9 @@ def check_invariants(old: RolloutRecord, event: Event, new: RolloutRecord, salts
         assert isinstance(event, Advance | Promote | RollBack | SetStable)
     if isinstance(event, Advance | Promote) and old.plan is not None and old.plan.judgement is not None:
         assert isinstance(event, Advance) or event.certified or event.force
+    if isinstance(event, Advance) and old.phase is not Phase.PREFLIGHT:
+        assert old.approvers_missing == 0
+    assert not new.approvals or (new.step_id == old.step_id and len(set(new.approvals)) == len(new.approvals))
     assert (new.held is None) == (new.phase not in (Phase.HOLD, Phase.FROZEN))
     assert new.shadow_weight == 0 or Phase.SHADOW in (new.phase, new.held)
     assert not (new.shadow_weight and new.weight)

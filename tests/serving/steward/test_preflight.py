@@ -5,13 +5,17 @@ from __future__ import annotations
 import shutil
 import time as clocks
 from collections.abc import Iterator
+from dataclasses import replace
 
+import orjson
 import pytest
 
 from serinus.models import register
 from serinus.serving.board import Board, Labels
+from serinus.serving.errors import ControlRefused
 from serinus.serving.rollout import Phase, RolloutRecord, controller, verdicts
 from serinus.serving.rollout.baseline import read_baselines
+from serinus.serving.steward.commands import perform
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.preflight import Preflight, baseline_of
 from tests.serving.steward.hosts import worker
@@ -151,3 +155,55 @@ def test_without_a_server_it_waits(judged: Shared) -> None:
     trying(judged)
     Preflight().run(judged)
     assert reason(judged) == "0 of 0 workers have loaded it."
+
+
+def evaluated(host: Shared, verdict: str) -> None:
+    """Keep an evaluation with version 2."""
+    gate = {"verdict": verdict, "data": "test.csv", "sentence": "Accuracy fell.", "at": verdict}
+    host.registry.attach(host.registry.get("wine", "2"), {f"gates/{verdict}/gate.json": orjson.dumps(gate)})
+
+
+def started(host: Shared, gate: str = "no_fail", **more: object) -> RolloutRecord:
+    """Start version 2 as a person does."""
+    plan = replace(PLAN, judgement=replace(PLAN.judgement, gate=gate))  # type: ignore[type-var]
+    return perform(host.store, host.registry, "wine", {"verb": "start", "version": "2", "plan": plan, "actor": "ana",
+                                                       **more}).record
+
+
+@pytest.mark.parametrize(("verdict", "gate", "sentence"), [
+    ("fail", "no_fail", "The evaluation of wine:2 on test.csv fails: Accuracy fell."),
+    ("undecided", "pass", "The evaluation of wine:2 on test.csv does not decide: Accuracy fell."),
+    (None, "pass", "wine:2 was never evaluated, and its plan wants that it passes.")])
+def test_a_version_that_fails_its_evaluation_is_refused(judged: Shared, board: Board, verdict: str | None, gate: str,
+                                                        sentence: str) -> None:
+    """Unless a person answers for it, which stands in the journal; also where only the preflight could see it."""
+    if verdict is not None:
+        evaluated(judged, verdict)
+    with pytest.raises(ControlRefused) as raised:
+        started(judged, gate)
+    assert str(raised.value) == f"{sentence} Evaluate it anew, or use --force to answer for it yourself."
+    started(judged, gate, force=True)
+    Preflight().run(judged)
+    assert "workers have loaded it" in reason(judged)
+    assert judged.store.journal("wine")[-1].body["objection"] == sentence
+    controller.abort(judged.store, "wine", "ana", now=clocks.time())
+    plan = replace(PLAN, judgement=replace(PLAN.judgement, gate=gate))  # type: ignore[type-var]
+    record = judged.store.record("wine")
+    assert record is not None
+    controller.acknowledge(judged.store, "wine", record.generation, "ana", now=clocks.time())
+    trying(judged, plan)
+    assert check(judged, Preflight(), Phase.REJECTED).reason == sentence
+
+
+@pytest.mark.parametrize(("verdict", "gate", "said"), [
+    (None, "no_fail", "Not known: it was never evaluated."), ("pass", "pass", "10 %."),
+    ("undecided", "no_fail", "Not known: its evaluation does not decide."), ("fail", "ignore", "plan answers for it.")])
+def test_what_its_evaluation_leaves_open_is_said(judged: Shared, board: Board, verdict: str | None, gate: str,
+                                                 said: str) -> None:
+    """In the journal, where it gets its first request."""
+    if verdict is not None:
+        evaluated(judged, verdict)
+    board.level("loaded", "wine", "2", amount=1)
+    started(judged, gate)
+    check(judged, Preflight(), Phase.CANARY, board=board)
+    assert str(judged.store.journal("wine")[-1].body["text"]).endswith(said)
