@@ -71,6 +71,19 @@ class Look(NamedTuple):
         """The novelty p-value of each observed row; None where novelty is off."""
         return None if self.novelty is None else self.novelty.p_values(np.asarray(self.scores))
 
+    def logged(self, rows: int) -> Floats | None:
+        """The p-value of each of a request's rows, NaN for those that are not observed; None where none is."""
+        if self.novelty is None or not self.rows:
+            return None
+        if rows == 1:
+            return np.array([self.least])
+        p = self.novelty.p_values(np.asarray(self.scores))
+        if self.chosen is None:
+            return p
+        found = np.full(rows, np.nan)
+        found[self.chosen] = p
+        return found
+
     def by_row(self, rows: int) -> tuple[float | None, ...] | None:
         """The p-value of each of a request's rows, None for those that are not observed."""
         p = self.p_values()

@@ -183,7 +183,7 @@ class Pipeline:
         call.rendered_ns = time_ns()
         self._count(call, choice, request, outputs, uuid)
         if self.log is not None and is_logged(uuid, self.log_share):
-            self._record(call, choice, request, outputs, uuid, sequence)
+            self._record(call, choice, request, outputs, uuid, sequence, look)
             call.recorded_ns = time_ns()
         return self._remark(call, choice, request, outputs, uuid, look, rendered)
 
@@ -252,10 +252,15 @@ class Pipeline:
             rendered = _with_head(rendered, watch.head(look, bool(call.violations)))
             call.drift, call.novelty_p = watch.state, None if look is None or look.novelty is None else look.least
         if arm.custom is not None:
-            arm.custom.keep(_record_of(call, choice, request, request.inputs, outputs, uuid))
+            arm.custom.keep(_record_of(call, choice, request, request.inputs, outputs, uuid, look))
         if self.security is not None:
             self.security.look(call.client, arm, look, outputs, request.rows)
         return rendered
+
+    def rest(self) -> None:
+        """Called about once a second: end what has been written for long enough, though no request comes."""
+        if self.log is not None:
+            self.log.end_if_old()
 
     def close(self) -> None:
         """Let the threads go and end the open segment."""
@@ -371,7 +376,7 @@ class Pipeline:
             self._board.observe(arm.values, binned(values))
 
     def _record(self, call: Call, choice: Choice, request: InferenceRequest, outputs: Outputs, uuid: bytes,
-                sequence: int) -> None:
+                sequence: int, look: Look | None) -> None:
         arm, log, inputs = choice.arm, self.log, request.inputs
         assert log is not None
         guards = _personal_guards(call, arm)
@@ -380,7 +385,7 @@ class Pipeline:
         try:
             if call.keys is not None and self.keys is not None:
                 self.keys.keep(call.keys, uuid)  # first: a record in the log can be found by its key
-            log.append(_record_of(call, choice, request, inputs, outputs, uuid), sequence)
+            log.append(_record_of(call, choice, request, inputs, outputs, uuid, look), sequence)
         except OSError as error:
             self._board.log_failed()
             if self._on_log_error == "refuse":
@@ -407,12 +412,17 @@ def _personal_guards(call: Call, arm: Arm) -> list[Guard]:
 
 
 def _record_of(call: Call, choice: Choice, request: InferenceRequest, inputs: Outputs, outputs: Outputs,
-               uuid: bytes) -> PredictionRecord:
+               uuid: bytes, look: Look | None) -> PredictionRecord:
     arm, ids = choice.arm, call.ids
     return PredictionRecord(
+def _kinds(call: Call) -> Mapping[str, int] | None:
+    return call.counts or (Counter(violation.kind for violation in call.violations) if call.violations else None)
+
+
         uuid, call.request_id, call.started_ns, time_ns() - call.started_ns, arm.name,
         arm.version, arm.role, request.rows, inputs, outputs, choice.key_hash,
-        ids.trace_id if ids is not None else 0, ids.span_id if ids is not None else 0)
+        ids.trace_id if ids is not None else 0, ids.span_id if ids is not None else 0,
+        _kinds(call), None if look is None else look.logged(request.rows))
 
 
 def _translated(error: Exception, arm: Arm, call: Call) -> RequestError:

@@ -101,8 +101,16 @@ class LogSettings(_Section):
     on_error: Literal["refuse", "serve"] = "refuse"
     """When a record cannot be written: answer 503, or answer and count."""
     segment_bytes: int = Field(default=64 * 1024 * 1024, ge=4096)
+    segment_seconds: float = Field(default=3600.0, gt=0)
+    """A segment that is older is ended by the next record, and may be compacted."""
+    compact: bool = True
+    """Whether finished segments are replaced by Parquet files."""
     cap_bytes: int = Field(default=10 * 1000**3, ge=1)
-    """The oldest segments are removed beyond this size."""
+    """Segments and Parquet files together; the oldest are removed beyond this size."""
+    keep_days: float = Field(default=0.0, ge=0)
+    """Days after which records are removed; 0: as long as `cap_bytes` allows."""
+    url: str | None = Field(default=None, min_length=1)
+    """A folder or a URL of fsspec (`s3://bucket/log`, `gs://…`) to which Parquet files are copied."""
     sample_share: float = Field(default=1.0, ge=0, le=1)
     """The share of requests that is logged, chosen by their ids. What is not logged cannot be joined, looked up,
     replayed or learnt from."""

@@ -175,6 +175,7 @@ class Worker:
                     beaten = now
                 self.app.draining = self.app.draining or self._run.draining.exists()
             except Exception:  # the loop must outlive whatever a file or model does
+                    self._pipeline.rest()
                 _log.exception("A worker could not follow the snapshot")
 
     def _obey(self) -> None:
@@ -327,7 +328,8 @@ class Worker:
         pipeline.callers = Callers.wanted(settings.routing)
         pipeline.security = Security.wanted(settings, self._board, self._run, partial(baseline_of, self._registry))
         if settings.log.enabled:
-            pipeline.log = SegmentWriter(self._home.log, pipeline.writer, settings.log.segment_bytes)
+            pipeline.log = SegmentWriter(self._home.log, pipeline.writer, settings.log.segment_bytes,
+                                         settings.log.segment_seconds)
             pipeline.log_share = settings.log.sample_share
             pipeline.keys = CallerKeys.wanted(settings.log, self._home, pipeline.writer)
         return pipeline

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +30,7 @@ from serinus.serving.prediction_log.manifest import (
     manifest_path,
     new_folder,
     parquet_folder,
+    shipped_path,
 )
 from serinus.serving.prediction_log.parquet import Shape, read_rows, table_of
 from serinus.serving.prediction_log.reader import SegmentEnd, is_open, read_segment, segments
@@ -90,8 +92,9 @@ def compact_segment(segment: Path, *, rows: int = _ROWS, breath: Callable[[], No
     parts = _Parts(aside, segment.stem, rows)
     try:
         manifest = parts.write(segment, breath)
-    finally:
-        parts.close()
+    except OSError:  # a full disk: what was begun takes no room
+        parts.discard()
+        raise
     _write_through(aside / f"{segment.stem}.json", manifest.to_bytes())
     _put_in_place(folder, manifest)
     return manifest
@@ -108,23 +111,20 @@ def recover(folder: Path) -> None:
 
 def rewrite(path: Path, keep: Callable[[Sequence[str]], Sequence[bool]]) -> int:
     """Write a Parquet file anew with those rows only that `keep` says yes to, by their prediction ids; answers how many
-    went. One without rows is removed. The caller holds the log's lock."""
+    went. It stays, be it empty, so that its copies elsewhere are replaced too. The caller holds the log's lock."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    gone = 0
-    tables = []
+    gone, tables = 0, []
     for table in read_rows(path):
         kept = table.filter(pa.array(keep(table["prediction_id"].to_pylist()), pa.bool_()))
         gone += table.num_rows - kept.num_rows
         tables.append(kept)
     if not gone:
         return 0
-    if not any(table.num_rows for table in tables):
-        path.unlink()
-        return gone
     aside = path.parents[3] / "_new" / path.name
     aside.parent.mkdir(exist_ok=True)
-    with _writer(aside, tables[0].schema) as writer:
+    with _writer(aside, pq.read_schema(path)) as writer:
         for table in tables:
             if table.num_rows:
                 writer.write_table(table)
@@ -145,6 +145,7 @@ def remove(folder: Path, segment: str) -> None:
         with suppress(OSError):  # others lie there
             for empty in list(path.parents)[:3]:
                 empty.rmdir()
+    shipped_path(folder, segment).unlink(missing_ok=True)
     manifest_path(folder, segment).unlink(missing_ok=True)
 
 
@@ -187,14 +188,18 @@ class _Parts:
                 self._flush()
                 breath()
         self._flush()
-        self.close()
+        while self._open:
+            self._end(next(iter(self._open)))
         return Manifest(segment.name, tuple(self._parts.values()), position + 1, reading.end.torn,
                         first if position >= 0 else 0, last)
 
-    def close(self) -> None:
-        """End every file."""
-        while self._open:
-            self._end(next(iter(self._open)))
+    def discard(self) -> None:
+        """Throw away what was written so far."""
+        for _, writer in self._open.values():
+            with suppress(OSError):
+                writer.close()
+        for path in self._folder.glob(f"{self._stem}.*.parquet"):
+            path.unlink()
 
     def _add(self, position: int, record: PredictionRecord, hour: int) -> None:
         if record.rows:
@@ -215,8 +220,8 @@ class _Parts:
             self._begin(key, table.schema)
         name, writer = self._open[key]
         writer.write_table(table)
-        known = self._parts.get(name, Part(name, shape, hour, 0, 1 << 62, 0))
-        self._parts[name] = Part(name, shape, hour, known.rows + table.num_rows, min(known.first_ns, *received),
+        known = self._parts.get(name, Part(name, shape, hour, 0, 0, 1 << 62, 0))
+        self._parts[name] = Part(name, shape, hour, known.rows + table.num_rows, 0, min(known.first_ns, *received),
                                  max(known.last_ns, *received))
 
     def _begin(self, key: tuple[Shape, int], schema: Any) -> None:
@@ -231,7 +236,9 @@ class _Parts:
     def _end(self, key: tuple[Shape, int]) -> None:
         name, writer = self._open.pop(key)
         writer.close()
-        _sync(self._folder / Path(name).name)
+        path = self._folder / Path(name).name
+        _sync(path)
+        self._parts[name] = replace(self._parts[name], size=path.stat().st_size)
 
 
 class _Reading:

@@ -4,6 +4,7 @@
     log/parquet/_segments/WRITER-FIRST.json       its manifest: from now on the files hold its records
     log/parquet/model=M/version=V/hour=H/WRITER-FIRST.N.parquet
     log/parquet/_new/                             what is being made
+    log/parquet/_shipped/WRITER-FIRST.json        which of its files were copied elsewhere
     log/parquet/_lock                             held by who changes any of these
 
 A segment that has a manifest is not read, a Parquet file that no manifest names neither. So every record is there once
@@ -26,7 +27,7 @@ import orjson
 from serinus.serving.prediction_log.parquet import Shape
 
 __all__ = ["FORMAT", "Manifest", "Part", "exclusive", "manifest_of", "manifest_path", "manifests", "new_folder",
-           "parquet_folder"]
+           "parquet_folder", "shipped_path"]
 
 FORMAT = 1
 _SUFFIX = ".json"
@@ -42,6 +43,7 @@ class Part:
     hour: int
     """Of its predictions by their ids, since 1970."""
     rows: int
+    size: int
     first_ns: int
     last_ns: int
 
@@ -60,10 +62,16 @@ class Manifest:
     last_ms: int
     """Of its first and last prediction, by their ids."""
 
+    @property
+    def size(self) -> int:
+        """What its files take, about."""
+        return sum(part.size for part in self.parts)
+
     def to_bytes(self) -> bytes:
         """As JSON."""
-        parts = [{"path": part.path, "hour": part.hour, "rows": part.rows, "first_ns": part.first_ns,
-                  "last_ns": part.last_ns, "shape": part.shape.to_json()} for part in self.parts]
+        parts = [{"path": part.path, "hour": part.hour, "rows": part.rows, "size": part.size,
+                  "first_ns": part.first_ns, "last_ns": part.last_ns, "shape": part.shape.to_json()}
+                 for part in self.parts]
         return orjson.dumps({"format": FORMAT, "segment": self.segment, "records": self.records, "torn": self.torn,
                              "first_ms": self.first_ms, "last_ms": self.last_ms, "parts": parts})
 
@@ -74,7 +82,7 @@ class Manifest:
         if fields["format"] != FORMAT:
             raise ValueError(f"manifest has format {fields['format']}, this program reads format {FORMAT}: upgrade it")
         parts = tuple(Part(part["path"], Shape.from_json(part["shape"]), part["hour"], part["rows"],
-                           part["first_ns"], part["last_ns"]) for part in fields["parts"])
+                           part["size"], part["first_ns"], part["last_ns"]) for part in fields["parts"])
         return cls(fields["segment"], parts, fields["records"], fields["torn"], fields["first_ms"], fields["last_ms"])
 
 
@@ -91,6 +99,11 @@ def new_folder(segments: Path) -> Path:
 def manifest_path(segments: Path, segment: str) -> Path:
     """Where the manifest of a segment lies."""
     return parquet_folder(segments) / "_segments" / f"{segment.partition('.')[0]}{_SUFFIX}"
+
+
+def shipped_path(segments: Path, segment: str) -> Path:
+    """Where it is noted which of a segment's files were copied elsewhere."""
+    return parquet_folder(segments) / "_shipped" / f"{segment.partition('.')[0]}{_SUFFIX}"
 
 
 def manifest_of(segments: Path, segment: str) -> Manifest | None:

@@ -7,6 +7,7 @@ included), not the loss of power.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import time
 from pathlib import Path
@@ -27,16 +28,20 @@ def segment_name(writer: int, first_sequence: int) -> str:
 class SegmentWriter:
     """Appends to one segment after another in `folder`; the open one is locked (flock) while its writer lives.
 
+    A segment is full at `segment_bytes`, and ended by the first record after `segment_seconds`, or by `end_if_old`.
+
     Raises OSError when a record cannot be written; what was written of it is cut off at once, so that the next
     record stands at a clean end.
     """
 
-    def __init__(self, folder: Path, writer: int, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, writer: int, segment_bytes: int, segment_seconds: float = math.inf) -> None:
         self.frames = 0
         self.bytes = 0
         self._folder = folder
         self._writer = writer
         self._segment_bytes = segment_bytes
+        self._segment_s = segment_seconds
+        self._until = math.inf
         self._file = -1
         self._size = 0
         self._contexts: dict[tuple[str | None, ...], int] = {}
@@ -44,6 +49,7 @@ class SegmentWriter:
 
     def append(self, record: PredictionRecord, sequence: int) -> None:
         """Write `record`, whose id has the writer's `sequence`; it is in the file when this returns."""
+        self.end_if_old()
         if self._file < 0:
             self._open(sequence)
         key = (record.model, record.version, record.role, *record.inputs, None, *record.outputs)
@@ -53,6 +59,11 @@ class SegmentWriter:
         self._write(frame(encode_prediction(record, number)))
         self.frames += 1
         if self._size >= self._segment_bytes or len(self._contexts) > 60_000:
+            self.close()
+
+    def end_if_old(self) -> None:
+        """End a segment that has been written for long enough."""
+        if self._file >= 0 and time.monotonic() >= self._until:
             self.close()
 
     def close(self) -> None:
@@ -70,8 +81,13 @@ class SegmentWriter:
 
     def _open(self, sequence: int) -> None:
         path = self._folder / segment_name(self._writer, sequence)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)  # waits a moment for a reader that only asks whether it is free
+        while True:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # waits a moment for a reader that only asks whether it is free
+            if os.fstat(self._file).st_nlink:
+                break
+            os.close(self._file)  # removed before it was locked, as one that nobody writes
+        self._until = time.monotonic() + self._segment_s
         self._size = os.fstat(self._file).st_size
         self._contexts = {}
         if self._size == 0:

@@ -59,8 +59,8 @@ class ShadowServer:
         self._home = Home(settings.home)
         self._files = ShadowFiles(run.shadow)
         ids = IdSource()
-        log = SegmentWriter(self._home.shadow_log, ids.writer, settings.log.segment_bytes) if (
-            settings.log.enabled) else None
+        log = SegmentWriter(self._home.shadow_log, ids.writer, settings.log.segment_bytes,
+                            settings.log.segment_seconds) if settings.log.enabled else None
         self._admissions = Admissions(run.admissions, settings.limits.memory_reserve)
         self._journals = Journals(Mark(self._files.mark), self._home.pairs, source_of(run), log, ids, spans)
         self._counts = self._files.pairs()
@@ -182,6 +182,8 @@ def work() -> int:
     settings = Settings.handed_over()
     _step_back(settings.shadow.priority)
     adopt(settings.telemetry)
+            if self._journals.log is not None:
+                self._journals.log.end_if_old()
     resource: Mapping[str, str] = resource_of(f"{os.getpid()}-shadow")
     set_up_logging(settings.telemetry.log_format, resource)
     spans = ShadowSpans(resource, enabled=settings.telemetry.traces == "on")

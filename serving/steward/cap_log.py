@@ -1,31 +1,69 @@
-"""Job: keep the prediction log below its size cap by removing its oldest finished segments."""
+"""Job: keep the prediction log below its size cap and its age by removing what is oldest of it."""
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from serinus.serving.prediction_log import is_open, segments
+from serinus.serving.prediction_log import Entry, entries, is_open
+from serinus.serving.prediction_log.compaction import remove
+from serinus.serving.prediction_log.manifest import exclusive
 from serinus.serving.steward.job import Shared
 
 _log = logging.getLogger("serinus.steward")
+_DAY_NS = 86_400 * 10**9
+
+
+class _Kept(NamedTuple):
+    last_ns: int
+    size: int
+    entry: Entry
 
 
 class CapLog:
-    """Oldest by the time of their last record; one that is still written is never removed."""
+    """Oldest by the time of their last record, segments and Parquet files alike; one that is still written is never
+    removed."""
 
     name = "cap_log"
     period_s = 30.0
 
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+
     def run(self, shared: Shared) -> None:
         """See `Job.run`."""
-        home = shared.home
-        found = sorted((path.stat().st_mtime, path.stat().st_size, path)
-                       for folder in (home.log, home.shadow_log) for path in segments(folder))
-        excess = sum(size for _, size, _ in found) - shared.settings.log.cap_bytes
-        for _, size, path in found:
-            if excess <= 0:
+        home, log = shared.home, shared.settings.log
+        found = sorted(kept for folder in (home.log, home.shadow_log) for kept in _kept(entries(folder)))
+        excess = sum(size for _, size, _ in found) - log.cap_bytes
+        limit = int(self._clock() * 1e9 - log.keep_days * _DAY_NS) if log.keep_days else 0
+        for last_ns, size, entry in found:
+            if last_ns >= limit and excess <= 0:
                 return
-            if not is_open(path):
-                path.unlink(missing_ok=True)
+            if _let_go(entry):
                 excess -= size
-                _log.warning("The prediction log is over log.cap_bytes: removed %s (%d bytes).", path.name, size)
+                why = "older than log.keep_days" if last_ns < limit else "over log.cap_bytes"
+                _log.warning("The prediction log is %s: removed %s (%d bytes).", why, entry.name, size)
+
+
+def _kept(found: list[Entry]) -> Iterator[_Kept]:
+    for entry in found:
+        manifest = entry.manifest
+        try:
+            status = entry.path.stat()
+        except FileNotFoundError:
+            if manifest is not None:
+                yield _Kept(entry.last_ns, manifest.size, entry)
+            continue
+        yield _Kept(entry.last_ns, status.st_size + (0 if manifest is None else manifest.size), entry)
+
+
+def _let_go(entry: Entry) -> bool:
+    """Unless it is written, or others change the log just now: then the next turn does it."""
+    if is_open(entry.path):
+        return False
+    with exclusive(entry.folder, wait=False) as mine:
+        if mine:
+            remove(entry.folder, entry.name)
+        return mine

@@ -16,6 +16,7 @@ from serinus.serving.steward.adopt_boards import AdoptBoards
 from serinus.serving.steward.cap_log import CapLog
 from serinus.serving.steward.carry_vetoes import CarryVetoes
 from serinus.serving.steward.clear_run_folders import ClearRunFolders
+from serinus.serving.steward.compact_log import CompactLog
 from serinus.serving.steward.deliver_notifications import DeliverNotifications
 from serinus.serving.steward.evaluate_alerts import EvaluateAlerts
 from serinus.serving.steward.first_records import FirstRecords
@@ -59,7 +60,7 @@ def all_jobs() -> list[Job]:
             ShipTallies(), KeepShadow(), JoinPairs(), JoinAnswers(), Preflight(), JudgeRollouts(), TellReverse(),
             ShipTicks(), LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(),
             MeasurePerformance(), PublishMonitors(), EvaluateAlerts(), DeliverNotifications(), StartRetraining(),
-            TellEvents(), TellTraffic(), AdoptBoards(), WatchHeartbeats(), CapLog(), ClearRunFolders()]
+            TellEvents(), TellTraffic(), AdoptBoards(), WatchHeartbeats(), CompactLog(), CapLog(), ClearRunFolders()]
 
 
 def work() -> int:

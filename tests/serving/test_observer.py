@@ -22,6 +22,7 @@ from serinus.monitors.features import MISSING
 from serinus.serving.ids import IdSource
 from serinus.serving.monitoring import FORMAT, MonitorFiles, View
 from serinus.serving.observer import Observer, Waiting, Watch, sample
+from serinus.serving.prediction_log import find
 from serinus.serving.request import InferenceRequest
 from serinus.serving.router import Loaded, Router, Target
 from serinus.serving.settings import MonitorSettings
@@ -206,11 +207,14 @@ def test_an_answer_tells_each_rows_novelty_if_asked(tmp_path: Path) -> None:
     plain = line.call("POST", "/predict", ROWS)
     assert "novelty_p=0.000999;" in plain.headers["x-serinus-monitor"] and "novelty_p" not in plain.json
     usual, unusual = line.call("POST", "/predict", ROWS, x_serinus_explain="novelty").json["novelty_p"]
+    one = line.call("POST", "/predict", b'{"rows": [{"age": 50, "colour": "blue"}]}').json["prediction_ids"][0]
+    assert find(line.home.log, one).novelty.tolist() == [unusual]
+    assert line.records()[0].novelty.tolist() == [usual, unusual]
     assert unusual == pytest.approx(1 / 1001) and usual > 0.05
     tensors = line.call("POST", "/v2/models/people/infer", TENSORS, x_serinus_explain="novelty").json
     assert json.loads(tensors["parameters"]["novelty_p"]) == [usual, unusual]
     watch.flush()
-    assert (watch.sheet.seen, watch.sheet.rows) == (6, 6)
+    assert (watch.sheet.seen, watch.sheet.rows) == (7, 7)
     line.close()
     watch.close()
 
@@ -223,6 +227,7 @@ def test_rows_that_were_not_observed_have_no_p_value(watch: Watch) -> None:
     told = look.by_row(100)
     assert told is not None and len(told) == 100
     assert sum(p is not None for p in told) == 32 and look.least == min(p for p in told if p is not None)
+    np.testing.assert_array_equal(look.logged(100), [np.nan if p is None else p for p in told])
 
 
 SIGNATURE = Signature((Field("x", "FP64", (-1,)),), (Field("y", "FP64", (-1,)),))

@@ -81,6 +81,15 @@ def test_the_record_holds_what_the_model_saw_and_gave(line: Line) -> None:
     assert record.prediction_uuid.hex() == answer["prediction_ids"][0][:-2].replace("-", "")
 
 
+def test_the_record_says_what_was_remarked(line: Line) -> None:
+    """How many values broke an expectation, by kind, never which values; nothing where none did."""
+    answer = line.call("POST", "/predict", orjson.dumps({"rows": [ROW | {"colour": "red"}]})).json
+    assert line.call("POST", "/predict", ROWS).status == 200
+    first, second = line.records()
+    assert first.violations == {violation["kind"]: 1 for violation in answer["violations"]} != {}
+    assert second.violations is None
+
+
 def test_both_protocols_leave_the_same_record(line: Line) -> None:
     """Monitors do not know how a row came in."""
     for path, body in ADDRESSES.items():

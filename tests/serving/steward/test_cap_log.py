@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from serinus.serving.prediction_log import SegmentWriter, read, segments
+from serinus.serving.prediction_log import SegmentWriter, entries, read, segments
+from serinus.serving.prediction_log.compaction import compact
+from serinus.serving.prediction_log.manifest import exclusive
 from serinus.serving.steward.cap_log import CapLog
 from tests.serving.prediction_log.examples import records
 from tests.serving.steward.hosts import shared
@@ -66,6 +68,45 @@ def test_a_segment_that_is_written_stays(tmp_path: Path) -> None:
     writer.append(records()[0], 1)
     assert len(list(read(host.home.log))) == 2
     writer.close()
+    CapLog().run(host)
+    assert segments(host.home.log) == []
+
+
+def test_segments_and_parquet_are_under_one_cap(tmp_path: Path) -> None:
+    """Whichever holds the oldest predictions goes first; its size is that of its files."""
+    host = shared(tmp_path, log={"cap_bytes": 1})
+    fill(host.home.log, 1)
+    compact(host.home.log)
+    (old,) = entries(host.home.log)
+    writer = SegmentWriter(host.home.log, 9, 1)
+    writer.append(records()[0], 0)
+    sizes = {entry: entry.path.stat().st_size if entry.manifest is None else entry.manifest.size
+             for entry in entries(host.home.log)}
+    assert len(sizes) == 2
+    CapLog().run(shared(tmp_path, log={"cap_bytes": sum(sizes.values())}))
+    assert len(list(read(host.home.log))) == 2
+    CapLog().run(shared(tmp_path, log={"cap_bytes": sum(sizes.values()) - 1}))
+    assert [entry for entry in sizes if entry.exists] == [entry for entry in sizes if entry != old]
+    assert list(tmp_path.rglob("*.parquet")) == []
+
+
+def test_what_is_too_old_goes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By its last prediction, whatever the size; by default age does not matter."""
+    host = shared(tmp_path, log={"keep_days": 2})
+    fill(host.home.log, 3)  # 0, 1 and 2 seconds before 1e9
+    CapLog(lambda: 1e9 + 10 * 86_400).run(shared(tmp_path))
+    CapLog(lambda: 1e9 - 0.5 + 2 * 86_400).run(host)
+    assert len(segments(host.home.log)) == 1
+    assert "older than log.keep_days: removed" in caplog.text
+
+
+def test_while_others_change_the_log_nothing_goes(tmp_path: Path) -> None:
+    """The next turn does it."""
+    host = shared(tmp_path, log={"cap_bytes": 1})
+    fill(host.home.log, 2)
+    with exclusive(host.home.log):
+        CapLog().run(host)
+    assert len(segments(host.home.log)) == 2
     CapLog().run(host)
     assert segments(host.home.log) == []
 
