@@ -76,7 +76,7 @@ def explain_change(codes: Array, losses: Array, window_codes: Array, window_loss
     if novel > _MOST_NOVEL:
         return _unknown(f"{novel:.0%} of the window's rows have a value that no reference row has.")
     weights = raked(ours[0], theirs[0])
-    like = float(weights.sum() ** 2 / (weights**2).sum())
+    like = float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0
     if like < FEWEST:
         return _unknown(f"Only about {like:.0f} reference rows are like the window's.", like)
     return _explained(ours, weights, theirs, like, level)
@@ -114,6 +114,8 @@ def raked(codes: Array, window: Array) -> Array:
             ratio = np.where(have > 0, shares / np.where(have > 0, have, 1.0), 1.0)
             weights = weights * ratio[column]
             moved = max(moved, float(np.abs(shares - have)[have > 0].max(initial=0.0)))
+        if not weights.any():  # no reference row has the window's bins together
+            return weights
         weights = np.minimum(weights / weights.mean(), _LARGEST_WEIGHT)
         if moved < _CLOSE:
             break

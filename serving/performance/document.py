@@ -1,8 +1,8 @@
 """What is said of a model's performance, as one JSON document: drawn by pages, printed by commands, kept by metrics.
 
 ```
-{model, at, task, measure, verdict, versions: [{version, role, rows, labelled, measures, windows, estimates,
- calibration, slices, fairness, harm, change, quality}]}
+{model, at, task, measure, verdict, versions: [{version, role, task, measure, rows, labelled, promised, measures,
+ windows, estimates, calibration, slices, fairness, harm, change, quality, text}]}
 window   {hour, rows, labelled, mature, measures: {name: measure}, estimate: {name: measure} | null, withdrawn}
 measure  {value, low, high, rows, reason}
 ```
@@ -10,18 +10,29 @@ measure  {value, low, high, rows, reason}
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from serinus.monitors.alerts import Condition, Fact
 from serinus.monitors.calibration import Calibration, classwise
-from serinus.monitors.metrics import Measure, Sums
+from serinus.monitors.metrics import HIGHER, Measure, Sums
 from serinus.monitors.performance import FEWEST, Definition
 from serinus.serving.ground_truth.resolution import alike
+from serinus.serving.performance.realised import Window, together
 
-__all__ = ["MAIN", "calibration", "judged", "main_measure", "measures"]
+if TYPE_CHECKING:
+    from serinus.serving.performance.harm import HarmWatch
+    from serinus.serving.performance.live import Live
+    from serinus.serving.performance.promise import Promise
+    from serinus.serving.performance.sample import Who
+
+__all__ = ["MAIN", "calibration", "conditions", "judged", "main_measure", "measures", "of_model", "of_version"]
 
 MAIN = ("accuracy", "rmse")
 """What is looked at first, of classifiers and of regressors."""
+
+_COHORTS = 2
+"""So many of the latest hours have to be estimated as worse before alerts hear of it."""
 
 
 def main_measure(definition: Definition | None) -> str | None:
@@ -65,6 +76,96 @@ def _calibrated(one: Calibration) -> dict[str, Any]:
             "bins": bins}
 
 
-def sentences(parts: Iterable[str | None]) -> str:
-    """What there is to say, one after another."""
-    return " ".join(part for part in parts if part)
+def of_model(model: str, versions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The document of a model; the stable version speaks first."""
+    first = next((version for version in versions if version["role"] == "stable"), None)
+    told = first or next(iter(versions), {"task": None, "measure": None, "text": ""})
+    return {"model": model, "task": told["task"], "measure": told["measure"], "verdict": told["text"],
+            "versions": list(versions)}
+
+
+def of_version(who: Who, live: Live, names: Mapping[str, int], windows: Mapping[int, Window], ripe: Collection[int],
+               novel: float | None, harm: HarmWatch | None) -> dict[str, Any]:
+    """What is said of a version in a role.
+
+    Args:
+        who: which one.
+        live: what was found out about it.
+        names: how hours are written, oldest first.
+        windows: those with truths.
+        ripe: the hours of which enough is known to judge.
+        novel: share of the recent rows that are unlike the reference.
+        harm: its alarm.
+    """
+    definition = live.known.definition
+    main = main_measure(definition)
+    standing = live.estimates.told(main, novel) if main is not None else None
+    sums = together((windows[hour] for hour in ripe), definition.digest) if definition is not None else None
+    whole = definition.measure(sums) if definition is not None and sums is not None else {}
+    parts = {"calibration": calibration(sums, definition) if definition is not None and sums is not None else None,
+             "harm": harm.told() if harm is not None else None, "estimates": standing, "change": live.causes.change}
+    told = [_hour(name, windows.get(hour), definition, hour in ripe, live.estimates.hours.get(hour), standing)
+            for name, hour in names.items()]
+    return {"version": who.version, "role": who.role, "task": definition.task if definition else None, "measure": main,
+            "rows": sum(window.predictions for window in windows.values()),
+            "labelled": sum(window.labelled for window in windows.values()),
+            "promised": dict(live.known.promise.measures) if live.known.promise is not None else None,
+            "measures": measures(judged(whole)), "windows": told, **parts, "slices": live.causes.slices,
+            "fairness": live.causes.fairness, "quality": [],
+            "text": " ".join(part["text"] for part in (parts["harm"], parts["change"], standing) if part is not None)}
+
+
+def _hour(name: str, window: Window | None, definition: Definition | None, ripe: bool,
+          estimate: Mapping[str, Any] | None, standing: Mapping[str, Any] | None) -> dict[str, Any]:
+    found = definition.measure(together([window], definition.digest)) if (
+        definition is not None and window is not None and ripe) else {}
+    withdrawn = standing["reason"] if standing is not None and standing["withdrawn"] and not ripe else None
+    shown = estimate if estimate and withdrawn is None else None
+    rows = max([measure["rows"] for measure in (estimate or {}).values()], default=0)
+    return {"hour": name, "rows": window.predictions if window is not None else rows,
+            "labelled": window.labelled if window is not None else 0, "mature": ripe,
+            "measures": measures(judged(found)), "estimate": shown, "withdrawn": withdrawn}
+
+
+def conditions(who: Who, told: Mapping[str, Any], promise: Promise | None, tolerance: float) -> list[Condition]:
+    """What alerts should know of a version: its loss, and what it is estimated to be."""
+    found = []
+    if told["harm"] is not None and told["harm"]["rows"]:
+        found.append(_harmful(who, told["harm"]))
+    latest = [window["estimate"] for window in told["windows"] if window["estimate"]][-_COHORTS:]
+    if promise is not None and told["estimates"] is not None and len(latest) == _COHORTS:
+        found.append(_estimated(who, told, promise, tolerance, latest))
+    return found
+
+
+def _harmful(who: Who, told: Mapping[str, Any]) -> Condition:
+    facts: dict[str, Fact] = {"evidence": round(told["evidence"], 4), "rows": told["rows"], "outputs": True,
+                              "promised": round(told["promised"], 6), "run_length": told["run_length"]}
+    if told["loss"] is not None:
+        facts["loss"] = round(told["loss"], 6)
+    return Condition(who.model, who.version, "loss", "alarm", told["state"] == "alarm", told["text"], facts)
+
+
+def _estimated(who: Who, told: Mapping[str, Any], promise: Promise, tolerance: float,
+               latest: Sequence[Mapping[str, Any]]) -> Condition:
+    """Active where the whole interval of each of the latest hours is worse than what was promised."""
+    name = told["measure"]
+    wanted = promise.measures[name]["value"]
+    cells = [estimate.get(name) for estimate in latest]
+    worse = [cell is not None and cell["rows"] >= FEWEST and _is_worse(cell, name, wanted, tolerance) for cell in cells]
+    value = cells[-1]["value"] if cells[-1] is not None else None
+    active = all(worse) and not told["estimates"]["withdrawn"]
+    text = (f"Without truths, {name} is estimated at {value:.4g} in the latest hour, {wanted:.4g} was promised at "
+            "registration." if value is not None else f"{name} cannot be estimated.")
+    facts: dict[str, Fact] = {"promised": wanted, "outputs": True}
+    if value is not None:
+        facts["estimate"] = value
+    return Condition(who.model, who.version, "estimated_performance", "alarm", active, text, facts)
+
+
+def _is_worse(cell: Mapping[str, Any], name: str, wanted: float, tolerance: float) -> bool:
+    if cell["low"] is None:
+        return False
+    if name in HIGHER:
+        return bool(cell["high"] < wanted - tolerance)
+    return bool(cell["low"] > wanted * (1 + tolerance))

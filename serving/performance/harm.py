@@ -10,15 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serinus.monitors.alerts import Condition
 from serinus.monitors.harm import LEVELS, HarmAlarm, HarmEvidence
 from serinus.serving.performance.promise import Promise
 from serinus.serving.performance.realised import Window
 
-__all__ = ["KIND", "HarmWatch", "alarm_of", "condition"]
-
-KIND = "loss"
-"""Of its conditions, as retraining looks at them."""
+__all__ = ["HarmWatch", "alarm_of"]
 
 _BEYOND = 5.0
 """Evidence is cut at the alarm and so much more, in logarithms: what is well again is seen before long."""
@@ -115,12 +111,3 @@ def _dense(levels: Mapping[str, int]) -> Counts:
     for level, rows in levels.items():
         counts[int(level)] = rows
     return counts
-
-
-def condition(model: str, version: str, told: Mapping[str, Any]) -> Condition:
-    """What alerts should know."""
-    facts = {"evidence": round(told["evidence"], 4), "rows": told["rows"], "promised": round(told["promised"], 6),
-             "run_length": told["run_length"], "outputs": True}
-    if told["loss"] is not None:
-        facts["loss"] = round(told["loss"], 6)
-    return Condition(model, version, KIND, "alarm", told["state"] == "alarm", told["text"], facts)

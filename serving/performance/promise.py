@@ -36,7 +36,7 @@ from serinus.monitors.sample import Rows
 from serinus.serving.ground_truth.columns import Answers, answers_of
 from serinus.serving.performance.document import calibration
 
-__all__ = ["Promise", "attachment_of", "estimates_of", "estimator_sums", "make_promise", "numbers_of", "outcomes_of",
+__all__ = ["AnyEstimator", "Promise", "attachment_of", "estimator_sums", "make_promise", "numbers_of", "outcomes_of",
            "promise_of", "watched_features"]
 
 FORMAT = 1
@@ -234,11 +234,6 @@ def estimator_sums(estimator: AnyEstimator, definition: Definition, outcomes: Ou
         return estimator.sums(numbers, np.asarray(outcomes.answers, float))
     scores = outcomes.scores if outcomes.scores is not None else np.full((len(outcomes.answers), 1), np.nan)
     return estimator.sums(scores, definition.places(outcomes.answers)[0])
-
-
-def estimates_of(estimator: AnyEstimator, sums: Sums) -> dict[str, Measure]:
-    """What the measures of the rows in these sums are estimated to be."""
-    return estimator.estimate(sums)
 
 
 def attachment_of(digest: str) -> str:

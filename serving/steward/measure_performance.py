@@ -2,59 +2,56 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from serinus.models.errors import ModelError
-from serinus.monitors.performance import Definition
+from serinus.monitors.profile import Profile
 from serinus.serving.alerting import report
+from serinus.serving.expectations import expectations_of
+from serinus.serving.ground_truth import State, resolve
 from serinus.serving.ground_truth.columns import HOUR_MS, answers_of
 from serinus.serving.ground_truth.published import published as published_ground_truth
 from serinus.serving.ground_truth.summary import WindowName
 from serinus.serving.performance import document as documents
-from serinus.serving.performance.harm import HarmWatch, alarm_of, condition
-from serinus.serving.performance.promise import Promise, promise_of
+from serinus.serving.performance import harm
+from serinus.serving.performance.estimates import Estimates
+from serinus.serving.performance.harm import HarmWatch
+from serinus.serving.performance.live import Known, Live
+from serinus.serving.performance.promise import Promise, promise_of, watched_features
 from serinus.serving.performance.published import keep_only, publish
-from serinus.serving.performance.realised import Realised, Window, together
+from serinus.serving.performance.realised import Realised, Window
+from serinus.serving.performance.sample import LiveSample, Looker, Rows, Who
+from serinus.serving.references import profile_bytes_of
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.join_ground_truth import WINDOW
 from serinus.serving.steward.judge_drift import watched_versions
 from serinus.serving.store import Conflict, Document, Fenced
 
-__all__ = ["HARM", "VIEW", "MeasurePerformance"]
+__all__ = ["ESTIMATES", "HARM", "VIEW", "MeasurePerformance"]
 
-VIEW, HARM = "performance.view", "performance.harm"
-"""Kinds of documents: what is published, by model; what a harm alarm has counted, by MODEL:VERSION:ROLE."""
+VIEW, HARM, ESTIMATES = "performance.view", "performance.harm", "performance.estimates"
+"""Kinds of documents: what is published, by model; by MODEL:VERSION:ROLE what a harm alarm has counted, and what was
+estimated."""
 
-_log = logging.getLogger("serinus.steward")
-_REPORT_S = 300.0
 _SHOWN_HOURS = 7 * 24
+_SAMPLED_HOURS = 48
 _LOOK_S = 2.0
-_REST = 19.0
+_READ_S = 0.15
+"""Of reading the log in one look: a long one is read in many."""
+_REST = 9.0
 """After each look, so many times as long as it took."""
-
-
-class _Who(NamedTuple):
-    """A version in a role."""
-
-    model: str
-    version: str
-    role: str
-
-
-class _Known(NamedTuple):
-    """What does not change of a version."""
-
-    definition: Definition | None
-    promise: Promise | None
+_REPORT_S = 300.0
+_SAVE_S = 5.0
 
 
 class MeasurePerformance:
-    """By the steward that holds the lease; each steward lets its own host know, from the store."""
+    """By the steward that holds the lease, from its host's log; each steward lets its own host know, from the store."""
 
     name = "measure_performance"
     period_s = 1.0
@@ -62,13 +59,15 @@ class MeasurePerformance:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._published: dict[str, int] = {}
-        self._versions: dict[tuple[str, str], _Known] = {}
         self._forget()
 
     def _forget(self) -> None:
         self._realised = Realised()
-        self._harm: dict[_Who, tuple[int, HarmWatch]] = {}
-        self._reported: dict[_Who, tuple[str, float]] = {}
+        self._sample: LiveSample | None = None
+        self._live: dict[Who, Live] = {}
+        self._harm: dict[Who, tuple[int, HarmWatch]] = {}
+        self._saved: dict[Who, tuple[int, Estimates, float]] = {}
+        self._reported: dict[tuple[Who, str], tuple[bool, float]] = {}
         self._look_at = float("-inf")
 
     def run(self, shared: Shared) -> None:
@@ -85,56 +84,83 @@ class MeasurePerformance:
         self._publish(shared)
 
     def _look(self, shared: Shared, epoch: int) -> None:
-        self._realised.take(shared.store.documents(WINDOW))
         now = self._clock()
+        self._realised.take(shared.store.documents(WINDOW))
+        self._read(shared, _hour(now) - _SAMPLED_HOURS)
         for model, who in sorted(self._watched(shared, now).items()):
-            _keep(shared, model, self._document(shared, model, sorted(who), now, epoch), now, epoch)
+            mature = _mature(shared, model)
+            versions = [self._version(shared, one, mature, now, epoch) for one in sorted(who)]
+            _keep(shared, VIEW, model, documents.of_model(model, versions), now, epoch)
 
-    def _watched(self, shared: Shared, now: float) -> dict[str, set[_Who]]:
-        """What answers now, and what answered lately and has a truth."""
-        found: dict[str, set[_Who]] = {}
+    def _read(self, shared: Shared, oldest_hour: int) -> None:
+        if self._sample is None:
+            self._sample = LiveSample(shared.home.log, lambda who: self._looker(shared, who),
+                                      shared.settings.performance.sample_rows)
+        self._sample.read(time.monotonic() + _READ_S, oldest_hour)
+        self._sample.forget(oldest_hour)
+
+    def _watched(self, shared: Shared, now: float) -> dict[str, set[Who]]:
+        """What answers now, and what answered lately and is known of."""
+        found: dict[str, set[Who]] = {}
         for model, version, stable in watched_versions(shared):
-            found.setdefault(model, set()).add(_Who(model, version, "stable" if version == stable else "candidate"))
-        for name in self._realised.windows:
-            if name.hour > _hour(now) - _SHOWN_HOURS:
-                found.setdefault(name.model, set()).add(_Who(*name[:3]))
+            found.setdefault(model, set()).add(Who(model, version, "stable" if version == stable else "candidate"))
+        sampled = self._sample.hours if self._sample is not None else {}
+        for who in [*(Who(*name[:3]) for name in self._realised.windows if name.hour > _hour(now) - _SHOWN_HOURS),
+                    *(who for who, hours in sampled.items() if hours)]:
+            found.setdefault(who.model, set()).add(who)
         return found
 
-    def _document(self, shared: Shared, model: str, who: list[_Who], now: float, epoch: int) -> dict[str, Any]:
-        mature = _mature(shared, model)
-        versions = [self._version(shared, one, mature, now, epoch) for one in who]
-        latest = self._known(shared, model, who[-1].version).definition
-        return {"model": model, "task": latest.task if latest else None, "measure": documents.main_measure(latest),
-                "verdict": documents.sentences(told["text"] for told in versions), "versions": versions}
-
-    def _version(self, shared: Shared, who: _Who, mature: set[tuple[str, str, str]], now: float,
+    def _version(self, shared: Shared, who: Who, mature: set[tuple[str, str, str]], now: float,
                  epoch: int) -> dict[str, Any]:
-        definition, promise = self._known(shared, who.model, who.version)
-        windows = {hour: window for hour, window in self._realised.of(*who).items()
-                   if hour > _hour(now) - _SHOWN_HOURS}
+        every, live = self._realised.of(*who), self._followed(shared, who)
+        windows = {hour: window for hour, window in every.items() if hour > _hour(now) - _SHOWN_HOURS}
         ripe = {hour for hour in windows if (who.version, who.role, _begins(hour)) in mature}
-        told = [self._window(hour, window, definition, hour in ripe) for hour, window in windows.items()]
-        sums = together((windows[hour] for hour in ripe), definition.digest) if definition is not None else None
-        whole = definition.measure(sums) if definition is not None and sums is not None else {}
-        harm = self._watch_harm(shared, who, promise, self._realised.of(*who), now, epoch) if promise else None
-        calibrated = documents.calibration(sums, definition) if definition is not None and sums is not None else None
-        return {"version": who.version, "role": who.role,
-                "rows": sum(window.predictions for window in windows.values()),
-                "labelled": sum(window.labelled for window in windows.values()),
-                "measures": documents.measures(documents.judged(whole)), "windows": told, "calibration": calibrated,
-                "slices": [], "fairness": [], "harm": harm, "estimates": None, "change": None, "quality": [],
-                "text": documents.sentences(part["text"] for part in (harm, calibrated) if part is not None)}
-
-    def _window(self, hour: int, window: Window, definition: Definition | None, ripe: bool) -> dict[str, Any]:
-        found = definition.measure(together([window], definition.digest)) if definition is not None and ripe else {}
-        return {"hour": _begins(hour), "rows": window.predictions, "labelled": window.labelled, "mature": ripe,
-                "measures": documents.measures(documents.judged(found)), "estimate": None, "withdrawn": None}
-
-    def _watch_harm(self, shared: Shared, who: _Who, promise: Promise, windows: Mapping[int, Window],
-                    now: float, epoch: int) -> dict[str, Any] | None:
-        """Take new truths in, keep the evidence, and let alerts hear of it."""
+        hours = self._sample.hours.get(who, {}) if self._sample is not None else {}
         chosen = shared.settings.performance
-        alarm = alarm_of(promise, chosen.tolerance, chosen.run_length)
+        live.estimate(hours)
+        live.judge(hours, windows, ripe, lambda rows: _truths(shared, rows))
+        live.look_for_causes(chosen.slices, chosen.groups)
+        live.estimates = live.estimates.since(_hour(now) - _SHOWN_HOURS)
+        self._save(shared, who, live.estimates, now, epoch)
+        promise = live.known.promise
+        watched = self._watch_harm(shared, who, promise, every, now, epoch) if promise is not None else None
+        names = {_begins(hour): hour for hour in sorted({*windows, *live.estimates.hours})}
+        told = documents.of_version(who, live, names, windows, ripe, live.novel_share(hours), watched)
+        for condition in documents.conditions(who, told, promise, chosen.tolerance):
+            self._report(shared, who, condition, now, epoch)
+        return told
+
+    def _followed(self, shared: Shared, who: Who) -> Live:
+        if who not in self._live:
+            found = shared.store.document(ESTIMATES, ":".join(who))
+            known = Estimates() if found is None else Estimates.from_json(orjson.loads(found.body))
+            self._live[who] = Live(_known(shared, who), known)
+            self._saved[who] = 0 if found is None else found.revision, known, float("-inf")
+        return self._live[who]
+
+    def _looker(self, shared: Shared, who: Who) -> Looker | None:
+        known = self._followed(shared, who).known
+        version = shared.registry.get(who.model, who.version) if known.definition is not None else None
+        answers = answers_of(version.signature) if version is not None else None
+        if version is None or answers is None:
+            return None
+        chosen = shared.settings.performance
+        named = [part.strip() for key in (*chosen.slices, *chosen.groups) for part in key.split("×")]
+        return Looker(answers, known.profile, known.features, _personal(shared, who), tuple(dict.fromkeys(named)))
+
+    def _save(self, shared: Shared, who: Who, estimates: Estimates, now: float, epoch: int) -> None:
+        revision, saved, at = self._saved[who]
+        if estimates == saved or now - at < _SAVE_S:
+            return
+        document = Document(ESTIMATES, ":".join(who), revision + 1, orjson.dumps(estimates.to_json()), now)
+        shared.store.put_document(document, expected_revision=revision, epoch=epoch)
+        self._saved[who] = revision + 1, estimates, now
+
+    def _watch_harm(self, shared: Shared, who: Who, promise: Promise, windows: Mapping[int, Window], now: float,
+                    epoch: int) -> HarmWatch | None:
+        """Take new truths in, and keep the evidence."""
+        chosen = shared.settings.performance
+        alarm = harm.alarm_of(promise, chosen.tolerance, chosen.run_length)
         if alarm is None:
             return None
         key = ":".join(who)
@@ -148,24 +174,14 @@ class MeasurePerformance:
             document = Document(HARM, key, revision + 1, orjson.dumps(after.to_json()), now)
             shared.store.put_document(document, expected_revision=revision, epoch=epoch)
             self._harm[who] = revision + 1, after
-        told = after.told()
-        state, at = self._reported.get(who, ("", float("-inf")))
-        if who.role != "shadow" and told["rows"] and (state != told["state"] or now - at >= _REPORT_S):
-            report(shared.store, condition(who.model, who.version, told), now, watcher=who.role, epoch=epoch)
-            self._reported[who] = told["state"], now
-        return told
+        return after
 
-    def _known(self, shared: Shared, model: str, version: str) -> _Known:
-        key = model, version
-        if key not in self._versions:
-            try:
-                found = shared.registry.get(model, version)
-                answers = answers_of(found.signature)
-                self._versions[key] = _Known(answers.definition if answers else None,
-                                             promise_of(shared.registry, found))
-            except ModelError:  # removed since
-                self._versions[key] = _Known(None, None)
-        return self._versions[key]
+    def _report(self, shared: Shared, who: Who, condition: Any, now: float, epoch: int) -> None:
+        """Let alerts hear of every change, and now and then that all is as it was."""
+        active, at = self._reported.get((who, condition.kind), (None, float("-inf")))
+        if who.role != "shadow" and (active != condition.active or now - at >= _REPORT_S):
+            report(shared.store, condition, now, watcher=who.role, epoch=epoch)
+            self._reported[who, condition.kind] = condition.active, now
 
     def _publish(self, shared: Shared) -> None:
         found = {document.key: document for document in shared.store.documents(VIEW)}
@@ -178,14 +194,42 @@ class MeasurePerformance:
         keep_only(shared.home.performance, set(found))
 
 
-def _keep(shared: Shared, model: str, told: Mapping[str, Any], now: float, epoch: int) -> None:
+def _known(shared: Shared, who: Who) -> Known:
+    try:
+        version = shared.registry.get(who.model, who.version)
+        answers, promise = answers_of(version.signature), promise_of(shared.registry, version)
+        if promise is None:
+            return Known(answers.definition if answers else None)
+        profile = Profile.from_bytes(profile_bytes_of(shared.registry, version, promise.reference))
+        return Known(answers.definition if answers else None, promise, profile,
+                     watched_features(profile, _personal(shared, who)))
+    except ModelError:  # removed since
+        return Known()
+
+
+def _personal(shared: Shared, who: Who) -> frozenset[str]:
+    expected = expectations_of(shared.registry.get(who.model, who.version), shared.registry)
+    return frozenset([*expected.personal, *expected.outputs])
+
+
+def _truths(shared: Shared, rows: Rows) -> NDArray[Any]:
+    """What is held true of each row; None where nothing is."""
+    settings, found = shared.settings.ground_truth, shared.store.ground_truth(rows.ids)
+    truth = np.empty(len(rows), object)
+    for place, name in enumerate(rows.ids):
+        if name in found:
+            known = resolve(found[name], settings.conflict, settings.sources)
+            truth[place] = known.value if known.state is State.LABELLED else None
+    return truth
+
+
+def _keep(shared: Shared, kind: str, key: str, told: Mapping[str, Any], now: float, epoch: int) -> None:
     """Only where something changed."""
     body = orjson.dumps(dict(told), option=orjson.OPT_SERIALIZE_NUMPY)
-    known = shared.store.document(VIEW, model)
+    known = shared.store.document(kind, key)
     if known is None or known.body != body:
         revision = known.revision if known else 0
-        shared.store.put_document(Document(VIEW, model, revision + 1, body, now), expected_revision=revision,
-                                  epoch=epoch)
+        shared.store.put_document(Document(kind, key, revision + 1, body, now), expected_revision=revision, epoch=epoch)
 
 
 def _mature(shared: Shared, model: str) -> set[tuple[str, str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from serinus.monitors.record import PredictionRecord
 from serinus.serving.alerting import conditions
 from serinus.serving.errors import ControlRefused
 from serinus.serving.ground_truth import Spool
+from serinus.serving.ground_truth.spool import spooled
 from serinus.serving.ids import IdSource, prediction_id
 from serinus.serving.performance import published
-from serinus.serving.prediction_log import SegmentWriter
+from serinus.serving.prediction_log import SegmentWriter, segments
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.join_ground_truth import JoinGroundTruth
@@ -32,40 +34,67 @@ from tests.serving.steward.test_join_ground_truth import Clock, _finish
 NOW = START + 30 * HOUR_S
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a classifier whose probabilities are right, and its reference."""
+    home = tmp_path_factory.mktemp("trained") / "home"
+    rows = _people(4000, np.random.default_rng(0))
+    register(LogisticRegression(C=1e6).fit(rows[["x"]], rows["late"]), "credit", home=home, target="late",
+             reference=rows)
+    return home
+
+
+def _people(rows: int, draw: np.random.Generator, middle: float = 0.0) -> pd.DataFrame:
+    """People, of whom those with a large x are late."""
+    frame = pd.DataFrame({"x": draw.normal(middle, 1.0, rows), "region": draw.choice(["north", "south"], rows)})
+    return frame.assign(late=(draw.random(rows) < 1 / (1 + np.exp(-3 * frame["x"]))).astype(int))
+
+
 @pytest.fixture
-def host(tmp_path: Path) -> Shared:
+def host(trained: Path, tmp_path: Path) -> Shared:
     """A host with one version, this steward in the lead."""
-    draw = np.random.default_rng(0)
-    rows = pd.DataFrame({"x": draw.normal(size=500)})
-    truth = (draw.random(500) < 0.5 + rows["x"] / 8).astype(int)
-    register(LogisticRegression().fit(rows, truth), "credit", home=tmp_path, target="late",
-             reference=rows.assign(late=truth))
-    made = shared(tmp_path)
+    shutil.copytree(trained, tmp_path / "home")
+    made = shared(tmp_path / "home", performance={"slices": ["region"], "groups": ["region"]})
     HoldLease().run(made)
     return made
 
 
-def _hour(host: Shared, hour: int, scores: np.ndarray, truths: Sequence[Any], *, writer: int = 5) -> None:
+def _hour(host: Shared, hour: int, scores: np.ndarray, truths: Sequence[Any], **inputs: Any) -> None:
     """Log a request with a row for each score, and tell what became of each that has a truth."""
-    at, source = START + hour * HOUR_S + 60.0, IdSource(writer + hour)
+    at, source = START + hour * HOUR_S + 60.0, IdSource(5 + hour)
     sequence = source.sequence
     uuid, _ = source.next(int(at * 1e9))
-    log = SegmentWriter(host.home.log, writer + hour, 1 << 22)
+    log = SegmentWriter(host.home.log, 5 + hour, 1 << 22)
     outputs = {"predict": (scores > 0.5).astype(np.int64), "predict_proba": np.column_stack([1 - scores, scores])}
-    log.append(PredictionRecord(uuid, "", int(at * 1e9), 1, "credit", "1", "stable", len(scores), {"x": scores},
-                                outputs, 0, 0, 0), sequence)
+    log.append(PredictionRecord(uuid, "", int(at * 1e9), 1, "credit", "1", "stable", len(scores),
+                                inputs or {"x": np.log(scores / (1 - scores)) / 3}, outputs, 0, 0, 0), sequence)
     log.close()
+    if not truths:
+        return
     spool = Spool(host.home.spool, 10**9)
     spool.append([GroundTruth(prediction_id(uuid, row), "crm", "final", truth, 0.0, at + 60.0)
                   for row, truth in enumerate(truths) if truth is not None])
     spool.close()
 
 
-def _told(host: Shared) -> dict[str, Any]:
-    _finish(host, join := JoinGroundTruth(Clock(NOW)))
-    join._publish_at = float("-inf")
-    join.run(host)
-    MeasurePerformance(Clock(NOW)).run(host)
+def _live(host: Shared, hour: int, people: pd.DataFrame, *, labelled: bool = True) -> None:
+    """What the model says of people, and what became of them."""
+    score = 1 / (1 + np.exp(-3 * people["x"].to_numpy()))
+    _hour(host, hour, np.clip(score, 1e-9, 1 - 1e-9), people["late"].tolist() if labelled else [],
+          x=people["x"].to_numpy(), region=people["region"].to_numpy())
+
+
+def _told(host: Shared, job: MeasurePerformance | None = None) -> dict[str, Any]:
+    if spooled(host.home.spool):
+        _finish(host, join := JoinGroundTruth(Clock(NOW)))
+        join._publish_at = float("-inf")
+        join.run(host)
+    job = job or MeasurePerformance(Clock(NOW))
+    for _ in range(16):  # an hour is judged at a time
+        job._look_at = float("-inf")
+        for live in job._live.values():
+            live._due.clear()
+        job.run(host)
     return published(host.home.performance, "credit")
 
 
@@ -117,7 +146,7 @@ def test_harm_is_seen_and_survives_a_restart(host: Shared) -> None:
     told = []
     for hour in range(4):
         scores = draw.choice([0.1, 0.9], 300)
-        wrong = draw.random(300) < (0.4 if hour < 2 else 0.9)
+        wrong = draw.random(300) < (0.15 if hour < 2 else 0.9)
         _hour(host, hour, scores, ((scores > 0.5) != wrong).astype(int).tolist())
         told.append(_told(host)["versions"][0]["harm"])  # each time by another steward
     assert [harm["state"] for harm in told] == ["ok", "ok", "alarm", "alarm"]
@@ -134,3 +163,80 @@ def test_a_truth_counts_once(host: Shared) -> None:
     first = _told(host)["versions"][0]["harm"]
     assert _told(host)["versions"][0]["harm"] == first
     assert first["rows"] == 200
+
+
+def test_decay_is_seen_without_any_truth(host: Shared) -> None:
+    """Harder rows: the estimate falls below what was promised by its whole interval, and alerts hear of it."""
+    draw = np.random.default_rng(4)
+    hard = [frame[frame["x"].abs() < 0.4] for frame in (_people(4000, draw) for _ in range(3))]
+    _live(host, 0, _people(1500, draw), labelled=False)
+    for hour in (1, 2):
+        _live(host, hour, hard[hour], labelled=False)
+    (version,) = _told(host)["versions"]
+    promised = version["promised"]["accuracy"]["value"]
+    estimates = [window["estimate"]["accuracy"] for window in version["windows"]]
+    assert estimates[0]["low"] < promised < estimates[0]["high"]
+    for hour in (1, 2):
+        right = ((hard[hour]["x"] > 0) == hard[hour]["late"]).mean()
+        assert estimates[hour]["low"] < right < estimates[hour]["high"] < promised - 0.02
+    assert version["windows"][1]["labelled"] == 0
+    (heard,) = [each for each in conditions(host.store, NOW) if each.kind == "estimated_performance"]
+    assert heard.active
+    assert "Without truths, accuracy is estimated at" in heard.summary
+
+
+def test_estimates_are_compared_and_withdrawn(host: Shared) -> None:
+    """While P(truth | row) is what it was, intervals hold; when it is not, five wrong hours are enough."""
+    draw = np.random.default_rng(5)
+    for hour in range(6):
+        _live(host, hour, _people(600, draw, 0.2))
+    good = _told(host)["versions"][0]
+    assert (good["estimates"]["cohorts"], good["estimates"]["withdrawn"]) == (6, False)
+    assert good["estimates"]["coverage"] >= 0.8
+    assert good["change"]["verdict"] in ("no change", "inputs")
+    for hour in range(6, 14):
+        people = _people(600, draw)
+        _live(host, hour, people.assign(late=1 - people["late"]) if hour < 13 else people, labelled=hour < 13)
+    bad = _told(host)["versions"][0]
+    assert bad["estimates"]["withdrawn"]
+    assert "of 13 cohorts held the realised value" in bad["windows"][13]["withdrawn"]
+    assert bad["windows"][13]["estimate"] is None
+    assert bad["windows"][12]["estimate"] is not None  # beside what was realised
+    assert bad["change"]["verdict"] in ("relation", "both")
+    assert "P(truth | row) is not what it was" in bad["change"]["text"] or "has changed" in bad["change"]["text"]
+    assert bad["harm"]["state"] == "alarm"
+
+
+def test_slices_and_gaps_are_told(host: Shared) -> None:
+    """Of declared inputs every value, of others what was found and tested; gaps between groups."""
+    draw = np.random.default_rng(6)
+    for hour in range(3):
+        people = _people(1500, draw)
+        odd = (people["region"] == "south") & (draw.random(1500) < 0.5) | (people["x"] > 1.6)
+        _live(host, hour, people.assign(late=people["late"].where(~odd, 1 - people["late"])))
+    version = _told(host)["versions"][0]
+    declared = {one["slice"]: one for one in version["slices"] if one["kind"] == "declared"}
+    assert {name: one["verdict"] for name, one in declared.items()} == {
+        "region=north": "no worse", "region=south": "worse"}
+    south, north = (declared[f"region={name}"]["measures"]["accuracy"] for name in ("south", "north"))
+    assert south["high"] < north["low"]
+    found = [one for one in version["slices"] if one["kind"] == "found"]
+    assert "x is from" in found[0]["slice"]
+    assert found[0]["p_value"] < 0.01
+    assert len(found[0]["examples"]) == 5
+    gaps = {gap["measure"]: gap for gap in version["fairness"]}
+    assert gaps["recall"]["groups"] == ["region=north", "region=south"]
+    assert gaps["recall"]["verdict"] == "gap"
+
+
+def test_estimates_outlive_a_steward_and_the_log(host: Shared) -> None:
+    """What was estimated is in the store: another steward tells it, the log's cap takes nothing away."""
+    _live(host, 0, _people(500, np.random.default_rng(7)), labelled=False)
+    before = _told(host)["versions"][0]["windows"][0]["estimate"]
+    for path in segments(host.home.log):
+        path.unlink()
+    _live(host, 1, _people(500, np.random.default_rng(8)), labelled=False)
+    after = _told(host)["versions"][0]["windows"]
+    assert [window["hour"] for window in after] == sorted(window["hour"] for window in after)
+    assert after[0]["estimate"] == before
+    assert after[1]["estimate"] is not None
