@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -22,14 +21,13 @@ from serinus.serving.cli.options import (
     url_option,
 )
 from serinus.serving.cli.output import iso, print_json, print_table, short, width
+from serinus.serving.cli.spans import seconds_of
 from serinus.serving.errors import CommandError
 
 if TYPE_CHECKING:
     from serinus.monitors.alerts import AlertBook
 
 __all__ = ["command"]
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @click.group("alerts")
@@ -90,8 +88,8 @@ def silence(model: str | None, version: str | None, kind: str | None, span: str,
     from serinus.monitors.alerts import Silence
 
     now = time.time()
-    made = Silence(secrets.token_hex(4), now, now + _seconds(span), actor_or_user(actor), reason, model, version, kind,
-                   maintenance)
+    until = now + seconds_of(span)
+    made = Silence(secrets.token_hex(4), now, until, actor_or_user(actor), reason, model, version, kind, maintenance)
     _change(home, lambda found: found.silenced(made))
     click.echo(_told(asdict(made)))
 
@@ -160,13 +158,6 @@ def _change(home: Path | None, change: Callable[[AlertBook], AlertBook]) -> Aler
         raise CommandError(str(error)) from None
     finally:
         store.close()
-
-
-def _seconds(span: str) -> float:
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", span.strip().lower())
-    if found is None or int(found[1]) == 0:
-        raise click.BadParameter(f"expected a time such as 90s, 30m, 2h or 7d, got {span!r}.")
-    return float(int(found[1]) * _UNITS[found[2]])
 
 
 def _state(alert: dict[str, Any]) -> str:

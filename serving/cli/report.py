@@ -1,4 +1,4 @@
-"""`serinus monitor report`: two files compared, with no server: a page, JSON, and an exit code for scripts."""
+"""`serinus monitor report`: a model over some days, or two files compared, with no server: page, JSON, exit code."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serinus.serving.cli.options import json_option
+from serinus.serving.cli.options import home_option, json_option
 from serinus.serving.cli.output import print_json, print_table, short, width
 from serinus.serving.cli.progress import progress_line
+from serinus.serving.cli.spans import seconds_of
 from serinus.serving.errors import CommandError
 
 if TYPE_CHECKING:
@@ -22,8 +23,12 @@ _SHOWN = 20
 
 
 @click.command("report")
-@click.option("--reference", required=True, type=click.Path(path_type=Path), help="CSV or Parquet: what is normal.")
-@click.option("--current", required=True, type=click.Path(path_type=Path), help="CSV or Parquet: what is judged.")
+@click.argument("model", metavar="[NAME]", required=False)
+@click.option("--last", metavar="TIME", default="7d", show_default=True, help="Of NAME: how many days, such as 24h, 7d "
+                                                                             "or 30d.")
+@home_option
+@click.option("--reference", type=click.Path(path_type=Path), help="CSV or Parquet: what is normal.")
+@click.option("--current", type=click.Path(path_type=Path), help="CSV or Parquet: what is judged.")
 @click.option("--target", help="Column of the outcome; the current file may lack it.")
 @click.option("--output", "outputs", multiple=True, metavar="COLUMN", help="Column of a model's answers; repeat it.")
 @click.option("--time", help="Column of times; the page then shows windows of time.")
@@ -37,13 +42,29 @@ _SHOWN = 20
               help="Smallest change that counts, as a corrected PSI.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the page into this file.")
 @json_option
-def report(reference: Path, current: Path, target: str | None, outputs: tuple[str, ...], time: str | None,
-           group: str | None, window: str | None, distance: str | None, level: float, effect: float, out: Path | None,
-           as_json: bool) -> int:
-    """Compare two files of any size, feature by feature.
+def report(model: str | None, last: str, home: Path | None, reference: Path | None, current: Path | None,
+           target: str | None, outputs: tuple[str, ...], time: str | None, group: str | None, window: str | None,
+           distance: str | None, level: float, effect: float, out: Path | None, as_json: bool) -> int:
+    """Say in plain words how NAME did in the last days: is it fine, what changed, what to do.
 
-    Exit codes: 0 no drift, 1 drift, 2 the files or the options do not fit.
+    Or compare two files of any size, feature by feature.
+
+    \b
+    Examples:
+      serinus monitor report churn --last 7d --out churn.html
+      serinus monitor report --reference train.csv --current june.csv --out june.html
+
+    Exit codes: 0 nothing to do, no drift; 1 somebody has to do something, drift; 2 the names, files or options do not
+    fit.
     """
+    if model is not None:
+        from serinus.serving.cli.weekly import tell_week
+
+        if reference is not None or current is not None:
+            raise click.UsageError("Give either NAME, or --reference and --current.")
+        return tell_week(model, seconds_of(last), home, out, as_json=as_json)
+    if reference is None or current is None:
+        raise click.UsageError("Give NAME, or both of --reference and --current.")
     from serinus.monitors.errors import MonitorError
     from serinus.monitors.report import Report
 
