@@ -65,7 +65,7 @@ class Reader:
 
     def paste(self, block: str) -> str:
         """Run a block in a shell, which stops at the first failure; what it printed."""
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", self._on_our_port(block)], cwd=self.folder, text=True,
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", self.on_our_port(block)], cwd=self.folder, text=True,
                               env=self.environ, capture_output=True, timeout=120)
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -73,7 +73,7 @@ class Reader:
     def leave_running(self, block: str) -> None:
         """Run a block in another terminal, and wait until the server answers."""
         with (self.folder / "server.log").open("wb") as log:
-            self._server = subprocess.Popen(["bash", "-c", f"exec {self._on_our_port(block)}"], cwd=self.folder,
+            self._server = subprocess.Popen(["bash", "-c", f"exec {self.on_our_port(block)}"], cwd=self.folder,
                                             env=self.environ, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + _START_S
         while b"answers at" not in (self.folder / "server.log").read_bytes():
@@ -90,7 +90,8 @@ class Reader:
             self._server.send_signal(signal.SIGINT)
             assert self._server.wait(30) == 0, self.output()
 
-    def _on_our_port(self, block: str) -> str:
+    def on_our_port(self, block: str) -> str:
+        """A block with the port that is free here."""
         return block.replace("3000", str(self.port))
 
 
@@ -107,10 +108,13 @@ def test_the_quick_start_works_as_it_stands(reader: Reader, readme: str) -> None
     """Train, look, serve, ask, roll out, roll back, ship: every block in order, and what it is said to do happens."""
     assert shutil.which("curl"), "the quick start uses curl: install it"
     steps = blocks(readme)
-    assert list(steps) == ["train.py", "look", "serve", "ask", "roll out", "roll back", "ship"]
-    (reader.folder / "train.py").write_text(steps["train.py"])
+    assert list(steps) == ["train.py", "look", "serve", "ask.py", "ask in Python", "ask", "roll out", "roll back",
+                           "ship"]
+    for program in ("train.py", "ask.py"):
+        (reader.folder / program).write_text(reader.on_our_port(steps[program]))
     assert "iris:1\niris:2\n" in reader.paste(steps["look"])
     reader.leave_running(steps["serve"])
+    assert "'predict': 0" in (told := reader.paste(steps["ask in Python"])) and "by version 1 as stable" in told
     answers = reader.paste(steps["ask"])
     assert '{"predictions":[{"predict":0,' in answers and "serinus_rows_total{" in answers
     rollout = reader.paste(steps["roll out"])
