@@ -64,6 +64,11 @@ class Control:
         self._obey = obey
         self._router = router
         self._inbox = Inbox(settings)
+        self._explainer = None if router is None else Explainer(self._home, router, settings.limits)
+
+    def seal(self) -> None:
+        """End the file that is written, so that it can be erased from."""
+        self._inbox.end_file()
 
     async def answer(self, scope: MutableMapping[str, Any],
                      receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> Reply:

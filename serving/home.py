@@ -66,6 +66,11 @@ class Home:
         return self.run / "vetoes.json"
 
     @property
+    def seal(self) -> Path:
+        """Written when every process is to end the files of log and spool that it writes."""
+        return self.run / "seal"
+
+    @property
     def monitors(self) -> Path:
         """What the monitors say of each version, and the reference profiles that workers count by."""
         return self.run / "monitors"

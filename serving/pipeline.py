@@ -265,6 +265,10 @@ class Pipeline:
     def close(self) -> None:
         """Let the threads go and end the open segment."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self.seal()
+
+    def seal(self) -> None:
+        """End the files that are written; what comes later begins others."""
         if self.log is not None:
             self.log.close()
         if self.keys is not None:

@@ -98,11 +98,13 @@ class Worker:
                               self._cast_veto)
         self._mirrors = Mirrors(ShadowFiles(run.shadow).socket, self._board)
         self._custom = CustomMonitors(run.sheets, self._board.incarnation) if settings.monitors.enabled else None
-        self.app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards,
-                       Control(settings, run, self._registry, self._obey, self._router), inner)
+        self._control = Control(settings, run, self._registry, self._obey, self._router)
+        self.app = App(settings, self._router, self._pipeline, self._board, self._tracing, run.boards, self._control,
+                       inner)
         self.app.security = self._pipeline.security
         self.app.repository = Repository(settings, run, self._registry, self._router, self._admissions)
         self._seen: tuple[Any, ...] = ()
+        self._sealed = _stamp(self._home.seal)
         self._targets: dict[str, Target] = {}
         self._asked_generation = self._generation = 0
         self._wishes = Wishes(0, {})
@@ -163,6 +165,7 @@ class Worker:
             await asyncio.sleep(_LOOK_S)
             try:
                 self._obey()
+                self._seal()
                 if self._observer is not None:
                     self._observer.turn(self._router)
                 if self._custom is not None:
@@ -182,6 +185,13 @@ class Worker:
         """Look at vetoes, snapshot and wishes, and do as they say if they changed."""
         if self._stamps() != self._seen or self._is_stale() != self._stale:
             self._follow()
+
+    def _seal(self) -> None:
+        """End the files of log and spool where somebody asks for it."""
+        if (asked := _stamp(self._home.seal)) != self._sealed:
+            self._sealed = asked
+            self._pipeline.seal()
+            self._control.seal()
 
     def _stamps(self) -> tuple[Any, ...]:
         return tuple(map(_stamp, (self._home.vetoes, self._home.snapshot, self._home.baselines, self._run.wishes)))

@@ -12,6 +12,7 @@ import click
 import orjson
 
 from serinus.monitors.record import PredictionRecord
+from serinus.serving.cli import erase
 from serinus.serving.cli.options import home_option, open_home
 from serinus.serving.cli.output import iso, print_json_line, short, table, width
 from serinus.serving.errors import CommandError
@@ -25,6 +26,9 @@ def command() -> None:
 
     Exit codes: 0 done, 1 no such prediction, 2 wrong usage.
     """
+
+
+command.add_command(erase.command)
 
 
 @command.command("show")

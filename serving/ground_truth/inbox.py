@@ -35,6 +35,10 @@ class Inbox:
         media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
         return await asyncio.to_thread(self._keep, body, media_type)  # a large one takes a while
 
+    def end_file(self) -> None:
+        """Let go of the file that is written; what comes later begins another one."""
+        self._spool.close()
+
     def _keep(self, body: bytes, media_type: str) -> dict[str, Any]:
         try:
             secret = deployment_key(self._home.path)

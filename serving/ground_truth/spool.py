@@ -15,18 +15,18 @@ import os
 import secrets
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 
 from serinus.serving.errors import SerinusError
-from serinus.serving.files import is_locked
+from serinus.serving.files import is_locked, write_atomically
 from serinus.serving.prediction_log.frame import FrameError, frame, unframe
 from serinus.serving.store import GroundTruth
 
-__all__ = ["Portion", "Spool", "SpoolError", "is_finished", "read_on", "spooled", "waiting_bytes"]
+__all__ = ["Portion", "Spool", "SpoolError", "is_finished", "leave_out", "read_on", "spooled", "waiting_bytes"]
 
 FORMAT = 1
 _HEADER = struct.Struct("<8sH6x")
@@ -142,6 +142,27 @@ def read_on(path: Path, place: int) -> Iterator[Portion]:
     while (found := unframe(data, offset)) is not None:
         payload, offset = found
         yield Portion([GroundTruth(*row) for row in orjson.loads(payload)], begin + offset)
+
+
+def leave_out(path: Path, prediction_ids: Collection[str]) -> int:
+    """Write a finished file anew without the outcomes of some predictions, each frame as long as it was, so that who
+    reads on finds his place; answers how many there were."""
+    try:
+        data = bytearray(path.read_bytes())
+    except FileNotFoundError:
+        return 0
+    whole, offset, count = memoryview(bytes(data)), _HEADER.size, 0
+    while (found := unframe(whole, offset)) is not None:
+        payload, end = found
+        rows = orjson.loads(payload)
+        kept = [row for row in rows if row[0] not in prediction_ids]
+        if len(kept) < len(rows):
+            count += len(rows) - len(kept)
+            data[offset:end] = frame(orjson.dumps(kept).ljust(len(payload)))
+        offset = end
+    if count:
+        write_atomically(path, bytes(data[:offset]))
+    return count
 
 
 def is_finished(path: Path) -> bool:

@@ -118,13 +118,16 @@ def named(folder: Path, hashes: Collection[bytes]) -> dict[bytes, list[str]]:
     return {each: sorted(dict.fromkeys(ids)) for each, ids in found.items()}
 
 
-def blank_keys(folder: Path, uuids: Collection[bytes], hashes: Collection[bytes]) -> int:
-    """Overwrite the entries of keys and of requests, in files that are still written, too; how many there were."""
-    wanted, requests, count = _numbers(hashes), _numbers(uuids), 0
+def blank_keys(folder: Path, hashes: Collection[bytes], predictions: Collection[tuple[bytes, int]]) -> int:
+    """Overwrite the entries of keys and of predictions (UUID and row), in files that are still written, too; how many
+    there were."""
+    wanted, requests, count = _numbers(hashes), _numbers({uuid for uuid, _ in predictions}), 0
     for path in key_files(folder):
         with path.open("r+b", buffering=0) as stream:
             for place, entries in _entries(path):
-                mine = _among(entries["hash"], wanted) | _among(entries["uuid"], requests)
+                mine = _among(entries["uuid"], requests)
+                mine[mine] = [(entry["uuid"].tobytes(), int(entry["row"])) in predictions for entry in entries[mine]]
+                mine |= _among(entries["hash"], wanted)
                 for index in np.flatnonzero(mine).tolist():
                     os.pwrite(stream.fileno(), bytes(_ENTRY.itemsize), place + index * _ENTRY.itemsize)
                     count += 1

@@ -9,7 +9,7 @@ is added.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-__all__ = ["Entry", "Ledger", "LedgerWriter", "ledgers_in", "read_ledger"]
+__all__ = ["Entry", "Ledger", "LedgerWriter", "blank_pairs", "ledgers_in", "read_ledger"]
 
 FORMAT = 1
 SUFFIX = ".pairs"
@@ -77,6 +77,20 @@ class LedgerWriter:
 def ledgers_in(folder: Path) -> list[Path]:
     """The ledgers in a folder."""
     return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def blank_pairs(path: Path, predictions: Collection[tuple[bytes, int]]) -> int:
+    """Overwrite the pairs of some predictions (UUID and row) in a ledger, be it still written; how many there were."""
+    ledger, count = read_ledger(path), 0
+    if ledger is None:
+        return 0
+    begin = path.read_bytes().index(b"\n") + 1
+    with path.open("r+b", buffering=0) as stream:
+        for index, row in enumerate(ledger.rows):
+            if (row["uuid"].tobytes(), int(row["row"])) in predictions:
+                os.pwrite(stream.fileno(), bytes(_ROW.itemsize), begin + index * _ROW.itemsize)
+                count += 1
+    return count
 
 
 def read_ledger(path: Path) -> Ledger | None:

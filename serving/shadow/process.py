@@ -69,6 +69,7 @@ class ShadowServer:
         self._hopeless: set[str] = set()
         self._stopping = False
         self._published = 0.0
+        self._sealed = self._seal_asked()
 
     def stop(self, *_: Any) -> None:
         """End after the present copy. Fit to be a signal handler."""
@@ -89,6 +90,7 @@ class ShadowServer:
                         self._take(selector, key.fileobj)  # type: ignore[arg-type]
                 if time.monotonic() - followed >= _TURN_S:
                     self._follow()
+                    self._seal()
                     self._publish()
                     followed = time.monotonic()
             for key in list(selector.get_map().values()):
@@ -123,6 +125,19 @@ class ShadowServer:
                     return
         except FrameError:
             _log.exception("A message of copies cannot be read")
+
+    def _seal_asked(self) -> int:
+        try:
+            return self._home.seal.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def _seal(self) -> None:
+        """End the segment that is written where somebody asks for it."""
+        if (asked := self._seal_asked()) != self._sealed:
+            self._sealed = asked
+            if self._journals.log is not None:
+                self._journals.log.close()
 
     def _follow(self) -> None:
         """Begin what is wanted and not there, end what is not wanted any more."""

@@ -26,6 +26,8 @@ class Shared:
     """This steward's name in leases and journal."""
     lease: Lease | None = None
     """Held by one of all stewards that share the store; saves work, never decides correctness."""
+    truths_forgotten: bool = False
+    """Somebody was erased, so what jobs remember of ground truth is to be read anew."""
     _store: Store | None = field(default=None, repr=False)
 
     @property

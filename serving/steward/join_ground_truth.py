@@ -34,13 +34,13 @@ from serinus.serving.prediction_log.sampling import is_logged
 from serinus.serving.steward.job import Shared
 from serinus.serving.store import Conflict, Document, GroundTruth
 
-__all__ = ["INTAKE", "WINDOW", "JoinGroundTruth"]
+__all__ = ["INTAKE", "INTAKE_KEY", "WINDOW", "JoinGroundTruth"]
 
 INTAKE, WINDOW = "ground_truth.intake", "ground_truth.window"
 """Kinds of documents: how far the spool was read and what is to be counted anew; a window, by its name."""
 
 FORMAT = 1
-_KEY = "all"
+INTAKE_KEY = "all"
 _BUDGET_S = 0.2
 _ROWS = 20_000
 _RECORDS = 3_000_000
@@ -99,6 +99,9 @@ class JoinGroundTruth:
         if shared.lease is None:
             self._forget()
             return
+        if shared.truths_forgotten:
+            shared.truths_forgotten = False
+            self._forget()
         try:
             self._load(shared)
             until = time.monotonic() + self._budget_s
@@ -117,7 +120,7 @@ class JoinGroundTruth:
     def _load(self, shared: Shared) -> None:
         if self._intake is not None:
             return
-        found = shared.store.document(INTAKE, _KEY)
+        found = shared.store.document(INTAKE, INTAKE_KEY)
         self._revision = found.revision if found else 0
         self._intake = orjson.loads(found.body) if found else {
             "format": FORMAT, "places": {}, "dirty": [], "orphans": {}, "received": 0, "forgotten": 0}
@@ -129,7 +132,7 @@ class JoinGroundTruth:
         """The intake's next revision."""
         assert self._intake is not None
         body = orjson.dumps({**self._intake, **changed})
-        return Document(INTAKE, _KEY, self._revision + 1, body, self._clock())
+        return Document(INTAKE, INTAKE_KEY, self._revision + 1, body, self._clock())
 
     def _put(self, document: Document) -> None:
         self._intake, self._revision = orjson.loads(document.body), document.revision

@@ -225,6 +225,10 @@ class SqliteStore:
         with self._file.writing() as connection:
             return connection.executemany(_FORGET, ids).rowcount if ids else 0
 
+    def scrub(self) -> None:
+        """See Store."""
+        self._file.scrub()
+
     def check(self) -> None:
         """See Store."""
         with self._file.reading() as connection:

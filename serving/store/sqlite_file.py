@@ -67,6 +67,22 @@ class SqliteFile:
         with self._lock, self._transaction("BEGIN IMMEDIATE", "FULL" if durable else "NORMAL") as connection:
             yield connection
 
+    def scrub(self) -> None:
+        """Write the whole file anew and empty the write-ahead log: SQLite leaves deleted rows in both."""
+        with self._lock:
+            try:
+                connection = self._current()
+                connection.execute("VACUUM")
+                deadline = time.monotonic() + self._timeout
+                while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    if time.monotonic() > deadline:
+                        raise StoreUnavailable(f"The store {self.path} is being read, so deleted rows are still in its "
+                                               "files. Try again.")
+                    time.sleep(_RETRY_S)
+            except sqlite3.Error as error:
+                self._drop()
+                raise self._explain(error) from error
+
     def close(self) -> None:
         """Let go of the file for good."""
         with self._lock:

@@ -138,6 +138,10 @@ class Store(Protocol):
         """Forget all outcomes of these predictions; answers how many there were."""
         ...
 
+    def scrub(self) -> None:
+        """Leave nothing of what was forgotten in any file; takes a while where there is much."""
+        ...
+
     def check(self) -> None:
         """Return when the store can be read and its format is known, else raise StoreUnavailable."""
         ...

@@ -55,16 +55,16 @@ def test_a_torn_end_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_what_is_erased_is_gone_while_others_are_added(tmp_path: Path) -> None:
-    """The keys that are named, and all keys of the requests that are; the writer goes on in the same file."""
+    """The keys that are named, and all keys of the predictions that are; the writer goes on in the same file."""
     writer = written(tmp_path)
-    assert blank_keys(tmp_path, [], [B]) == 1
+    assert blank_keys(tmp_path, [B], []) == 1
     assert named(tmp_path, [A, B]).keys() == {A}
     writer.append([C], TWO)
-    assert blank_keys(tmp_path, [TWO], []) == 2
+    assert blank_keys(tmp_path, [], [(TWO, 0), (TWO, 1), (ONE, 1)]) == 2
     assert named(tmp_path, [A, B, C]) == {A: [prediction_id(ONE, 0)]}
     (path,) = key_files(tmp_path)
     assert TWO not in path.read_bytes() and B not in path.read_bytes()
-    assert blank_keys(tmp_path, [TWO], [B, C]) == 0
+    assert blank_keys(tmp_path, [B, C], [(TWO, 0)]) == 0
 
 
 def test_the_key_itself_is_in_no_file(tmp_path: Path) -> None:

@@ -373,6 +373,14 @@ class StoreContract:
         store.add_ground_truths([moved], document=replace(place, revision=2), expected_revision=1, forget=["p-0"])
         assert store.ground_truth(["p-0", "p-1"]) == {"p-1": [moved]}
 
+    def test_what_is_forgotten_can_be_scrubbed(self, store: Store) -> None:
+        """Nothing else is lost by it."""
+        rows = [GroundTruth(f"p-{n}", "crm", "final", f"Quillfeather-{n}", 1.0, float(n)) for n in range(100)]
+        store.add_ground_truths(rows)
+        store.forget_ground_truth([row.prediction_id for row in rows[:50]])
+        store.scrub()
+        assert store.ground_truth_between("p", "q") == sorted(rows[50:])
+
     # Threads and processes
 
     def test_threads_may_share_a_store(self, store: Store) -> None:
