@@ -122,6 +122,12 @@ SECTIONS: Mapping[str, tuple[Panel, ...]] = MappingProxyType({
         Panel("Alarms since the reference was chosen", _level("serinus.drift.alarms", *_VERSION)),
         Panel("Rows observed", _rates("serinus.monitor.rows", *_VERSION), "rowsps",
               "Monitors may look at a sample of the rows; nothing here means that nobody looks.")),
+    "Performance": (
+        Panel("What answers turned out to be worth", _level("serinus.performance.value", *_ARM, names.MEASURE),
+              about="By measure, in the latest hour of which enough truths are known."),
+        Panel("What they are estimated to be worth", _level("serinus.performance.estimate", *_ARM, names.MEASURE),
+              about="Without truths; nothing while estimates are withdrawn."),
+        Panel("Evidence of harm, 100 % is an alarm", _level("serinus.performance.harm", *_ARM), "percentunit")),
     "Rollouts and shadows": (
         Panel("Candidate's share of the traffic", _level("serinus.rollout.weight", *_VERSION, names.PHASE),
               "percentunit"),

@@ -28,6 +28,7 @@ from serinus.serving.board import (
     start_ticks,
 )
 from serinus.serving.monitoring import MonitorFiles
+from serinus.serving.performance.published import documents
 from serinus.serving.published_alerts import published
 from serinus.serving.rollout.state import FULL_WEIGHT, RolloutRecord
 from serinus.serving.shadow.pairs import PairCounts
@@ -97,6 +98,8 @@ class Counted(NamedTuple):
     """What shadows answered."""
     deaths: Sequence[Mapping[str, Any]] = ()
     """What their process died of."""
+    performance: Sequence[Mapping[str, Any]] = ()
+    """What the steward published of it, by model."""
 
     def tallies(self, name: str, *labels: str) -> Iterator[Point]:
         """The rare counters of a name, with these names for their label values."""
@@ -126,7 +129,8 @@ def collect(boards: Path, snapshot: Path | None = None, cost_per_cpu_hour: float
     monitors = [view.document for view in views if view.document["drift"] is not None]
     shadow = ShadowFiles(boards.parent / "shadow")
     counted = Counted(counters, dict(sorted(series.items())), living, rollouts, cost_per_cpu_hour, monitors, alerts,
-                      list(shadow.pairs().values()), list(shadow.deaths().values()))
+                      list(shadow.pairs().values()), list(shadow.deaths().values()),
+                      documents(snapshot.parent / "performance") if snapshot is not None else ())
     return [Family(name, instrument, list(_POINTS[name](counted))) for name, instrument in METRICS.items()]
 
 
@@ -196,6 +200,30 @@ def _feature_evidence(counted: Counted) -> Iterator[Point]:
     for view in counted.monitors:
         for feature in view["drift"]["features"][:_FEATURES]:
             yield Point(_watched(view) | {names.FEATURE: feature["name"]}, feature["evidence"])
+
+
+def _of_performance(part: str) -> Callable[[Counted], Iterator[Point]]:
+    """Every measure of the latest hour that has this part."""
+
+    def points(counted: Counted) -> Iterator[Point]:
+        for attributes, version in _performing(counted):
+            latest = next((window[part] for window in reversed(version["windows"]) if window[part]), {})
+            yield from (Point({**attributes, names.MEASURE: name}, measure["value"])
+                        for name, measure in latest.items() if measure["value"] is not None)
+
+    return points
+
+
+def _harm(counted: Counted) -> Iterator[Point]:
+    return (Point(attributes, version["harm"]["evidence"]) for attributes, version in _performing(counted)
+            if version["harm"] is not None)
+
+
+def _performing(counted: Counted) -> Iterator[tuple[dict[str, str | int], Mapping[str, Any]]]:
+    for document in counted.performance:
+        for version in document["versions"]:
+            yield {names.MODEL_NAME: document["model"], names.MODEL_VERSION: version["version"],
+                   names.ROLE: version["role"]}, version
 
 
 def _alerts(counted: Counted) -> Iterator[Point]:
@@ -347,6 +375,9 @@ _POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
     "serinus.drift.feature.evidence": _feature_evidence,
     "serinus.monitor.rows": _of_drift(lambda view: view["rows"]),
     "serinus.novelty": _of_drift(lambda view: view["novelty"]["unusual"]),
+    "serinus.performance.value": _of_performance("measures"),
+    "serinus.performance.estimate": _of_performance("estimate"),
+    "serinus.performance.harm": _harm,
     "serinus.rollout.weight": _weights,
     "serinus.shadow.share": _shadow_share,
     "serinus.shadow.copies": _shadow_copies,

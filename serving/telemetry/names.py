@@ -60,6 +60,7 @@ SHADOW_DROPPED = "serinus.shadow.drop.reason"
 CLASS = "serinus.class"
 REFERRAL_REASON = "serinus.referral.reason"
 SIGNAL = "serinus.signal"
+MEASURE = "serinus.measure"
 ALERT_STATE = "serinus.alert.state"
 NOTIFIER = "serinus.notifier"
 OUTCOME = "serinus.notification.outcome"
@@ -108,6 +109,13 @@ METRICS: Mapping[str, Instrument] = MappingProxyType({
     "serinus.monitor.rows": Instrument("counter", "{row}", "Rows that monitors observed, of those answered."),
     "serinus.novelty": Instrument("counter", "{row}", "Observed rows that at most 1 in 100 reference rows are as "
                                                 "unusual as."),
+    "serinus.performance.value": Instrument("gauge", "1", "What answers turned out to be worth, by measure, in the "
+                                                          "latest hour of which enough truths are known."),
+    "serinus.performance.estimate": Instrument("gauge", "1", "What the latest hour's answers are estimated to be "
+                                                             "worth, by measure; nothing while that is withdrawn."),
+    "serinus.performance.harm": Instrument("gauge", "1", "How far the evidence that answers are worse than was "
+                                                         "promised at registration is on its way to an alarm; 1 "
+                                                         "while it is open."),
     "serinus.rollout.weight": Instrument("gauge", "1", "The candidate's share of the traffic, 0 to 1, of a rollout "
                                                        "that runs."),
     "serinus.shadow.share": Instrument("gauge", "1", "Share of the requests that workers copy to a shadow, 0 to 1: "

@@ -28,9 +28,10 @@ SELDOM = {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_BSP_SCHEDULE_DELAY": "60000", "OTE
 SOMETIMES = {"serinus.queue.duration", "serinus.batch.rows", "serinus.violations", "serinus.cost.per_thousand_rows",
              "serinus.rollout.weight", "serinus.alerts", "serinus.notifications", "serinus.prediction.value",
              "serinus.model.memory", "serinus.referrals", "serinus.rounded", "serinus.signals", "process.cpu.time",
-             "process.memory.usage", *(name for name in names.METRICS if name.startswith("serinus.shadow."))}
-"""Metrics that may have no points: of shared calls, violations, prices, rollouts, alerts, regressors, living workers,
-referrals, rounding, signals, shadows."""
+             "process.memory.usage",
+             *(name for name in names.METRICS if name.startswith(("serinus.shadow.", "serinus.performance.")))}
+"""Metrics that may have no points: of shared calls, truths, violations, prices, rollouts, alerts, regressors, living
+workers, referrals, rounding, signals, shadows."""
 
 
 @pytest.fixture(params=["http/protobuf", "grpc"])

@@ -14,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from serinus.serving import create_app
 from serinus.serving.board import Board, Labels
 from serinus.serving.monitoring import MonitorFiles
+from serinus.serving.performance.published import publish as publish_performance
 from serinus.serving.published_alerts import publish
 from serinus.serving.rollout import Phase, Plan, RolloutRecord
 from serinus.serving.settings import LogSettings, Settings, TelemetrySettings
@@ -136,6 +137,10 @@ def filled(folder: Path) -> Path:
                      "silences": [], "counts": {}, "notifications": {
                          "log": {"delivered": 3, "failures": 1, "given_up": 0, "waiting": 0}}})
     MonitorFiles(folder / "monitors").publish(watched("wine"))
+    measured = {"accuracy": {"value": 0.9}}
+    publish_performance(folder / "performance", {"model": "wine", "versions": [{
+        "version": "1", "role": "stable", "harm": {"evidence": 0.1},
+        "windows": [{"measures": measured, "estimate": measured}]}]})
     board.tally("shadow_copies", "wine", "2")
     board.tally("shadow_dropped", "wine", "2", "full")
     board.level("shadow_share", "wine", "2", amount=1000)
