@@ -415,14 +415,14 @@ def _personal_guards(call: Call, arm: Arm) -> list[Guard]:
     return list(guards)
 
 
-def _record_of(call: Call, choice: Choice, request: InferenceRequest, inputs: Outputs, outputs: Outputs,
-               uuid: bytes, look: Look | None) -> PredictionRecord:
-    arm, ids = choice.arm, call.ids
-    return PredictionRecord(
 def _kinds(call: Call) -> Mapping[str, int] | None:
     return call.counts or (Counter(violation.kind for violation in call.violations) if call.violations else None)
 
 
+def _record_of(call: Call, choice: Choice, request: InferenceRequest, inputs: Outputs, outputs: Outputs,
+               uuid: bytes, look: Look | None) -> PredictionRecord:
+    arm, ids = choice.arm, call.ids
+    return PredictionRecord(
         uuid, call.request_id, call.started_ns, time_ns() - call.started_ns, arm.name,
         arm.version, arm.role, request.rows, inputs, outputs, choice.key_hash,
         ids.trace_id if ids is not None else 0, ids.span_id if ids is not None else 0,

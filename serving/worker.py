@@ -175,10 +175,10 @@ class Worker:
                 if now - beaten >= _BEAT_S:
                     self._beat()
                     ensure_steward(self._run)
+                    self._pipeline.rest()
                     beaten = now
                 self.app.draining = self.app.draining or self._run.draining.exists()
             except Exception:  # the loop must outlive whatever a file or model does
-                    self._pipeline.rest()
                 _log.exception("A worker could not follow the snapshot")
 
     def _obey(self) -> None:

@@ -182,6 +182,8 @@ class ShadowServer:
                 rollout_id: slices.names for rollout_id, slices in self._slices.items() if slices.names is not None})
             for shadow in self._shadows.values():
                 shadow.enter()
+            if self._journals.log is not None:
+                self._journals.log.end_if_old()
 
     def _close(self) -> None:
         self._published = 0.0
@@ -197,8 +199,6 @@ def work() -> int:
     settings = Settings.handed_over()
     _step_back(settings.shadow.priority)
     adopt(settings.telemetry)
-            if self._journals.log is not None:
-                self._journals.log.end_if_old()
     resource: Mapping[str, str] = resource_of(f"{os.getpid()}-shadow")
     set_up_logging(settings.telemetry.log_format, resource)
     spans = ShadowSpans(resource, enabled=settings.telemetry.traces == "on")
