@@ -22,8 +22,10 @@ import click
 import pytest
 from pydantic import BaseModel
 
+from serinus.serving.app import _PROTOCOLS
 from serinus.serving.cli.command import serinus_command
-from serinus.serving.settings import Settings
+from serinus.serving.openapi.management import control, of_model, repository, server
+from serinus.serving.settings import LimitSettings, Settings
 from serinus.serving.telemetry.metrics import prometheus_name
 from serinus.serving.telemetry.names import METRICS
 
@@ -170,6 +172,25 @@ def test_every_metric_is_described(readme: str) -> None:
     spelled = {prometheus_name(name, instrument) + ("_total" if instrument.kind == "counter" else "")
                for name, instrument in METRICS.items()}
     assert set(re.findall(r"^\| `([a-z_]+)` \|", _section(readme, "Metrics"), re.MULTILINE)) == spelled
+
+
+def test_every_address_is_described(readme: str) -> None:
+    """Each that the server's own OpenAPI document can tell of, and the dashboard, and no other."""
+    known = {path: operations for paths in (server(), repository({}), control({}), of_model("{model}", ["{version}"]))
+             for path, operations in paths.items()}
+    wanted = {(method.upper(), path) for path, operations in known.items() for method in operations
+              if method in ("get", "post", "put", "delete")}
+    wanted |= {("POST", path) for make in _PROTOCOLS for path in make(LimitSettings()).routes}
+    cells = re.findall(r"^\| (`[A-Z]+ /.*?) \|", _section(readme, "Addresses"), re.MULTILINE)
+    told = [tuple(one.split(" ")) for cell in cells for one in re.findall(r"`([^`]+)`", cell)]
+    assert len(set(told)) == len(told) and set(told) == wanted | {("GET", "/ui")}
+
+
+def test_every_entry_point_is_described(readme: str, checkout: Path) -> None:
+    """The groups that the source looks up, and no other."""
+    found = {group for folder in ("models", "monitors", "serving") for path in (checkout / folder).rglob("*.py")
+             for group in re.findall(r"""(?:group=|GROUP = )"(serinus\.\w+)\"""", path.read_text("utf-8"))}
+    assert set(re.findall(r"^\| `(serinus\.\w+)` \|", _section(readme, "Plug-ins"), re.MULTILINE)) == found
 
 
 def _section(text: str, title: str) -> str:
