@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from serinus.models import Field, Signature, wrap
+from serinus.serving.callers import Callers
 from serinus.serving.errors import Cancelled, PredictionFailed, TimedOut
 from serinus.serving.request import InferenceRequest
 from serinus.serving.rollout import Judgement, Phase, Plan, RolloutRecord
@@ -19,6 +20,7 @@ from serinus.serving.rollout.tally import Part, TallyReading, is_owned, read, ta
 from serinus.serving.router import Choice, Loaded, Router, Target
 from serinus.serving.shadow.slices import LEARNT_FROM
 from serinus.serving.trial import Trials
+from tests.serving.asgi import ROWS, Line, people_model
 
 WINES = Signature((Field("x", "FP64", (-1,)),), (Field("kind", "BYTES", (-1,), labels=("red", "white")),
                                                  Field("chance", "FP64", (-1, 2))))
@@ -107,6 +109,29 @@ def test_a_rollout_is_counted_from_its_first_step_to_its_end(host: Host) -> None
     host.follow(replace(RECORD, phase=Phase.PROMOTED, stable="2", candidate=None, weight=0))
     assert not is_owned(path)
     assert all(arm.trial is None for arm in host.router.routes["wine"].arms)
+
+
+def test_requests_that_name_a_version_are_left_out(tmp_path: Path) -> None:
+    """By their address or as a listed caller: they were assigned to no arm, so they tell nothing of one."""
+    line = Line(tmp_path, {"people": {"1": people_model("1"), "2": people_model("2")}},
+                routing={"version_header": "X-Version", "version_callers": ["tester"]})
+    line.pipeline.callers = Callers.wanted(line.settings.routing)
+    line.serve("people", Target("1", "2", 5_000, "salt", ()))
+    trials = Trials(tmp_path / "tallies", tmp_path / "pairs", "00ab", 1, lambda model, why: None)
+    record = replace(RECORD, model="people", weight=5_000)
+    trials.attach(line.router, {"people": record}, {"people": replace(BASELINE, model="people", labels=())})
+    for number in range(10):
+        pinned = {"x_routing_key": "tester", "x_version": "2"}
+        for path, headers in (("/predict/people", {}), ("/predict/people", {"x_routing_key": f"caller-{number}"}),
+                              ("/predict/people", pinned), ("/predict/people/versions/2", {}),
+                              ("/predict/people/versions/2", {"x_routing_key": f"caller-{number}"})):
+            assert line.call("POST", path, ROWS, **headers).status == 200
+    (path,) = tallies_in(tmp_path / "tallies")
+    found = read(path)
+    assert found.counts[:, :, [Part.UNITS, Part.KEYED]].sum(axis=(0, 1)).tolist() == [10, 10]
+    assert len(found.callers) == 10
+    trials.close()
+    line.close()
 
 
 @pytest.mark.parametrize(("record", "baseline"), [
