@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from serinus.serving.app import _PROTOCOLS
 from serinus.serving.cli.command import serinus_command
+from serinus.serving.client import Client, Rollouts
 from serinus.serving.openapi.management import control, of_model, repository, server
 from serinus.serving.settings import LimitSettings, Settings
 from serinus.serving.telemetry.metrics import prometheus_name
@@ -252,3 +253,12 @@ def test_examples_in_docstrings_give_what_they_say(module: str) -> None:
     outcome = doctest.testmod(importlib.import_module(module))
     assert outcome.attempted
     assert not outcome.failed
+
+
+def test_every_method_of_the_client_is_described(checkout: Path) -> None:
+    """In the client's own chapter, and none that is gone."""
+    page = (checkout / "serving" / "client" / "README.md").read_text("utf-8")
+    cells = re.findall(r"^\| (`[a-z].*?`) \| ", page.split("**How inputs travel.**")[0], re.MULTILINE)
+    told = {name.removeprefix("rollouts.") for cell in cells for name in re.findall(r"`([\w.]+)`", cell)}
+    assert told == {name for owner in (Client, Rollouts) for name, member in vars(owner).items()
+                    if callable(member) and not name.startswith("_") and name != "send"}

@@ -204,6 +204,10 @@ class AsyncRollouts:
         """The next step; after the last one the candidate is stable. A rollout that judges itself wants `force`."""
         return await self._act(model, "promote", reason, force=force)
 
+    async def approve(self, model: str, *, reason: str = "") -> Rollout:
+        """Agree, by the client's `actor`, that the present step may end; of a plan that wants it."""
+        return await self._act(model, "approve", reason)
+
     async def pause(self, model: str, *, reason: str = "") -> Rollout:
         """Hold the share as it is."""
         return await self._act(model, "pause", reason)

@@ -209,6 +209,10 @@ class Rollouts:
         """The next step; after the last one the candidate is stable. A rollout that judges itself wants `force`."""
         return self._act(model, "promote", reason, force=force)
 
+    def approve(self, model: str, *, reason: str = "") -> Rollout:
+        """Agree, by the client's `actor`, that the present step may end; of a plan that wants it."""
+        return self._act(model, "approve", reason)
+
     def pause(self, model: str, *, reason: str = "") -> Rollout:
         """Hold the share as it is."""
         return self._act(model, "pause", reason)
