@@ -354,6 +354,10 @@ class App:
             status, document, *head = await self._control.answer(scope, receive)
             await _send(send, status, _JSON if status < 400 else _PROBLEM, orjson.dumps(document), *head)
             return
+        if self._control is not None and path.startswith("/v1/models/") and path.endswith(":explain"):
+            status, document, *head = await self._control.explain(scope, receive)
+            await _send_json(send, status, document, *head)
+            return
         if self._control is not None and self._page.is_asked(scope):
             await self._page.answer(scope, send)
             return

@@ -16,7 +16,8 @@ import orjson
 from serinus import __version__
 from serinus.models.registry import Registry
 from serinus.serving.auth import authorise
-from serinus.serving.errors import ControlRefused, SerinusError
+from serinus.serving.errors import ControlRefused, RequestError, SerinusError
+from serinus.serving.explainer import ADDRESS, Explainer
 from serinus.serving.files import reachable
 from serinus.serving.ground_truth import MEDIA_TYPES
 from serinus.serving.ground_truth.inbox import Inbox
@@ -25,6 +26,7 @@ from serinus.serving.home import Home, RunFolder
 from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.performance.published import published as published_performance
 from serinus.serving.predictions import look_up
+from serinus.serving.protocols import STATUS as REQUEST_STATUS
 from serinus.serving.published_alerts import published
 from serinus.serving.rollback import live_boards, roll_back
 from serinus.serving.router import Router
@@ -80,7 +82,7 @@ class Control:
         try:
             if (method, parts) == ("POST", ["ground-truth"]):
                 return 202, await self._take_ground_truth(dict(scope["headers"]), receive)
-            reads = method == "GET" or parts[2:] == ["analysis"]
+            reads = method == "GET" or parts[2:] == ["analysis"] or parts[:1] == ["explain"]
             holder = authorise(self._settings, dict(scope["headers"]), method, scope="read" if reads else "operate")
             body = await json_body(receive) if method == "POST" else _asked(scope)
             return await self._dispatch(method, parts, _signed(body, holder))
@@ -91,6 +93,27 @@ class Control:
         except Exception:
             _log.exception("Unexpected failure of a control call")
             return _problem(500, "The server failed unexpectedly; its log has the details.", "internal")
+
+    async def explain(self, scope: MutableMapping[str, Any],
+                      receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> Reply:
+        """KServe V1's `:explain`; its errors are `{"error": sentence}`. It tells more than an answer does, so it needs
+        what reading below `/api` needs."""
+        asked, method = ADDRESS.fullmatch(scope["path"]), scope["method"]
+        if method != "POST":
+            return 405, {"error": f"{scope['path']} takes POST, got {method}."}, (b"allow", b"POST")
+        if asked is None or self._explainer is None:
+            return 404, {"error": f"There is no {scope['path']} here."}
+        try:
+            authorise(self._settings, dict(scope["headers"]), method, scope="read", untyped=True)
+            return 200, await self._explainer.of_rows(asked["model"], asked["version"], await _read_body(receive))
+        except RequestError as error:
+            return REQUEST_STATUS[error.kind], {"error": str(error)}
+        except (ControlRefused, SerinusError) as error:
+            kind = error.kind if isinstance(error, ControlRefused) else "unavailable"
+            return STATUS.get(kind, 409), {"error": str(error)}
+        except Exception:
+            _log.exception("Unexpected failure of an explanation")
+            return 500, {"error": "The server failed unexpectedly; its log has the details."}
 
     async def _dispatch(self, method: str, parts: list[str], body: dict[str, Any]) -> tuple[int, Any]:
         match method, parts:
@@ -114,6 +137,9 @@ class Control:
                 return 200, await asyncio.to_thread(self._rollout, model)
             case "GET", ["rollouts", model, view] if view in _VIEWS:
                 return 200, await self._ask_steward({**body, "verb": view, "model": model})
+            case "POST", ["explain", model] if self._explainer is not None:
+                actor = str(body.get("actor", "api"))
+                return 200, await self._explainer.of_prediction(model, _prediction_id(body), actor)
             case "POST", ["rollouts", model, "analysis"]:
                 return await self._gate(model, body)
             case "POST", ["rollouts", model, "rollback"]:
@@ -221,14 +247,7 @@ class Control:
 
 async def json_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> dict[str, Any]:
     """The JSON object in the body of a control call; an empty one without a body. Raises `ControlRefused`."""
-    data = b""
-    while True:
-        message = await receive()
-        data += message.get("body", b"")
-        if len(data) > _MAX_BODY:
-            raise ControlRefused(f"The body is over the limit of {_MAX_BODY} bytes.", "invalid")
-        if not message.get("more_body"):
-            break
+    data = await _read_body(receive)
     if not data.strip():
         return {}
     try:
@@ -240,9 +259,29 @@ async def json_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) 
     return document
 
 
+async def _read_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes:
+    """The body of a control call. Raises `ControlRefused` for one that is too large."""
+    data = b""
+    while True:
+        message = await receive()
+        data += message.get("body", b"")
+        if len(data) > _MAX_BODY:
+            raise ControlRefused(f"The body is over the limit of {_MAX_BODY} bytes.", "invalid")
+        if not message.get("more_body"):
+            return bytes(data)
+
+
 def _asked(scope: MutableMapping[str, Any]) -> dict[str, Any]:
     """What stands behind the question mark of an address."""
     return dict(parse_qsl(bytes(scope.get("query_string", b"")).decode("latin-1")))
+
+
+def _prediction_id(body: Mapping[str, Any]) -> str:
+    given = body.get("prediction_id")
+    if not isinstance(given, str):
+        raise ControlRefused(f'prediction_id: expected the id of a prediction, got {given!r}. Send {{"prediction_id": '
+                             '"…"}.', "invalid")
+    return given
 
 
 def _time(body: Mapping[str, Any], name: str) -> float:
@@ -276,7 +315,7 @@ def _method_of(parts: list[str]) -> str:
             return "GET"
         case ["models"] | ["alerts"] | ["traffic"] | ["ui"] | ["monitors"] | ["monitors", _] | ["rollouts", _]:
             return "GET"
-        case ["drain"]:
+        case ["drain"] | ["explain", _]:
             return "POST"
         case ["rollouts", _, verb] if verb in _POSTED:
             return "POST"

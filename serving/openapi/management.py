@@ -137,11 +137,31 @@ def _dashboard(failed: dict[str, Schema], secured: dict[str, Any]) -> dict[str, 
     """What the page at /ui asks for besides."""
     facts = _object(version=_TEXT, host=_TEXT, trace_url={"type": ["string", "null"]})
     numbers: Schema = {"type": "array", "items": {"type": "number"}}
+    rows_of: Schema = {"type": "array", "items": {"type": "array"}}
     points: Schema = {"type": "array", "items": _object(
-        time={"type": "number"}, seconds={"type": "number"},
-        **dict.fromkeys(("served", "predicted", "values", "violated"), {"type": "array", "items": {"type": "array"}}))}
+        time={"type": "number"}, seconds={"type": "number"}, served=rows_of, predicted=rows_of, values=rows_of,
+        violated=rows_of)}
     after = {"name": "after", "in": "query", "required": False, "schema": {"type": "number", "minimum": 0}}
+    contribution = _object(feature=_TEXT, contribution={"type": ["number", "null"]}, value={}, usual={})
+    number: Schema = {"type": ["number", "null"]}
+    explanation: dict[str, Schema] = {
+        "output": _TEXT, "label": {}, "score": number, "usual_score": number,
+        "contributions": {"type": "array", "items": contribution}, "left_out": _TEXTS, "text": _TEXT}
+    explained = errors("Problem", (400, 409, 415), kind=PROBLEM)
+    rows = json_body({"type": "object", "properties": {"instances": {"type": "array", "minItems": 1}}}, {"instances": [{}]})
+    told = _object(model_name=_TEXT, model_version=_TEXT, explanations={
+        "type": "array", "items": _object(**explanation)})
+    wanted = {"type": "object", "required": ["prediction_id"], "properties": {"prediction_id": _TEXT}}
     return {
+        "/api/explain/{model}": {"parameters": [_model()], "post": {
+            "operationId": "explain", "tags": ["control"], "summary": "Why a prediction of the log is as it is",
+            "requestBody": json_body(wanted, {"prediction_id": "0190a6b2-7c3e-7000-8000-000000000000-0"}),
+            "responses": {"200": answer("The largest contributions.", _object(
+                prediction_id=_TEXT, model=_TEXT, version=_TEXT, **explanation)), **failed, **explained}, **secured}},
+        "/v1/models/{model}:explain": {"parameters": [_model()], "post": {
+            "operationId": "explain_v1", "tags": ["control"], "summary": "Why rows are answered as they are",
+            "requestBody": rows, "responses": {"200": answer("An explanation for each row.", told), **errors(
+                "Error", (400, 401, 403, 404, 409, 413, 415, 500, 503))}, **secured}},
         "/api/ui": {"get": {
             "operationId": "ui", "tags": ["control"], "summary": "This server's facts, for the dashboard",
             "responses": {"200": answer("The facts.", facts), **failed}, **secured}},

@@ -148,9 +148,27 @@ def test_a_prediction_is_found_with_its_trace(served: Server, page: Browser) -> 
     seen = page.text("main")
     assert EVIL in seen and "predict_proba" in seen
     assert page.run("return document.querySelector('main a[target]').href.startsWith('http://traces.test/trace/')")
+    page.click("[data-verb=explain]")
+    assert "age" in page.wait_for("where every feature is as usual", "#why")
     page.run("document.querySelector('#prediction').value = ''")
     page.type("#prediction", f"0190a6b2-7c3e-7000-8000-000000000000-0{ENTER}")
     page.wait_for("not in the log", "main")
+
+
+def test_rows_are_explained_in_kserves_form(served: Server) -> None:
+    """`:explain` says for each row what its answer rests on; since that is more than an answer, it needs a token."""
+    asked, path = {"instances": _people(2).to_dict("records")}, "/v1/models/people:explain"
+    with served.client() as client:
+        answer = client.post(path, asked, BEARER)
+        first, _ = answer.json()["explanations"]
+        assert (first["output"], first["contributions"][0]["feature"]) == ("predict_proba", "age")
+        assert client.post(path, asked).status == 401
+        assert client.post("/v1/models/people/versions/7:explain", asked, BEARER).status == 404
+        assert client.post(path, {"instances": [{"age": "old"}]}, BEARER).status == 400
+        assert client.get(path, BEARER).status == 405
+        unknown = {"prediction_id": "0190a6b2-7c3e-7000-8000-000000000000-0"}
+        refused = client.post("/api/explain/people", unknown, BEARER)
+        assert (refused.status, "not in the log" in refused.json()["detail"]) == (404, True)
 
 
 def test_a_rollback_through_the_button(served: Server, page: Browser) -> None:

@@ -29,9 +29,10 @@ def described(line: Line) -> Any:
 
 
 def posts(document: Any) -> Iterator[tuple[str, Any]]:
-    """Addresses of inference with their operations."""
+    """Addresses of inference with their operations; an explanation is none."""
+    prefixes = ("/v2/models/", "/v1/models/", "/predict", "/invocations")
     for path, methods in document["paths"].items():
-        if any(path.startswith(prefix) for prefix in ("/v2/models/", "/v1/models/", "/predict", "/invocations")):
+        if path.startswith(prefixes) and not path.endswith(":explain"):
             yield from ((path, methods["post"]) for _ in ("post",) if "post" in methods)
 
 
@@ -57,7 +58,8 @@ def test_every_example_is_answered(line: Line) -> None:
     assert tried == 4 * (3 + 2)
 
 
-_EMPTY = ("/api/rollouts", "/api/monitors/", "/api/ground-truth/", "/api/predictions/")
+_EMPTY = ("/api/rollouts", "/api/monitors/", "/api/ground-truth/", "/api/performance/",
+          "/api/predictions/")
 """Where nothing is known yet, which is said by name."""
 
 
