@@ -22,7 +22,7 @@ __all__ = ["Causes", "Known", "Live"]
 
 _ESTIMATES_AT_ONCE = 4
 _REST = 19.0
-"""After each piece of work, so many times as long as it took."""
+"""After each piece of work, so many times as long as it took of the processor."""
 _NOVEL_HOURS = 3
 
 Array = NDArray[Any]
@@ -69,7 +69,7 @@ class Live:
         promise, definition = self.known.promise, self.known.definition
         if promise is None or promise.estimator is None or definition is None or self._rests("estimate"):
             return False
-        began, before = time.monotonic(), self.estimates
+        began, before = time.thread_time(), self.estimates
         changed = [hour for hour in sorted(hours, reverse=True) if self._estimated.get(hour) != hours[hour].revision]
         for hour in changed[:_ESTIMATES_AT_ONCE]:
             self._estimated[hour] = hours[hour].revision
@@ -90,7 +90,7 @@ class Live:
         rows = hours[wanted[0]].rows() if wanted else None
         if rows is None:
             return False
-        began, hour = time.monotonic(), wanted[0]
+        began, hour = time.thread_time(), wanted[0]
         scale = self.known.promise.scale if self.known.promise is not None else 1.0
         judged = Judged.of(definition, rows, truths(rows), scale)
         self._judged[hour] = (hours[hour].revision, windows[hour].revision), judged
@@ -105,7 +105,7 @@ class Live:
         """Look again where truths came since."""
         if not self._stale or self._rests("causes") or self.known.definition is None:
             return
-        began, self._stale = time.monotonic(), False
+        began, self._stale = time.thread_time(), False
         parts = [self._judged[hour][1] for hour in sorted(self._judged) if len(self._judged[hour][1].rows)]
         if parts:
             whole = Judged(self.known.definition, Rows.together([part.rows for part in parts]),
@@ -130,4 +130,4 @@ class Live:
         return time.monotonic() < self._due.get(what, float("-inf"))
 
     def _rest(self, what: str, began: float) -> None:
-        self._due[what] = time.monotonic() + _REST * (time.monotonic() - began)
+        self._due[what] = time.monotonic() + _REST * (time.thread_time() - began)
