@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -23,30 +22,44 @@ _INTERRUPTED = 130
 
 
 @click.command("demo")
-@click.option("--keep", is_flag=True, help="Keep the demo's home: models, prediction log, journal, server output.")
+@click.option("--scenario", type=click.Choice(["story", "good", "bad", "drift-only"]), default="story",
+              show_default=True, help="All of it, or a sound version only, a useless one only, a drift only.")
+@click.option("--fast", is_flag=True, help="Shorter steps: less than a minute.")
+@click.option("--seed", type=click.IntRange(0, 2**31), default=7, show_default=True,
+              help="Of the data's split and of who asks when.")
+@click.option("--keep", is_flag=True, help="Leave the server running until Ctrl-C, and keep the home.")
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False),
               help="A new or empty folder to use as the home, and to keep.")
-def command(keep: bool, home: Path | None) -> int:
-    """Train, serve, ask, look, roll out, kill, roll back, stop: the whole story, each claim checked.
+def command(scenario: str, fast: bool, seed: int, keep: bool, home: Path | None) -> int:
+    """Train, serve, ask, kill, try a version, find a drift, stop a bad version, go back: each claim is checked.
 
-    Needs no network and touches no home but its own temporary one. Takes about half a minute; Ctrl-C ends it cleanly.
+    Needs no network and touches no home but its own temporary one. Takes about two minutes, with --fast one; Ctrl-C
+    ends it cleanly. What it runs are public commands, and it shows them.
+
+    \b
+    Examples:
+      serinus demo
+      serinus demo --fast --keep
+      serinus demo --scenario drift-only --seed 3
 
     Exit codes: 0 every claim held, 1 one did not, 2 wrong usage, 130 interrupted.
     """
     started = time.monotonic()
     with _ended_by_signals(), _folder(home, keep) as folder:
-        _say("Serinus from end to end, in about half a minute; Ctrl-C ends it. Everything is in")
+        length = "a minute" if fast else "two minutes"
+        _say(f"Serinus from end to end, in about {length}; Ctrl-C ends it. Everything is in")
         _say(f"{folder}.")
-        from serinus.serving.demo import Story
+        from serinus.serving.demo import Narrator, Scenario, Story
 
-        story = Story(folder, _say, colours=_colours())
+        narrator = Narrator()
+        story = Story(folder, narrator, scenario=Scenario(scenario), seed=seed, fast=fast, stay=_stay if keep else None)
         try:
             story.tell()
         except KeyboardInterrupt:
             click.echo("\nInterrupted: every process has ended.", err=True)
             return _INTERRUPTED
-        _last_words(folder, kept=keep or home is not None, failures=story.failures, took=time.monotonic() - started)
-        return 1 if story.failures else 0
+        _last_words(folder, kept=keep or home is not None, failures=narrator.failures, took=time.monotonic() - started)
+        return 1 if narrator.failures else 0
 
 
 def _say(line: str) -> None:
@@ -54,8 +67,11 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _colours() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def _stay() -> None:
+    """Until Ctrl-C; the signal comes once only, so what follows is not interrupted."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(1.0)
 
 
 @contextmanager

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
-__all__ = ["Answer", "Client", "Crowd", "open_inference", "rows"]
+__all__ = ["BROKEN", "Answer", "Client", "Crowd", "open_inference", "rows"]
 
-_BROKEN = (OSError, http.client.HTTPException)
+BROKEN = (OSError, http.client.HTTPException)
+"""How a connection breaks."""
 
 
 class Answer(NamedTuple):
@@ -33,6 +34,14 @@ class Answer(NamedTuple):
         stem = self.document.get("parameters", {}).get("prediction_id")
         return [] if stem is None else [f"{stem}-{row}" for row in range(self.document["outputs"][0]["shape"][0])]
 
+    @property
+    def labels(self) -> list[str]:
+        """What was predicted of each row."""
+        if "predictions" in self.document:
+            return [str(row["predict"]) for row in self.document["predictions"]]
+        return [str(label) for output in self.document.get("outputs", ()) if output["name"] == "predict"
+                for label in output["data"]]
+
 
 class Client:
     """One keep-alive connection; after an error the next call opens a new one."""
@@ -47,7 +56,7 @@ class Client:
             self._connection.request("POST", path, json.dumps(document), headers)
             response = self._connection.getresponse()
             body = response.read()
-        except _BROKEN:
+        except BROKEN:
             self._connection.close()
             raise
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()},
@@ -67,15 +76,17 @@ Ask = Callable[[Client, int], Answer]
 
 
 class Crowd:
-    """`size` clients in threads of their own; each asks for the next number until `stop`, or until all are taken."""
+    """`size` clients in threads of their own; each asks for the next number until the end of the `with` block, or until
+    all are taken, and rests for `pause_s` after each."""
 
-    def __init__(self, port: int, ask: Ask, size: int = 6, numbers: int | None = None) -> None:
+    def __init__(self, port: int, ask: Ask, size: int = 6, numbers: int | None = None, pause_s: float = 0.0) -> None:
         self.answers: list[Answer] = []
         self.broken = 0
         self._ask = ask
         self._port = port
         self._next = 0
         self._numbers = numbers
+        self._pause_s = pause_s
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(size)]
@@ -101,13 +112,15 @@ class Crowd:
         while not self._stopping.is_set() and (number := self._take()) is not None:
             try:
                 answer = self._ask(client, number)
-            except _BROKEN:
+            except BROKEN:
                 with self._lock:
                     self.broken += 1
                 self._stopping.wait(0.02)
                 continue
             with self._lock:
                 self.answers.append(answer)
+            if self._pause_s:
+                self._stopping.wait(self._pause_s)
         client.close()
 
     def _take(self) -> int | None:

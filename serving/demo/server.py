@@ -23,7 +23,7 @@ __all__ = ["DemoServer"]
 
 _START = ("from serinus.serving.processes import die_with_parent; die_with_parent(); "
           "from serinus.serving.cli import main; main()")
-_START_S, _STOP_S, _LINGER_S = 60.0, 20.0, 3.0
+_START_S, _STOP_S, _LINGER_S = 120.0, 20.0, 3.0
 _MARK = "DEMO_OF_SERINUS"
 _WORKERS = 2
 
@@ -41,25 +41,33 @@ class DemoServer:
                      if not name.startswith("SERINUS_")}
         temporary = home.path / "tmp"  # a worker that is killed cannot tidy up after itself
         temporary.mkdir()
-        self._environ = inherited | {"BENTOML_HOME": str(home.path / "bentoml"), "TMPDIR": str(temporary), **environ,
-                                     _MARK: str(home.path)}
+        self._environ = inherited | {"BENTOML_HOME": str(home.path / "bentoml"), "TMPDIR": str(temporary),
+                                     "SERINUS_SHADOW_PRIORITY": "normal", **environ, _MARK: str(home.path)}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
+        """Launch it, without waiting; see `wait_until_ready`."""
         arguments = ["serve", "--workers", str(_WORKERS), "--port", str(self.port), "--home", str(self.home.path)]
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _START, *arguments], env=self._environ, cwd=self.home.path, stdout=output,
                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=0)
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def wait_until_ready(self) -> None:
+        """Until both workers answer. Raises CommandError when they do not."""
+        deadline = time.monotonic() + _START_S
+        while b"answers at http://" not in self.output.read_bytes():
+            if self._process is not None and self._process.poll() is not None:
+                raise CommandError(f"The demo's server did not start: {_last_line(self.output)}")
+            if time.monotonic() > deadline:
+                raise CommandError(f"The demo's server was not ready in {_START_S:.0f} s. Its last line: "
+                                   f"{_last_line(self.output)}")
+            time.sleep(0.05)
+        self.wait_for_workers()
 
     def workers(self) -> list[Reading]:
         """The workers that are ready."""
@@ -102,17 +110,6 @@ class DemoServer:
                 os.kill(pid, signal.SIGKILL)
         code = process.wait()
         return None if left else code
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + _START_S
-        while b"answers at http://" not in self.output.read_bytes():
-            if self._process is not None and self._process.poll() is not None:
-                raise CommandError(f"The demo's server did not start: {_last_line(self.output)}")
-            if time.monotonic() > deadline:
-                raise CommandError(f"The demo's server was not ready in {_START_S:.0f} s. Its last line: "
-                                   f"{_last_line(self.output)}")
-            time.sleep(0.05)
-        self.wait_for_workers()
 
 
 def _last_line(path: Path) -> str:

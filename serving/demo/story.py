@@ -7,256 +7,353 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from serinus.serving.cli.local import LocalRollouts
-from serinus.serving.cli.rollouts import wait_until_followed
-from serinus.serving.demo.collector import Collector, tree
+from serinus.serving.demo.books import Books
+from serinus.serving.demo.collector import Collector
+from serinus.serving.demo.commands import Commands
 from serinus.serving.demo.crowd import Answer, Client, Crowd, open_inference, rows
+from serinus.serving.demo.narrator import Narrator
+from serinus.serving.demo.patients import DRIFTING, Clinic, Patients
 from serinus.serving.demo.server import DemoServer
+from serinus.serving.demo.training import MODEL, TARGET, Data, prepare, recipes, train_and_register
+from serinus.serving.demo.trial import CALM, FAST, Trial, came_back, write_plan
 from serinus.serving.home import Home
-from serinus.serving.ids import parse_prediction_id
-from serinus.serving.prediction_log import read
 
-__all__ = ["Story"]
+__all__ = ["Scenario", "Story"]
 
-_CROWD_REQUESTS = 600
-_CALLERS = 500
-_SHARE = 10
+_CALLERS = 200
 _KILL_AFTER_S, _KILL_MORE_S = 0.7, 0.7
-_PATIENCE_S = 6.0
-_ACTOR = "serinus demo"
+_PATIENCE_S, _LOOK_S = 90.0, 0.3
+_POLICY = """[margins]
+accuracy = 0.05
+
+[robustness]
+features = 3
+
+[latency]
+max_ratio = 4.0
+"""
+
+
+class Scenario(StrEnum):
+    """Which story is told."""
+
+    STORY = "story"
+    """All of it."""
+    GOOD = "good"
+    """A sound version only: nothing may be rolled back."""
+    BAD = "bad"
+    """A useless version only: it must go by itself."""
+    DRIFT_ONLY = "drift-only"
+    """A sound version is tried while what is measured drifts: no version may be blamed for it."""
 
 
 class Story:
-    """Tells and checks. `failures` counts the claims that did not hold; `colours` is for terminals."""
+    """Tells and checks, from training to a clean stop."""
 
-    def __init__(self, home: Path, say: Callable[[str], None], *, colours: bool) -> None:
-        self.failures = 0
+    def __init__(self, home: Path, narrator: Narrator, *, scenario: Scenario = Scenario.STORY, seed: int = 7,
+                 fast: bool = False, stay: Callable[[], None] | None = None) -> None:
         self._home = Home(home)
-        self._say = say
-        self._colours = colours
-        self._step = 0
-        self._answers: list[Answer] = []
-        self._refused = 0
+        self._narrator = narrator
+        self._scenario = scenario
+        self._seed = seed
+        self._fast = fast
+        self._pace = FAST if fast else CALM
+        self._stay = stay
+        self._commands = Commands(home, narrator.command)
+        self._books = Books(self._home, narrator)
+        self._plan = home / "plan.toml"
+        self._data: Data = prepare(seed)
 
     def tell(self) -> None:
-        """From training to a clean stop."""
-        unseen = self._train()
+        """All of it. `stay` is called when all is told, and what it waits for ends it."""
+        self._train()
+        patients = Patients(self._data.unseen, self._seed)
         with ExitStack() as stack:
             collector = None if _has_backend() else stack.enter_context(Collector())
             server = self._serve(stack, collector)
-            first = self._ask(server, unseen)
-            self._crowd(server, unseen)
-            self._log()
-            self._metrics(server)
-            self._traces(collector, first)
-            self._kill(server, unseen)  # before the rollout: who dies in a candidate's call takes it off the host
-            self._rollout(server, unseen)
-            self._roll_back(server, unseen)
+            if self._scenario is Scenario.STORY:
+                self._first_hour(server, patients, collector)
+            clinic = Clinic(server.port, patients, self._pace.delay_s)
+            with clinic:
+                self._acts(clinic)
+                if self._stay is not None:
+                    self._stay_for_a_look(server)
+            self._books.enter(clinic.answers, clinic.broken)
+            if self._scenario is Scenario.STORY:
+                self._roll_back(server, patients)
+            self._truths(clinic)
             self._stop(server)
 
-    def _train(self) -> list[dict[str, Any]]:
-        self._title("Train two models and register them")
-        from serinus.serving.demo.training import train_and_register
+    def _first_hour(self, server: DemoServer, patients: Patients, collector: Collector | None) -> None:
+        """What one version does: answer, refuse, keep books, and survive a death."""
+        first = self._ask(server, patients)
+        self._crowd(server, patients)
+        self._books.check_log()
+        self._books.check_metrics(server.port)
+        self._books.check_traces(collector, first)
+        self._kill(server, patients)  # before any rollout: who dies in a candidate's call takes it off
 
-        known, unseen, trained = train_and_register(self._home.path)
-        missing = known.isna().sum().sum() / known.size
-        self._line(f"scikit-learn's breast cancer data: {len(known)} rows, 30 measures and a column of words, "
-                   f"{missing:.0%} missing.")
-        for each in trained:
-            self._line(f"{each.version.tag}  {each.about:<20} right on {each.accuracy:.1%} of {len(unseen)} unseen "
-                       "rows")
-        return unseen
+    def _acts(self, clinic: Clinic) -> None:
+        trial = Trial(self._commands, self._narrator, self._plan)
+        write_plan(self._plan, self._pace)
+        if self._scenario in (Scenario.STORY, Scenario.GOOD):
+            self._promote(trial, clinic)
+        if self._scenario is Scenario.STORY:
+            self._drift(clinic)
+        if self._scenario is Scenario.DRIFT_ONLY:
+            self._promote_in_drift(trial, clinic)
+        if self._scenario in (Scenario.STORY, Scenario.BAD):
+            self._reject(trial, clinic)
+        if self._scenario is Scenario.STORY:
+            self._close_alarm(clinic)
+
+    def _train(self) -> None:
+        self._narrator.title("Train three versions, and register them with reference and card")
+        data = self._data
+        self._narrator.line(f"scikit-learn's breast cancer data: {len(data.known)} rows to learn from, "
+                            f"{len(data.unseen)} to ask about; 30 measures and a column of words, {data.missing:.0%} "
+                            "missing.")
+        for recipe in recipes(data).values():
+            version = train_and_register(self._home.path, recipe)
+            self._narrator.line(f"{version.tag}  {recipe.about}: right on {version.card.metrics['accuracy']:.1%} of "
+                                "the unseen rows of its own data.")
 
     def _serve(self, stack: ExitStack, collector: Collector | None) -> DemoServer:
-        self._title("Serve them")
-        environ = collector.environ if collector else {}
+        self._narrator.title("Serve version 1, and judge all three by the gate meanwhile")
+        server = DemoServer(self._home, collector.environ if collector else {})
+        self._narrator.command(f"serinus serve --workers 2 --port {server.port}")
         started = time.monotonic()
-        server = DemoServer(self._home, environ)
-        self._line(f"$ serinus serve --workers 2 --port {server.port}")
         stack.enter_context(server)
-        self._line(f"Ready after {time.monotonic() - started:.1f} s: two workers that answer, and a steward that "
-                   "keeps the books.")
+        self._gates()
+        with self._narrator.waiting("Workers load the model"):
+            server.wait_until_ready()
+        self._narrator.line(f"Ready after {time.monotonic() - started:.1f} s: two workers that answer, and a steward "
+                            "that keeps the books.")
+        self._narrator.line(f"Look at it: http://127.0.0.1:{server.port}/ui")
         return server
 
-    def _ask(self, server: DemoServer, unseen: list[dict[str, Any]]) -> Answer:
-        self._title("Ask one question, and one that makes no sense")
-        client, row = Client(server.port), unseen[0]
+    def _gates(self) -> None:
+        """Keep the verdicts of `serinus models evaluate` with the versions."""
+        policy = self._home.path / "policy.toml"
+        policy.write_text(_POLICY, encoding="utf-8")
+        for number, recipe in recipes(self._data).items():
+            data = self._home.path / f"unseen-{number}.csv"
+            recipe.data.unseen.to_csv(data, index=False)
+            against = () if number == "1" else ("--against", "1")
+            with self._narrator.waiting("The gate looks at ten things"):
+                done = self._commands.do("models", "evaluate", f"{MODEL}:{number}", "--data", data, "--target",
+                                         TARGET, *against, "--policy", policy)
+            self._narrator.check(done.code == 0, done.text.strip().splitlines()[0])
+
+    def _ask(self, server: DemoServer, patients: Patients) -> Answer:
+        self._narrator.title("Ask one question, and one that makes no sense")
+        client, row = Client(server.port), patients.rows[0]
         shown = ", ".join(f'"{name}": {json.dumps(row[name])}' for name in ("mean radius", "size class"))
-        answer = client.post("/predict/tumour", rows([row]))
-        self._line(f"POST /predict/tumour  {{{shown}, … 29 more}}")
+        answer = client.post(f"/predict/{MODEL}", rows([row]))
+        self._narrator.line(f"POST /predict/{MODEL}  {{{shown}, … 29 more}}")
         prediction = answer.document["predictions"][0]
         chance = max(prediction["predict_proba"])
-        self._check(answer.status == 200 and answer.version == "1",
-                    f"{answer.status}  {prediction['predict']} ({chance:.1%}), by version {answer.version}, as "
-                    f"prediction {answer.prediction_ids[0]}")
-        bad = client.post("/predict/tumour", rows([row | {"mean radius": "n/a"}]))
-        self._line('POST /predict/tumour  {"mean radius": "n/a", … 30 more}')
-        self._check(bad.status == 422 and "mean radius" in bad.document["detail"],
-                    f"{bad.status}  {bad.document['detail']}")
+        self._narrator.check(answer.status == 200 and answer.version == "1",
+                             f"{answer.status}  {prediction['predict']} ({chance:.1%}), by version {answer.version}, "
+                             f"as prediction {answer.prediction_ids[0]}")
+        bad = client.post(f"/predict/{MODEL}", rows([row | {"mean radius": "n/a"}]))
+        self._narrator.line(f'POST /predict/{MODEL}  {{"mean radius": "n/a", … 30 more}}')
+        self._narrator.check(bad.status == 422 and "mean radius" in bad.document["detail"],
+                             f"{bad.status}  {bad.document['detail']}")
         client.close()
-        self._answers.append(answer)
-        self._refused += 1
+        self._books.enter([answer])
+        self._books.refused += 1
         return answer
 
-    def _crowd(self, server: DemoServer, unseen: list[dict[str, Any]]) -> None:
-        self._title(f"{_CROWD_REQUESTS} requests from six clients, in two protocols")
+    def _crowd(self, server: DemoServer, patients: Patients) -> None:
+        wanted = self._pace.crowd
+        self._narrator.title(f"{wanted} requests from six clients, in two protocols")
         started = time.monotonic()
-        with Crowd(server.port, _either_protocol(unseen), numbers=_CROWD_REQUESTS) as crowd:
+        with Crowd(server.port, _either_protocol(patients), numbers=wanted) as crowd:
             crowd.wait()
         took = time.monotonic() - started
-        self._answers += crowd.answers
+        self._books.enter(crowd.answers, crowd.broken)
         good = sum(answer.status == 200 for answer in crowd.answers)
-        self._check(good == _CROWD_REQUESTS and not crowd.broken,
-                    f"{good} answered in {took:.1f} s, half as rows, half in the Open Inference Protocol.")
+        self._narrator.check(good == wanted and not crowd.broken, f"{good} answered in {took:.1f} s, half as "
+                             "rows, half in the Open Inference Protocol.")
 
-    def _log(self) -> None:
-        """Every answer there has been is in the prediction log, once."""
-        wanted = [prediction for answer in self._answers for prediction in answer.prediction_ids]
-        found = Counter(record.prediction_uuid for record in read(self._home.log))
-        times = Counter(found[_uuid(prediction)] for prediction in wanted)
-        self._check(bool(wanted) and times == {1: len(wanted)} and sum(found.values()) == len(self._answers),
-                    f"Prediction log: {len(wanted)} predictions answered, {times[1]} found exactly once.")
-
-    def _metrics(self, server: DemoServer) -> None:
-        sent = len(self._answers) + self._refused
-        counted = _eventually(lambda: _counted(server.port), sent)
-        self._check(counted == sent, f"GET /metrics: {sent} requests sent, {counted} counted over both workers.")
-
-    def _traces(self, collector: Collector | None, first: Answer) -> None:
-        if collector is None:
-            self._line("Traces went to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names: look there.")
-            return
-        sent = len(self._answers) + self._refused
-        arrived = _eventually(lambda: len(collector.server_spans()), sent)
-        self._check(arrived == sent, f"OpenTelemetry: {sent} requests sent, {arrived} SERVER spans arrived. The first:")
-        for line in tree(collector.spans(), first.headers["traceparent"].split("-")[1]):
-            self._line(f"  {line}")
-
-    def _kill(self, server: DemoServer, unseen: list[dict[str, Any]]) -> None:
-        self._title("Kill a worker under load")
-        with Crowd(server.port, _either_protocol(unseen)) as crowd:
+    def _kill(self, server: DemoServer, patients: Patients) -> None:
+        self._narrator.title("Kill a worker under load")
+        with Crowd(server.port, _either_protocol(patients), pause_s=0.01) as crowd:
             time.sleep(_KILL_AFTER_S)
             victim = server.workers()[0].pid
-            self._line(f"$ kill -9 {victim}")
+            self._narrator.command(f"kill -9 {victim}")
             os.kill(victim, signal.SIGKILL)
-            took = server.wait_for_workers(without=victim)
+            with self._narrator.waiting("Another worker starts"):
+                took = server.wait_for_workers(without=victim)
             time.sleep(_KILL_MORE_S)
         good = [answer for answer in crowd.answers if answer.status == 200]
-        self._answers += crowd.answers
-        self._check(len(good) == len(crowd.answers), f"{len(good)} requests answered meanwhile, {crowd.broken} "
-                    f"connections broken; another worker after {took:.1f} s.")
-        self._log()
+        self._books.enter(crowd.answers, crowd.broken)
+        self._narrator.check(len(good) == len(crowd.answers), f"{len(good)} requests answered meanwhile, "
+                             f"{crowd.broken} connections broken; another worker after {took:.1f} s.")
+        self._books.check_log()
 
-    def _rollout(self, server: DemoServer, unseen: list[dict[str, Any]]) -> None:
-        self._title(f"Try version 2 on {_SHARE} % of the callers")
-        self._line(f"$ serinus rollout start tumour:2 --manual --steps {_SHARE}")
-        rollouts = LocalRollouts(self._home)
-        done = rollouts.act("tumour", "start", {"version": "2", "steps": str(_SHARE), "actor": _ACTOR})
-        followed = wait_until_followed(rollouts, "tumour", done["record"]["generation"], 30.0)
-        self._check(followed.complete and followed.workers == 2,
-                    f"{followed.following} of {followed.workers} workers follow after "
-                    f"{followed.seconds * 1000:.0f} ms.")
-        once, again = self._versions(server, unseen), self._versions(server, unseen)
-        share = sum(version == "2" for version in once.values()) / len(once)
-        self._check(0.05 < share < 0.16, f"{len(once)} callers ask: {share:.1%} of them meet version 2.")
-        same = sum(once[key] == again.get(key) for key in once)
-        self._check(same == len(once) == _CALLERS, f"They ask again: {same} of {len(once)} meet the same version.")
+    def _promote(self, trial: Trial, clinic: Clinic, watch: Callable[[str], None] = lambda _: None) -> None:
+        self._narrator.title("Try version 2: in the shadow, on "
+                             f"{self._pace.first} % of the callers, on half of them")
+        record = trial.run("2", "it knows more patients", watch)
+        self._narrator.check((record["phase"], record["stable"], record["previous_stable"]) == ("promoted", "2", "1"),
+                             f"Version {record['stable']} is stable, on evidence: nobody had to look.")
+        found = trial.explain()
+        units = max((check["candidate_units"] for check in found["checks"] if check["name"] == "errors"), default=0)
+        keys = {each.key for each in list(clinic.met) if each.version == "2"}
+        self._narrator.check(0 < units <= len(keys), f"It was judged by {units} callers, each counted once; "
+                             f"{len(keys)} have met it so far, by their answers' headers.")
+        again, back = came_back(list(clinic.met), "1", "2")
+        self._narrator.check(back == 0, f"Callers came again {again} times: {back} of them met version 1 after "
+                             "version 2.")
 
-    def _versions(self, server: DemoServer, unseen: list[dict[str, Any]]) -> dict[str, str]:
-        """Which version each caller meets."""
-        met: dict[str, str] = {}
+    def _promote_in_drift(self, trial: Trial, clinic: Clinic) -> None:
+        """What is measured drifts as soon as the first callers meet the candidate."""
+        def watch(phase: str) -> None:
+            if phase == "canary" and not clinic.drifted:
+                clinic.drifted = True
+                self._narrator.line(f"From now on the scanner measures '{DRIFTING}' 30 % too high.")
 
-        def ask(client: Client, number: int) -> Answer:
-            key = f"caller-{number}"
-            answer = client.post("/predict/tumour", rows([unseen[number % len(unseen)]]), key)
-            met[key] = answer.version
-            return answer
+        self._promote(trial, clinic, watch)
+        self._alarm("2")
+        kinds = Counter(entry["kind"] for entry in self._commands.ask("rollout", "journal", MODEL))
+        self._narrator.check(kinds["roll_back"] == kinds["reject"] == 0,
+                             f"Rolled back or turned away: {kinds['roll_back'] + kinds['reject']}. No version is "
+                             "blamed for what was measured.")
 
-        with Crowd(server.port, ask, numbers=_CALLERS) as crowd:
+    def _drift(self, clinic: Clinic) -> None:
+        self._narrator.title("A scanner drifts")
+        self._narrator.line(f"From now on it measures '{DRIFTING}' 30 % too high. Nobody says so.")
+        before = clinic.tally()["2"]
+        clinic.drifted = True
+        self._alarm("2")
+        self._narrator.line(f"{clinic.tally()['2'] - before} answers later. The scanner is repaired.")
+        clinic.drifted = False
+
+    def _close_alarm(self, clinic: Clinic) -> None:
+        self._narrator.title("Close the alarm of the scanner")
+        self._settle(clinic)
+        done = self._commands.do("monitor", "reset", f"{MODEL}:2", "--reason", "the scanner was repaired")
+        calm = done.code == 0 and self._wait_for("2", lambda view: view["state"] == "ok")
+        self._narrator.check(calm, f"Its state is {self._view('2')['state']} again.")
+
+    def _alarm(self, version: str) -> None:
+        """Wait for the alarm, and tell what `serinus monitor explain --json` says."""
+        started = time.monotonic()
+        with self._narrator.waiting("The monitors count"):
+            alarmed = self._wait_for(version, lambda view: view["state"] in ("alarm", "act"))
+        took = time.monotonic() - started
+        self._narrator.command(f"serinus monitor explain {MODEL}:{version}")
+        view = self._view(version)
+        drift = view["drift"] or {"features": []}
+        top = drift["features"][0] if drift["features"] else {"name": "nothing", "direction": ""}
+        self._narrator.check(alarmed and top["name"] == DRIFTING,
+                             f"{view['state']} after {took:.1f} s: {top['name']}, {top['direction']}. {view['text']}")
+
+    def _settle(self, clinic: Clinic) -> None:
+        """Until all answers so far have been judged."""
+        answered = clinic.tally()["2"]
+        self._wait_for("2", lambda view: view["seen"] >= answered)
+
+    def _wait_for(self, version: str, holds: Callable[[dict[str, Any]], bool]) -> bool:
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            if (view := self._view(version)) and holds(view):
+                return True
+            time.sleep(_LOOK_S)
+        return False
+
+    def _view(self, version: str) -> dict[str, Any]:
+        found = self._commands.ask("monitor", "explain", MODEL) or {"versions": []}
+        return next((view for view in found["versions"] if view["version"] == version), {})
+
+    def _reject(self, trial: Trial, clinic: Clinic) -> None:
+        self._narrator.title("Try version 3, which passed its gate")
+        stable = str(self._commands.ask("rollout", "status", MODEL)["record"]["stable"])
+        record = trial.run("3", "as good as version 2 by every figure")
+        self._narrator.check((record["phase"], record["stable"], record["weight"]) == ("rolled_back", stable, 0),
+                             f"Version 3 is off, by itself; version {record['stable']} answers.")
+        trial.explain()
+        met = clinic.tally()["3"]
+        self._narrator.check(met == 0, f"{met} answers came from version 3: it never left the shadow.")
+        again = self._commands.do("rollout", "start", f"{MODEL}:3")
+        self._narrator.check(again.code == 1 and "rolled back before" in again.text,
+                             again.text.strip().splitlines()[-1])
+
+    def _truths(self, clinic: Clinic) -> None:
+        """The truth of every prediction of the clinic was told and joined, and each version's accuracy is ours."""
+        answered, right = clinic.tally(), clinic.right()
+        known = self._known(answered.total())
+        self._narrator.command(f"serinus feedback {MODEL}")
+        joined = {version: labelled for version, (labelled, _) in known.items()}
+        self._narrator.check(clinic.told == answered.total() and joined == answered,
+                             f"{answered.total()} predictions; {clinic.told} truths told {self._pace.delay_s:g} s "
+                             "after each.")
+        for version, (labelled, accuracy) in sorted(known.items()):
+            self._narrator.check(round(labelled * accuracy) == right[version],
+                                 f"Version {version}: {labelled} truths joined, {accuracy:.1%} right; by our own count "
+                                 f"{right[version]} of {answered[version]}.")
+
+    def _known(self, wanted: int) -> dict[str, tuple[int, float]]:
+        """How many truths of each version's predictions are joined, and the accuracy, as `serinus feedback` says."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            labelled: Counter[str] = Counter()
+            right: Counter[str] = Counter()
+            for window in self._commands.ask("feedback", MODEL)["models"].get(MODEL, {"windows": []})["windows"]:
+                labelled[window["version"]] += window["labelled"]
+                right[window["version"]] += window["labelled"] * (window["naive_accuracy"] or 0.0)
+            if labelled.total() >= wanted or time.monotonic() > deadline:
+                return {version: (number, right[version] / number) for version, number in labelled.items() if number}
+            time.sleep(_LOOK_S)
+
+    def _roll_back(self, server: DemoServer, patients: Patients) -> None:
+        self._narrator.title("Go back by hand")
+        done = self._commands.do("rollback", MODEL, "--to", "1", "--reason", "a person wants version 1")
+        first, *others = done.text.strip().splitlines()
+        self._narrator.check(done.code == 0, first)
+        for line in others:
+            self._narrator.line(line)
+        with Crowd(server.port, _either_protocol(patients), numbers=_CALLERS) as crowd:
             crowd.wait()
-        self._answers += crowd.answers
-        return met
+        self._books.enter(crowd.answers, crowd.broken)
+        met = Counter(answer.version for answer in crowd.answers)
+        self._narrator.check(met == {"1": _CALLERS}, f"{_CALLERS} callers ask: {met['1']} meet version 1.")
 
-    def _roll_back(self, server: DemoServer, unseen: list[dict[str, Any]]) -> None:
-        self._title("Roll back")
-        self._line("$ serinus rollback tumour")
-        done = LocalRollouts(self._home).roll_back("tumour", {"actor": _ACTOR, "reason": "the demo's end"})
-        seconds = [worker["seconds"] or 0.0 for worker in done["workers"]]
-        self._check(done["complete"] and len(seconds) == 2,
-                    f"Version {done['stable']} answers again in {len(seconds)} of 2 workers after "
-                    f"{max(seconds, default=0) * 1000:.0f} ms.")
-        met = Counter(self._versions(server, unseen).values())
-        self._check(met == {"1": _CALLERS}, f"{_CALLERS} callers ask: {met['1']} meet version 1.")
+    def _stay_for_a_look(self, server: DemoServer) -> None:
+        assert self._stay is not None
+        self._narrator.title("Look around")
+        self._narrator.line(f"The clinic goes on: http://127.0.0.1:{server.port}/ui")
+        self._narrator.line(f"serinus rollout explain {MODEL} --home {self._home.path}")
+        self._narrator.line("Ctrl-C ends it.")
+        self._stay()
 
     def _stop(self, server: DemoServer) -> None:
-        self._title("Stop")
+        self._narrator.title("Stop")
         started = time.monotonic()
         code = server.stop()
         left = server.processes()
-        self._check(code == 0 and not left, f"Ended after {time.monotonic() - started:.1f} s; {len(left)} processes "
-                    "are left.")
-        self._log()
-
-    def _title(self, text: str) -> None:
-        self._step += 1
-        self._say("")
-        self._say(self._painted("1", f"{self._step}  {text}"))
-
-    def _line(self, text: str) -> None:
-        self._say(f"   {text}")
-
-    def _check(self, holds: bool, claim: str) -> None:
-        """Print a claim with whether it holds."""
-        self.failures += not holds
-        self._say((self._painted("32", " ✓ ") if holds else self._painted("31", " ✗ ")) + claim
-                  + ("" if holds else self._painted("31", "  (this does not hold)")))
-
-    def _painted(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
+        self._narrator.check(code == 0 and not left, f"Ended after {time.monotonic() - started:.1f} s; {len(left)} "
+                             "processes are left.")
+        self._books.check_log()
 
 
 def _has_backend() -> bool:
     return bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
 
 
-def _either_protocol(unseen: list[dict[str, Any]]) -> Callable[[Client, int], Answer]:
+def _either_protocol(patients: Patients) -> Callable[[Client, int], Answer]:
     def ask(client: Client, number: int) -> Answer:
-        row = [unseen[number // 2 % len(unseen)]]
+        row = [patients.rows[number // 2 % len(patients.rows)]]
         if number % 2:
-            return client.post("/predict/tumour", rows(row))
-        return client.post("/v2/models/tumour/infer", open_inference(row))
+            return client.post(f"/predict/{MODEL}", rows(row))
+        return client.post(f"/v2/models/{MODEL}/infer", open_inference(row))
 
     return ask
-
-
-def _uuid(prediction: str) -> bytes:
-    parsed = parse_prediction_id(prediction)
-    return parsed.uuid if parsed is not None else b""
-
-
-def _counted(port: int) -> int:
-    """The requests of inference that `/metrics` has counted."""
-    client = Client(port)
-    try:
-        return sum(_samples(client.get("/metrics")))
-    finally:
-        client.close()
-
-
-def _samples(text: str) -> Iterator[int]:
-    for line in text.splitlines():
-        if line.startswith("http_server_request_duration_seconds_count{"):
-            yield int(float(line.rpartition(" ")[2]))
-
-
-def _eventually(look: Callable[[], int], wanted: int) -> int:
-    """What `look` says once it says `wanted`, or when patience ends: counts and spans may trail the answers."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while (found := look()) != wanted and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
