@@ -19,19 +19,26 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 @click.command("doctor")
 @home_option
 @click.option("--config", type=click.Path(path_type=Path), help="Settings file (default: serinus.toml if it exists).")
-@click.option("--deep", is_flag=True, help="Also read every file of every version, and compare its digest.")
+@click.option("--deep", is_flag=True, help="Also read every file of every version, compare its digest, and try "
+                                         "each.")
+@click.option("--no-load", "load", is_flag=True, flag_value=False, default=True, help="Load no model; it is faster.")
 @json_option
-def command(home: Path | None, config: Path | None, deep: bool, as_json: bool) -> int:
-    """Say whether everything is in order: libraries, settings, home, models, store, telemetry, notifiers,
-    running servers.
+def command(home: Path | None, config: Path | None, deep: bool, load: bool, as_json: bool) -> int:
+    """Say whether everything is in order: libraries, settings, port, home, disk, models, store, telemetry,
+    notifiers, running servers.
 
-    Each line is ok, a warning or a problem with what to do about it. Nothing is changed. A collector is asked by an
-    empty export.
+    Each line is ok, a warning or a problem with what to do about it. Nothing is changed: the store is tried with a
+    document that is removed again, models in another process, a collector by an empty export.
+
+    \b
+    Examples:
+      serinus doctor
+      serinus doctor --no-load --json | jq -r '.checks[] | select(.state == "problem") | .says'
 
     Exit codes: 0 no problem (there may be warnings), 1 a problem, 2 wrong usage.
     """
     found = []
-    for check in examine(config=config, home=home, deep=deep):
+    for check in examine(config=config, home=home, deep=deep, load=load):
         found.append(check)
         if not as_json:
             click.echo(_line(check))

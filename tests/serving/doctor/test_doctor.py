@@ -19,8 +19,8 @@ def test_everything_is_looked_at(tmp_path: Path) -> None:
     """In this order, and nothing is made."""
     subjects = [check.subject for check in examine(home=tmp_path / "home")]
     assert list(dict.fromkeys(subjects)) == [
-        "python", "libraries", "event loop", "settings", "home", "disk", "log", "models", "trust", "store", "traces",
-        "metrics", "logs", "sampler", "propagators", "alerts", "servers"]
+        "python", "libraries", "event loop", "settings", "port", "home", "disk", "log", "models", "trust", "store",
+        "traces", "metrics", "logs", "sampler", "propagators", "alerts", "servers"]
     assert not (tmp_path / "home").exists()
 
 
@@ -34,6 +34,6 @@ def test_what_cannot_be_entered_is_a_problem_each(tmp_path: Path) -> None:
         found = list(examine(home=home))
     tmp_path.chmod(0o700)
     problems = [check for check in found if check.state == "problem"]
-    assert [check.subject for check in problems] == ["home", "log", "models", "store", "alerts", "servers"]
+    assert [check.subject for check in problems] == ["home", "log", "models", "examples", "store", "alerts", "servers"]
     assert all("cannot be looked at: Permission denied" in check.says for check in problems)
     assert {"traces", "libraries"} <= {check.subject for check in found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -40,11 +41,27 @@ def test_who_leads_is_told(home: Home) -> None:
     """Until the lease is over."""
     store = SqliteStore(home.store, create=True)
     put(store, record())
-    assert look(home).says == f"{home.store} opens and holds 1 record; no steward leads now."
+    assert re.fullmatch(rf"{home.store} opens, keeps what it is given \(\d+ ms there and back\) and holds 1 record; "
+                        r"no steward leads now\.", look(home).says)
     store.acquire_lease(STEWARD_LEASE, "host-17", 15.0)
     assert look(home).says.endswith("; the steward host-17 leads.")
     store.acquire_lease(STEWARD_LEASE, "host-17", 15.0, now=1.0)
     assert look(home).says.endswith("; no steward leads now.")
+
+
+def test_what_it_was_tried_with_is_gone(home: Home) -> None:
+    """The store is as it was, but for a counter of its own."""
+    store = SqliteStore(home.store, create=True)
+    assert look(home).state == "ok" and store.documents("doctor") == []
+    store.close()
+
+
+def test_a_store_that_cannot_be_written_to_is_a_problem(home: Home) -> None:
+    """Though it can be read."""
+    SqliteStore(home.store, create=True).close()
+    with sqlite3.connect(home.store) as connection:
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON document BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+    assert look(home).state == "problem" and "disk full" in look(home).says
 
 
 def test_a_damaged_store_is_a_problem(home: Home) -> None:
