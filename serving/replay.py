@@ -41,19 +41,21 @@ def latest(folder: Path, model: str, many: int) -> Iterator[PredictionRecord]:
             return
 
 
-def replay_log(tag: str, home: Home, seconds: float, *, limit: int = 0,
+def replay_log(tag: str, home: Home, seconds: float, *, limit: int = 0, shadow: bool = False,
                progress: Progress | None = None) -> tuple[ModelVersion, Replayed]:
-    """Ask a version what its model was asked in the last seconds. Raises CommandError where that cannot be."""
+    """Ask a version what its model was asked in the last seconds; with `shadow` what its shadows were, and compared
+    with what they answered. Raises CommandError where that cannot be."""
     registry = Registry(home.path)
     version = registry.get(*registry.resolve(tag))
     if redacted := hidden(registry, version):
         raise CommandError(f"{', '.join(redacted)} is redacted in the log, so what {version.name} was asked cannot be "
                            "asked again.", 3)
     since = time.time_ns() - int(seconds * 1e9)
-    records = list(_since(home.log, version.name, since))
+    folder = home.shadow_log if shadow else home.log
+    records = list(_since(folder, version.name, since, shadow=shadow))
     records = sorted(records, key=lambda record: record.received_ns)[-limit:] if limit else records
     if not records:
-        raise CommandError(f"The log in {home.log} has no request of {version.name!r} in the last "
+        raise CommandError(f"The log in {folder} has no request of {version.name!r} in the last "
                            f"{seconds / 3600:g} h.", 3)
     model = registry.load(version, trust=Trust(home.path))
     try:
@@ -63,11 +65,11 @@ def replay_log(tag: str, home: Home, seconds: float, *, limit: int = 0,
         model.close()
 
 
-def _since(folder: Path, model: str, since: int) -> Iterator[PredictionRecord]:
+def _since(folder: Path, model: str, since: int, *, shadow: bool) -> Iterator[PredictionRecord]:
     for entry in entries(folder):
         try:
             if entry.last_ns >= since:
                 yield from (record for record in entry.records(Choice(model, since_ns=since))
-                            if record.role != "shadow")
+                            if (record.role == "shadow") == shadow)
         except (FrameError, OSError):
             continue

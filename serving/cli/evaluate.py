@@ -138,9 +138,11 @@ def warn_of_gate(tag: str, home: Path | None) -> None:
 @click.option("--limit", type=click.IntRange(min=0), default=0, help="At most so many requests, the newest; 0: all.")
 @click.option("--max-disagreement", type=click.FloatRange(0, 1), default=1.0, metavar="SHARE",
               help="Exit with 1 where more of the rows get another answer.")
+@click.option("--shadow", is_flag=True, help="What its shadows were asked, and compared with their answers.")
 @home_option
 @json_option
-def replay(tag: str, last: str, limit: int, max_disagreement: float, home: Path | None, as_json: bool) -> int:
+def replay(tag: str, last: str, limit: int, max_disagreement: float, shadow: bool, home: Path | None,
+           as_json: bool) -> int:
     """Ask a version what its model was asked before, as the prediction log has it; nobody notices.
 
     Exit codes: 0 done, 1 it refuses rows or disagrees too often, 2 wrong usage, 3 nothing could be replayed.
@@ -149,7 +151,8 @@ def replay(tag: str, last: str, limit: int, max_disagreement: float, home: Path 
     from serinus.serving.replay import replay_log
 
     with progress_line(quiet=as_json) as progress:
-        version, found = replay_log(tag, open_home(home), _seconds(last), limit=limit, progress=progress)
+        version, found = replay_log(tag, open_home(home), _seconds(last), limit=limit, shadow=shadow,
+                                    progress=progress)
     if as_json:
         print_json({"tag": version.tag, "disagreement": found.share, **plain(found)})
     else:

@@ -35,13 +35,16 @@ command.add_command(erase.command)
 @click.option("--model", help="Only this model.")
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True,
               help="At most so many predictions, the newest; 0: all.")
+@click.option("--shadow", is_flag=True, help="What shadows answered, which nobody got.")
 @click.option("--prediction", metavar="ID", help="This one prediction; without its last number, all of its request.")
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, one object per prediction.")
-def show(model: str | None, limit: int, prediction: str | None, home: Path | None, as_json: bool) -> None:
+def show(model: str | None, limit: int, shadow: bool, prediction: str | None, home: Path | None,
+         as_json: bool) -> None:
     """Print predictions, the newest last."""
-    folder = open_home(home).log
-    rows = _named(folder, prediction) if prediction is not None else _newest(folder, model, limit)
+    opened = open_home(home)
+    folder = opened.shadow_log if shadow else opened.log
+    rows = _named(folder, prediction, shadow) if prediction is not None else _newest(folder, model, limit)
     if as_json:
         for row in rows:
             print_json_line(row)
@@ -77,7 +80,7 @@ def _records(folder: Path) -> Iterator[PredictionRecord]:
             click.echo(f"serinus: {entry.path} is passed over: {error}.", err=True)
 
 
-def _named(folder: Path, prediction: str) -> list[dict[str, Any]]:
+def _named(folder: Path, prediction: str, shadow: bool) -> list[dict[str, Any]]:
     """One prediction, or those of a whole request: the Open Inference Protocol's answers carry the stem alone."""
     from serinus.serving.ids import parse_prediction_id
     from serinus.serving.prediction_log import find
@@ -89,13 +92,22 @@ def _named(folder: Path, prediction: str) -> list[dict[str, Any]]:
         raise CommandError(f"{prediction!r} is no prediction id: wanted one that an answer carried, such as "
                            "0190a6b2-7c3e-7000-8000-000000000000-0.")
     try:
-        record = find(folder, prediction if one is not None else f"{prediction}-0")
+        named = prediction if one is not None else f"{prediction}-0"
+        record = _copied(folder, named) if shadow else find(folder, named)
     except (FrameError, OSError) as error:
         raise CommandError(f"The segment of prediction {prediction} cannot be read: {error}.") from None
     if record is None:
         raise CommandError(f"Prediction {prediction} is not in {folder}: it was answered by another home's server, or "
                            "it was removed when the log reached its size cap, or its age.")
     return [_row(record, number) for number in (range(record.rows) if one is None else [one.row])]
+
+
+def _copied(folder: Path, prediction: str) -> PredictionRecord | None:
+    """A shadow's records bear the ids that callers have, which do not say where they lie."""
+    from serinus.serving.ids import parse_prediction_id
+
+    name = parse_prediction_id(prediction)
+    return next((record for record in _records(folder) if name and record.prediction_uuid == name.uuid), None)
 
 
 def _row(record: PredictionRecord, number: int) -> dict[str, Any]:

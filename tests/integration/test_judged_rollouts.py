@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from serinus.models import register
@@ -31,6 +33,9 @@ QUICK = Judgement(shadow=0, step_s=3, step_units=50, patience_s=60)
 PLAN = Plan((1000, 5000), manual=False, judgement=QUICK)
 THOROUGH = Plan((1000, 5000), manual=False, judgement=replace(QUICK, step_units=2000))
 DETECTING = Plan((1000, 5000), manual=False, judgement=replace(QUICK, certify_from=10_000, step_units=20))
+EVERY_PHASE = Plan((1000, 5000), manual=False, judgement=replace(
+    QUICK, shadow=5000, shadow_s=2, shadow_pairs=20, soak_s=4, certify_from=10_000, step_units=20))
+AT_ONCE = {"SERINUS_LOG_ENABLED": "false", "SERINUS_SHADOW_PRIORITY": "normal"}
 CLIENTS, PAUSE_S = 4, 0.02
 CALLERS = 2_000
 
@@ -43,6 +48,10 @@ class Kind:
     candidate: dict[str, Any]
     said: str
     plan: Plan = PLAN
+    labelled: bool = False
+    """Whether callers tell the truth of each answer."""
+    regions: bool = False
+    """Whether a row has a region, which is "north" in 5 % of them."""
 
 
 BAD = {
@@ -57,18 +66,32 @@ SMALL_MIX = Kind({"yes": 0.2}, {"yes": 0.24}, "mix:", Plan((1000, 5000), manual=
     QUICK, step_units=40_000, patience_s=1_200, ratio=1.02)))
 
 
+LABELLED = {
+    "wrong": Kind({}, {"fault": "wrong", "share": 0.05}, "ground_truth:", Plan(
+        (1000, 5000), manual=False, judgement=replace(QUICK, step_s=20, patience_s=600)), labelled=True),
+    "slice": Kind({}, {"fault": "wrong", "share": 0.2}, "slices:region=north", Plan(
+        (1000, 5000), manual=False, judgement=replace(QUICK, step_s=120, patience_s=600)), labelled=True, regions=True),
+}
+"""Stable is wrong in 5 % of all rows; the candidate in 5 points more of them, or in 20 points more of one slice: two
+minutes of a step have 200 rows of it at this rate."""
+
+
 @pytest.fixture
 def house(tmp_path: Path, user_code: None) -> Path:
     """An empty home; models are registered by each test."""
     return tmp_path / "house"
 
 
-def _register(home: Path, name: str, *versions: dict[str, Any]) -> str:
+def _register(home: Path, name: str, *versions: dict[str, Any], regions: bool = False) -> str:
     """Register versions of a model; the digest of the last one."""
-    from faulty import Faulty
+    from faulty import Faulty, Regional
 
-    found = [register(Faulty(**version).fit([[0.0], [1.0]], ["no", "yes"]), name, home=home) for version in versions]
-    return found[-1].digest
+    if regions:
+        rows = pd.DataFrame({"x": np.linspace(0, 1, 100), "region": ["north", *["south"] * 19] * 5})
+        fitted = [Regional(**version).fit(rows, ["no", "yes"] * 50) for version in versions]
+        return [register(each, name, home=home, reference=rows) for each in fitted][-1].digest
+    plain = [Faulty(**version).fit([[0.0], [1.0]], ["no", "yes"]) for version in versions]
+    return [register(each, name, home=home) for each in plain][-1].digest
 
 
 @dataclass
@@ -114,6 +137,24 @@ def _crowd(server: Server, model: str, *, callers: int = 0, pause: float = PAUSE
     return Crowd([server.client() for _ in range(CLIENTS)], ask, pause=pause)
 
 
+def _telling(server: Server, model: str, kind: Kind) -> Crowd:
+    """The same, of callers who tell at once what was true: what stable says, but for 5 % of the rows."""
+    rng = random.Random(model)
+
+    def ask(client: Client, number: int) -> Answer:
+        x = rng.random()
+        row = {"x": x, "region": "north" if rng.random() < 0.05 else "south"} if kind.regions else [x]
+        answer = client.post(f"/predict/{model}", {"rows": [row]})
+        if answer.status == 200:
+            true = "yes" if (x < 0.2) != (x * 991 % 1 < 0.05) else "no"
+            name = answer.json()["prediction_ids"][0]
+            said = client.post("/api/ground-truth", {"prediction_id": name, "value": true})
+            assert said.status == 202, said.body
+        return answer
+
+    return Crowd([server.client() for _ in range(CLIENTS)], ask, pause=PAUSE_S)
+
+
 def _met(crowd: Crowd) -> Counter[str]:
     """How many answers each version gave."""
     return Counter(exchange.answer.version for exchange in crowd.exchanges
@@ -129,10 +170,12 @@ def _side_by_side(folder: Path, kinds: dict[str, Kind]) -> Iterator[Running]:
     """A server on which all of these are rolled out at once."""
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.syspath_prepend(str(USER_CODE))
-        digests = {name: _register(folder / "home", name, kind.stable, kind.candidate) for name, kind in kinds.items()}
+        digests = {name: _register(folder / "home", name, kind.stable, kind.candidate, regions=kind.regions)
+                   for name, kind in kinds.items()}
         server = stack.enter_context(Server(folder / "home", folder, environ={"SERINUS_LOG_ENABLED": "false"}))
-        crowds = {name: stack.enter_context(_crowd(server, name, callers=CALLERS if name == "sound" else 0))
-                  for name in kinds}
+        crowds = {name: stack.enter_context(
+            _telling(server, name, kind) if kind.labelled
+            else _crowd(server, name, callers=CALLERS if name == "sound" else 0)) for name, kind in kinds.items()}
         yield {name: (_begin(server, name, digests[name], kind.plan), crowds[name]) for name, kind in kinds.items()}
 
 
@@ -169,6 +212,21 @@ def test_a_bad_version_is_stopped(busy: Running, name: str) -> None:
 
 
 @pytest.mark.slow
+def test_truths_stop_a_version_that_is_less_accurate(tmp_path: Path) -> None:
+    """On all rows, or in one slice of 5 %; another one with as many labels, and sound, is promoted on its accuracy."""
+    kinds = {"sound": replace(SOUND, plan=LABELLED["wrong"].plan, labelled=True), **LABELLED}
+    with _side_by_side(tmp_path, kinds) as running:
+        for name, kind in kinds.items():
+            rollout, crowd = running[name]
+            record = rollout.wait("promoted", "rolled_back", "rejected", timeout=400)
+            assert record.phase == ("promoted" if name == "sound" else "rolled_back"), f"{name}: {rollout.told()}"
+            assert kind.said in rollout.told()
+            print(f"\n{name}: {record.phase}, {_met(crowd)}: {rollout.journal()[-2].reason}")
+        last = running["sound"][0].journal()[-1]
+    assert "ground_truth (" in last.reason, last.reason
+
+
+@pytest.mark.slow
 def test_bad_versions_are_stopped_and_sound_ones_promoted(tmp_path: Path) -> None:
     """Five of each bad kind at the sizes of the specification, ten sound ones; printed with the answers that callers
     had from the candidate."""
@@ -178,6 +236,8 @@ def test_bad_versions_are_stopped_and_sound_ones_promoted(tmp_path: Path) -> Non
             name: kind for name, kind in BAD.items() if name not in ("segfault", "mix")}
         with _side_by_side(tmp_path / str(seed), kinds) as running:
             _collect(ends, running, 180)
+        with _side_by_side(tmp_path / f"truths{seed}", LABELLED) as running:
+            _collect(ends, running, 400)
         with _side_by_side(tmp_path / f"mix{seed}", {"mix": SMALL_MIX}) as running:
             _collect(ends, running, 1_500)
     for name, found in ends.items():
@@ -215,17 +275,66 @@ def test_a_version_that_kills_its_worker_is_taken_off_at_once(house: Path, start
 
 @pytest.mark.slow
 def test_the_death_of_the_steward_delays_and_changes_nothing(house: Path, start: Start) -> None:
-    """SIGKILL right after every transition: each step is taken once, in order, and the candidate is promoted."""
-    server = start(_with_sound(house))
+    """SIGKILL right after every transition, from preflight over shadow, steps and soak to the end: each step is taken
+    once, in order, and the candidate is promoted."""
+    server = start(_with_sound(house), environ=AT_ONCE)
     with _crowd(server, "sound") as crowd:
-        rollout = _begin(server, "sound", _digest(server, "sound"), DETECTING)
-        seen = rollout.record.generation
-        while rollout.record.phase != "promoted":
-            eventually(lambda: rollout.record.generation > seen, 60, rollout.told)  # noqa: B023
-            seen = rollout.record.generation
-            os.kill(server.steward(), signal.SIGKILL)
-    assert [entry.kind for entry in rollout.journal()[1:]] == ["start", *["advance"] * 2, "promote"]
+        rollout = _begin(server, "sound", _digest(server, "sound"), EVERY_PHASE)
+        _kill_at_every_transition(server, rollout, "promoted")
+    assert [entry.kind for entry in rollout.journal()[1:]] == ["start", *["advance"] * 4, "promote"]
+    phases = [entry.body["phase"] for entry in rollout.journal()[2:]]
+    assert phases == ["shadow", "canary", "canary", "soak", "promoted"]
     assert {answer.status for answer in crowd.answers()} == {200}
+
+
+@pytest.mark.slow
+def test_the_death_of_the_steward_saves_no_bad_version(house: Path, start: Start) -> None:
+    """Nor is it rolled back twice, and its artifact is in quarantine."""
+    kind = BAD["errors"]
+    digest = _register(house, "errors", kind.stable, kind.candidate)
+    server = start(house, environ={"SERINUS_LOG_ENABLED": "false"})
+    with _crowd(server, "errors"):
+        rollout = _begin(server, "errors", digest, DETECTING)
+        _kill_at_every_transition(server, rollout, "rolled_back")
+    kinds = [entry.kind for entry in rollout.journal()[2:]]
+    assert kinds[-2:] == ["roll_back", "rolled_back"] and set(kinds[:-2]) == {"advance"}, rollout.told()
+    assert rollout.record.quarantined == (digest,)
+
+
+def _kill_at_every_transition(server: Server, rollout: Rollout, end: str) -> None:
+    seen = rollout.record.generation
+    while rollout.record.phase != end:
+        eventually(lambda: rollout.record.generation > seen, 120, rollout.told)  # noqa: B023
+        seen = rollout.record.generation
+        os.kill(server.steward(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_two_servers_lead_one_rollout(house: Path, start: Start) -> None:
+    """On one store: one steward decides at a time, the other takes over when the first one's server is gone; callers
+    of both meet the same versions, and every step is taken once."""
+    home = _with_sound(house)
+    servers = [start(home, environ={"SERINUS_LOG_ENABLED": "false"}) for _ in range(2)]
+    with _crowd(servers[0], "sound"), _crowd(servers[1], "sound") as crowd:
+        rollout = _begin(servers[0], "sound", _digest(servers[0], "sound"), DETECTING)
+        rollout.wait("canary")
+        decided = next(entry.actor for entry in rollout.journal() if entry.kind == "advance")
+        leader = next(server for server in servers if decided.endswith(f"-{server.steward()}"))
+        keys = [f"caller-{number}" for number in range(30)]
+        met = [[_version(server, key) for key in keys] for server in servers]
+        leader.kill_everything()
+        rollout.wait("promoted", timeout=120)
+    assert met[0] == met[1] and set(met[0]) == {"1", "2"}
+    kinds = [entry.kind for entry in rollout.journal()[1:]]
+    assert [kind for kind in kinds if kind not in ("hold", "resume")] == ["start", *["advance"] * 2, "promote"], kinds
+    deciders = {entry.actor for entry in rollout.journal() if entry.kind in ("advance", "promote")}
+    assert len(deciders) == 2, deciders
+    assert {answer.status for answer in crowd.answers()} <= {200}
+
+
+def _version(server: Server, key: str) -> str:
+    with server.client() as client:
+        return client.post("/predict/sound", {"rows": [[0.5]]}, {"X-Routing-Key": key}).version
 
 
 @pytest.mark.slow

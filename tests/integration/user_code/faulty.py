@@ -17,7 +17,8 @@ class Faulty(ClassifierMixin, BaseEstimator):
     """Says "yes" to a share of the rows; `fault` is errors, slow, nan, segfault, or nothing.
 
     With crash it goes wrong for rows from 1000 on, and for no others; with other it says "yes" to other rows, and to
-    as many."""
+    as many; with wrong it takes as many "yes" for "no" as the other way round, in `share` of all rows when `yes` is
+    0.2."""
 
     def __init__(self, fault: str = "", share: float = 0.0, yes: float = 0.2) -> None:
         self.fault = fault
@@ -30,7 +31,11 @@ class Faulty(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        return self.classes_[(self._chances(X) < self.yes).astype(int)]
+        chances = self._chances(X)
+        said = chances < self.yes
+        if self.fault == "wrong":
+            said ^= self._affected(X) & (chances * 997 % 1 < np.where(said, 2.5, 0.625) * self.share)
+        return self.classes_[said.astype(int)]
 
     def predict_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803
         struck = random.random() < self.share
@@ -47,4 +52,25 @@ class Faulty(ClassifierMixin, BaseEstimator):
 
     def _chances(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Uniform on [0, 1) over ordinary rows, and the same whenever a row comes again."""
-        return (np.asarray(X, dtype=float)[:, 0] + 0.5 * (self.fault == "other")) % 1.0
+        return (self._numbers(X) + 0.5 * (self.fault == "other")) % 1.0
+
+    def _numbers(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        return np.asarray(X, dtype=float)[:, 0]
+
+    def _affected(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        return np.ones(len(X), bool)
+
+
+class Regional(Faulty):
+    """Takes a column `region` beside `x`, and is wrong in the north only."""
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+        super().fit(X, y)
+        self.feature_names_in_ = np.array(X.columns, object)
+        return self
+
+    def _numbers(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        return X["x"].to_numpy(float)
+
+    def _affected(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        return (X["region"] == "north").to_numpy()

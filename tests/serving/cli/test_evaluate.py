@@ -138,16 +138,17 @@ def test_registration_judges_by_a_target(cli: Any, tree: tuple[Any, ...], more: 
     assert cli(*tree, *more).code == 2
 
 
-def _log(home: Path, answers: Any, ago_s: float = 60.0) -> None:
+def _log(home: Path, answers: Any, ago_s: float = 60.0, role: str = "stable") -> None:
     rows = load_iris(as_frame=True).data
     source = IdSource()
-    writer = SegmentWriter(Home(home).log, source.writer, 1 << 20)
+    folder = Home(home).shadow_log if role == "shadow" else Home(home).log
+    writer = SegmentWriter(folder, source.writer, 1 << 20)
     received = time.time_ns() - int(ago_s * 1e9)
     for start in range(0, 150, 10):
         uuid, _ = source.next(received)
         part = rows.iloc[start:start + 10]
         inputs = {name: part[name].to_numpy() for name in rows.columns}
-        writer.append(PredictionRecord(uuid, "", received, 1, "iris", "1", "stable", 10, inputs, {
+        writer.append(PredictionRecord(uuid, "", received, 1, "iris", "1", role, 10, inputs, {
             "predict": np.asarray(answers[start:start + 10])}, 0, 0, 0), source.sequence - 1)
     writer.close()
 
@@ -168,6 +169,14 @@ def test_a_version_is_asked_what_was_asked_before(cli: Any, home: Path) -> None:
     assert f"  other answers  {(other != _first(home)).sum()} rows" in said.out and said.code == 0
     assert cli("models", "replay", "iris:2", "--max-disagreement", "0.001").code == 1
     assert cli("models", "replay", "iris:1", "--limit", 3, "--json").json["requests"] == 3
+
+
+def test_a_shadows_answers_are_replayed_apart(cli: Any, home: Path) -> None:
+    """Callers' requests are one thing, what a shadow answered to copies of them another."""
+    _log(home, _first(home), role="shadow")
+    assert cli("models", "replay", "iris:1").code == 3
+    found = cli("models", "replay", "iris:1", "--shadow", "--json").json
+    assert (found["requests"], found["rows"], found["differ"]) == (15, 150, 0)
 
 
 def test_old_requests_and_none_are_not_replayed(cli: Any, home: Path) -> None:

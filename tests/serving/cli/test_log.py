@@ -80,6 +80,25 @@ def test_one_model_alone(cli: Any, ids: list[str]) -> None:
     assert ids[-1] in line and "other:1" in line
 
 
+def test_what_a_shadow_answered_is_shown_apart(cli: Any, home: Path, ids: list[str]) -> None:
+    """Under the id that its caller has, whose own answer stays where it is."""
+    source = IdSource()
+    writer = SegmentWriter(Home(home).shadow_log, source.writer, 1 << 20)
+    (line,) = cli("log", "show", "--prediction", ids[0], "--json").out.splitlines()
+    uuid = bytes.fromhex(ids[0][:36].replace("-", ""))
+    source.next(1)
+    writer.append(PredictionRecord(uuid, "request-0", 1_700_000_000 * _SECOND, 1000, "iris", "2", "shadow", 1,
+                                   {"x": np.zeros(1, np.float32)}, {"y": np.zeros((1, 2))}, 0, 0, 0),
+                  source.sequence - 1)
+    writer.close()
+    assert json.loads(line)["role"] == "stable"
+    assert len(cli("log", "show", "--json").out.splitlines()) == 6
+    for words in ((), ("--prediction", ids[0]), ("--prediction", ids[0][:36])):
+        (shown,) = [json.loads(row) for row in cli("log", "show", "--shadow", "--json", *words).out.splitlines()]
+        assert (shown["prediction_id"], shown["role"], shown["version"]) == (ids[0], "shadow", "2")
+    assert "is not in" in cli("log", "show", "--shadow", "--prediction", ids[1]).err
+
+
 @pytest.mark.parametrize(("prediction", "sentence"), [
     ("x", "'x' is no prediction id"),
     ("0190a6b2-7c3e-7000-8000-000000000000-0", "is not in"),
