@@ -148,7 +148,8 @@ def _dashboard(failed: dict[str, Schema], secured: dict[str, Any]) -> dict[str, 
         "output": _TEXT, "label": {}, "score": number, "usual_score": number,
         "contributions": {"type": "array", "items": contribution}, "left_out": _TEXTS, "text": _TEXT}
     explained = errors("Problem", (400, 409, 415), kind=PROBLEM)
-    rows = json_body({"type": "object", "properties": {"instances": {"type": "array", "minItems": 1}}}, {"instances": [{}]})
+    instances: Schema = {"type": "array", "minItems": 1}
+    rows = json_body({"type": "object", "properties": {"instances": instances}}, {"instances": [{}]})
     told = _object(model_name=_TEXT, model_version=_TEXT, explanations={
         "type": "array", "items": _object(**explanation)})
     wanted = {"type": "object", "required": ["prediction_id"], "properties": {"prediction_id": _TEXT}}

@@ -43,7 +43,7 @@ class Page:
 
     def is_asked(self, scope: Mapping[str, Any]) -> bool:
         """Whether a request is one for the dashboard."""
-        path = scope["path"]
+        path = str(scope["path"])
         return path == "/ui" or path.startswith("/ui/")
 
     async def answer(self, scope: Mapping[str, Any], send: Send) -> None:
