@@ -44,6 +44,8 @@ _MOST_ROWS = 20_000
 """Of a version in a role, all hours together."""
 _PENDING = 512
 _STEP = 200
+_AT_ONCE = 1 << 22
+"""Bytes of a segment."""
 _UUID = slice(8, 24)
 """In the payload of a prediction frame, after which comes …"""
 _ROWS = slice(4, 8)
@@ -265,16 +267,26 @@ class LiveSample:
             self.hours[who] = kept
 
     def _read(self, path: Path, until: float, oldest_hour: int) -> bool:
-        start, contexts = self._places.get(path, (HEADER_BYTES, {}))
-        if path.stat().st_size <= start:
-            return True
+        """Whether all of a segment was read."""
+        size = _AT_ONCE
         with path.open("rb") as stream:
-            stream.seek(start)
-            data = memoryview(stream.read())
-        offset, number = 0, 0
+            while time.monotonic() < until:
+                start, contexts = self._places.get(path, (HEADER_BYTES, {}))
+                stream.seek(start)
+                data = memoryview(stream.read(size))
+                offset = self._read_frames(data, contexts, until, oldest_hour)
+                self._places[path] = start + offset, contexts
+                if len(data) < size and time.monotonic() < until:
+                    return True
+                if not offset:  # a frame that is larger still
+                    size *= 2
+        return False
+
+    def _read_frames(self, data: memoryview, contexts: dict[int, Context], until: float, oldest_hour: int) -> int:
+        """Take whole frames while there is time; where the next one begins."""
+        offset = number = 0
         while (found := unframe(data, offset)) is not None:
             payload, offset = found
-            self._places[path] = start + offset, contexts
             if payload[0] == CONTEXT:
                 index, context = decode_context(payload)
                 contexts[index] = context
@@ -282,8 +294,8 @@ class LiveSample:
                 self._take(payload, contexts, oldest_hour)
                 number += 1
                 if number % _STEP == 0 and time.monotonic() >= until:
-                    return False
-        return True
+                    break
+        return offset
 
     def _take(self, payload: memoryview, contexts: Mapping[int, Context], oldest_hour: int) -> None:
         uuid = bytes(payload[_UUID])
@@ -296,7 +308,10 @@ class LiveSample:
             return
         rows = int.from_bytes(payload[_ROWS], "little")
         kept.seen += rows
-        keys = _keys(uuid, rows)
+        first = int.from_bytes(blake2b(uuid, digest_size=8).digest())
+        if rows == 1 and first >= kept.limit:  # so are most, where there are many
+            return
+        keys = _keys(first, rows)
         places = np.flatnonzero(keys < np.uint64(kept.limit))
         if len(places):
             kept.add(keys, places, decode_prediction(payload, contexts))
@@ -311,14 +326,16 @@ class LiveSample:
         return hours[hour]
 
 
-def _keys(uuid: bytes, rows: int) -> NDArray[np.uint64]:
-    """A uniform number for each row of a request."""
-    first = np.uint64(int.from_bytes(blake2b(uuid, digest_size=8).digest()))
+def _keys(first: int, rows: int) -> NDArray[np.uint64]:
+    """A uniform number for each row of a request: `first` for the first one, mixed with its place for others (by the
+    finaliser of splitmix64)."""
     with np.errstate(over="ignore"):
-        mixed = first + _GOLDEN * np.arange(rows, dtype=np.uint64)
+        mixed = np.uint64(first) + _GOLDEN * np.arange(rows, dtype=np.uint64)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+        mixed ^= mixed >> np.uint64(31)
+    mixed[:1] = first
+    return np.asarray(mixed)
 
 
 def novel_share(parts: Iterable[Rows]) -> float | None:

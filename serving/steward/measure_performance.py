@@ -42,8 +42,8 @@ estimated."""
 _SHOWN_HOURS = 7 * 24
 _SAMPLED_HOURS = 48
 _LOOK_S = 2.0
-_READ_S = 0.15
-"""Of reading the log in one look: a long one is read in many."""
+_READ_S = 0.1
+"""Of reading the log in one turn: a long one is read in many."""
 _REST = 9.0
 """After each look, so many times as long as it took of the processor."""
 _REPORT_S = 300.0
@@ -74,7 +74,9 @@ class MeasurePerformance:
         """See `Job.run`."""
         if shared.lease is None:
             self._forget()
-        elif time.monotonic() >= self._look_at:
+        else:
+            self._read(shared, _hour(self._clock()) - _SAMPLED_HOURS)
+        if shared.lease is not None and time.monotonic() >= self._look_at:
             began = time.thread_time()
             try:
                 self._look(shared, shared.lease.epoch)
@@ -86,7 +88,6 @@ class MeasurePerformance:
     def _look(self, shared: Shared, epoch: int) -> None:
         now = self._clock()
         self._realised.take(shared.store.documents(WINDOW))
-        self._read(shared, _hour(now) - _SAMPLED_HOURS)
         for model, who in sorted(self._watched(shared, now).items()):
             mature = _mature(shared, model)
             versions = [self._version(shared, one, mature, now, epoch) for one in sorted(who)]
