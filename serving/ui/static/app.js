@@ -55,7 +55,9 @@ function draw(data) {
     h("a", { href: "../docs" }, "How to ask for predictions"), " · ", h("a", { href: "../metrics" }, "Metrics"), " · ", h("a", { href: "../openapi.json" }, "OpenAPI"));
 }
 
-function navigation(firing) {
+let firing = 0;
+function navigation(count) {
+  firing = count ?? firing;
   show(place("nav"), PAGES.map(([href, title]) => h("a", { href, "aria-current": current(href) ? "page" : null }, title,
     href === "#/alerts" && firing ? h("span", { class: "badge bad" }, String(firing), h("span", { class: "unseen" }, " firing")) : null)));
 }

@@ -3,6 +3,7 @@
 import { token } from "./api.js";
 import { h } from "./dom.js";
 
+const NAME = "serinus.name";
 const dialog = () => document.getElementById("dialog");
 
 export function closeDialog() {
@@ -26,9 +27,10 @@ export function askToken(why, use) {
       h("button", { type: "button", click: closeDialog }, "Cancel"))));
 }
 
-/** Ask before something is changed. `act(reason)` does it, and gives the sentence to show; its error is shown in place. */
+/** Ask before something is changed. `act(reason, name)` does it; its error is shown in place. */
 export function confirm({ title, text, verb, danger, act }) {
   const reason = h("input", { id: "reason", type: "text", maxlength: "300", autocomplete: "off" });
+  const name = h("input", { id: "name", type: "text", maxlength: "60", autocomplete: "name", value: localStorage.getItem(NAME) ?? "" });
   const said = h("p", { role: "alert", class: "problem" });
   const go = h("button", { type: "submit", class: danger ? "danger" : "main" }, verb);
   const submit = async (event) => {
@@ -36,7 +38,8 @@ export function confirm({ title, text, verb, danger, act }) {
     go.disabled = true;
     said.textContent = "";
     try {
-      await act(reason.value.trim());
+      localStorage.setItem(NAME, name.value.trim());
+      await act(reason.value.trim(), name.value.trim());
       closeDialog();
     } catch (problem) {
       said.textContent = problem.message;
@@ -44,7 +47,7 @@ export function confirm({ title, text, verb, danger, act }) {
     }
   };
   open(h("form", { submit }, h("h2", { id: "dialog-title" }, title), h("p", {}, text),
-    h("label", { for: "reason" }, "Reason, for the journal"), reason, said,
+    h("label", { for: "reason" }, "Reason, for the journal"), reason, h("label", { for: "name" }, "Your name"), name, said,
     h("div", { class: "row" }, go, h("button", { type: "button", click: closeDialog }, "Cancel"))));
   reason.focus();
 }

@@ -5,8 +5,6 @@ import { h } from "./dom.js";
 import { measure, number, percent } from "./format.js";
 import { badge, best } from "./words.js";
 
-const LOSSES = new Set(["rmse", "mae", "mape", "log_loss", "brier", "bias"]);
-
 /** By the document of `GET /api/performance/NAME`; where there is none yet, by ground truth's windows. */
 export function performance(document, truth) {
   const found = document ?? fromWindows(truth);
@@ -44,7 +42,7 @@ function overTime(found, name) {
     const estimates = guess.values(place);
     return [{ label, place, values: values(place), band: [low.values(place), high.values(place)] }, ...(estimates.some((value) => value !== null) ? [{ label: `${label}, estimated`, place, dash: 1, values: estimates }] : [])];
   });
-  return timeFigure({ key: "measure", title: name, note: "by hour, with 95 % intervals; estimated without ground truth dashed", times, lines, low: LOSSES.has(name) ? 0 : null, show: (value) => measure({ value }), points: true });
+  return timeFigure({ key: "measure", title: name, note: "by hour, with 95 % intervals; estimated without ground truth dashed", times, lines, low: null, show: (value) => measure({ value }), points: true });
 }
 
 function labelled(found) {

@@ -47,8 +47,8 @@ const veto = (found) => (found ? h("p", { class: "problem" }, `Version ${found.s
 function buttons(record, data, shared) {
   const name = record.model, on = running(record);
   const judged = Boolean(record.plan?.judgement), back = record.previous_stable && record.previous_until * 1000 > Date.now();
-  const post = (verb, body) => async (reason) => {
-    await ask(`rollouts/${part(name)}/${verb}`, { ...body, actor: "dashboard", reason: reason || `${verb} from the dashboard` });
+  const post = (verb, body) => async (reason, who) => {
+    await ask(`rollouts/${part(name)}/${verb}`, { ...body, actor: who || "dashboard", reason: reason || `${verb} from the dashboard` });
     shared.again();
   };
   const button = (verb, text, sentence, { enabled = on, danger = false, body = {}, path = verb } = {}) => h("button", {
@@ -59,6 +59,7 @@ function buttons(record, data, shared) {
   return h("div", { class: "row", role: "group", "aria-label": "What you can do" },
     judged ? button("promote", "Promote by force", `Version ${record.candidate} becomes stable now, whatever the evidence says, and the journal says that you did it.`, { body: { force: true } })
       : button("promote", "Promote", `Version ${record.candidate} takes the next step; after the last one it answers every request.`),
+    record.plan?.judgement?.approve ? button("approve", "Approve", `You agree that this step may end. So far: ${record.approvals?.join(", ") || "nobody"}; ${record.plan.judgement.approve} wanted.`) : null,
     held ? button("resume", "Resume", "The rollout goes on where it was held.") : button("pause", "Pause", "The candidate keeps its share, and nothing advances until you resume."),
     button("abort", "Abort", `The rollout ends: version ${record.stable} answers every request, and version ${record.candidate} can be tried again.`),
     button("rollback", "Roll back", on ? `Version ${record.candidate} is taken off at once, on every worker of this host; version ${record.stable} answers every request.` : `Version ${record.previous_stable} answers every request again, at once.`, { enabled: on || back, danger: true }));

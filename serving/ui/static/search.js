@@ -53,7 +53,7 @@ function truth(found) {
   return [h("strong", {}, String(found.value)), ` ${found.state}`];
 }
 
-const text = (value) => (typeof value === "number" ? number(value) : typeof value === "string" ? value : JSON.stringify(value));
+const text = (value) => (typeof value === "number" ? number(value) : Array.isArray(value) ? value.map(text).join(", ") : typeof value === "string" ? value : JSON.stringify(value));
 
 function values(name, found) {
   return h("div", { class: "card wide" }, h("table", {}, h("caption", {}, name), h("thead", { class: "unseen" }, h("tr", {}, h("th", { scope: "col" }, "Field"), h("th", { scope: "col" }, "Value"))),
