@@ -207,15 +207,6 @@ def test_every_link_leads_somewhere(checkout: Path) -> None:
     assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("example", sorted(path.name for path in Path(__file__).parents[1].glob("examples/*.py")))
-def test_every_example_runs(example: str, reader: Reader, checkout: Path) -> None:
-    """Each runs by itself, registers into the home it is given, and says how to serve what it made."""
-    if "skl2onnx" in (checkout / "examples" / example).read_text("utf-8"):
-        pytest.importorskip("skl2onnx")
-    printed = reader.paste(f"python {checkout}/examples/{example}")
-    assert re.search(r"Registered [a-z-]+:1 ", printed) and "Serve it: serinus serve" in printed
-
-
 def test_the_list_of_examples_is_complete(checkout: Path) -> None:
     """Each example, a file or a folder with a page of its own, has its line in the folder's README."""
     folder = checkout / "examples"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import os
+import re
 import runpy
 import shutil
 import socket
@@ -20,8 +23,8 @@ import serinus
 from tests.integration.server import CHECKOUT, Server, eventually
 
 EXAMPLES = CHECKOUT / "examples"
-_TRAINING = ("quickstart_sklearn.py", "shadow_then_canary/train.py", "delayed_ground_truth/train.py",
-             "text_onnx/train.py")
+_TRAINING = ("quickstart_sklearn.py", "quickstart_onnx.py", "shadow_then_canary/train.py",
+             "delayed_ground_truth/train.py", "text_onnx/train.py")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERINUS_HOME", str(folder / "home"))
         for program in _TRAINING:
-            runpy.run_path(str(EXAMPLES / program), run_name="__main__")
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                runpy.run_path(str(EXAMPLES / program), run_name="__main__")
+            assert re.search(r"Registered [a-z-]+:1 .*Serve it: serinus serve", printed.getvalue(), re.DOTALL), program
     with Server(folder / "home", folder) as running:
         yield running
 
@@ -50,6 +56,15 @@ def _run(program: str, server: Server, folder: Path, monkeypatch: pytest.MonkeyP
     finally:
         sys.modules.pop("train", None)
     return 0
+
+
+def test_every_program_of_the_examples_is_run(checkout: Path) -> None:
+    """Here, or by the tests of the example itself."""
+    programs = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
+    own = ("ci_gate/", "custom_monitor/", "xgboost_adapter/")
+    elsewhere = {program for program in programs if program.startswith(own)}
+    named = set(re.findall(r'"(\w+(?:/\w+)?\.py)"', Path(__file__).read_text("utf-8")))
+    assert programs - elsewhere == named & programs
 
 
 def test_a_sound_version_goes_from_shadow_to_stable(served: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
