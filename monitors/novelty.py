@@ -43,7 +43,8 @@ _CELLS = 4_000_000
 """Numbers that the whitening is fitted on, at most."""
 _GRID = 1001
 _SLACK = 1e-6
-"""Difference below which two scores are a tie, relative to 1 + score: a float32 in transit makes no row rarer."""
+"""Difference up to which two scores are a tie, relative to 1 + score: a float32 in transit makes no row rarer. A level
+counts as reached by what lies so much above it."""
 _TAME = 1e100
 """Nothing overflows in the score of a row that is shorter."""
 _FLAT = 1e-9
@@ -150,6 +151,7 @@ class Novelty:
     tail: Floats
     calibration_rows: int
     _offsets: NDArray[np.intp] = field(init=False)
+    _reached: Floats = field(init=False)
     _levels: list[float] = field(init=False)
     _tail: list[float] = field(init=False)
     _folded: tuple[Floats, Floats, float] = field(init=False)
@@ -157,7 +159,8 @@ class Novelty:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_folded", _folded(self.scaling, self.whitening))
         object.__setattr__(self, "_offsets", np.arange(len(self.surprise)) * WIDTH)
-        object.__setattr__(self, "_levels", self.levels.tolist())
+        object.__setattr__(self, "_reached", (self.levels + _SLACK) / (1 - _SLACK))
+        object.__setattr__(self, "_levels", self._reached.tolist())
         object.__setattr__(self, "_tail", self.tail.tolist())
 
     @classmethod
@@ -210,11 +213,11 @@ class Novelty:
 
     def p_values(self, scores: Floats) -> Floats:
         """The conformal p-value of each score."""
-        return np.asarray(self.tail[np.searchsorted(self.levels, scores - _SLACK * (1 + scores))])
+        return self.tail.take(self._reached.searchsorted(scores))
 
     def p_value(self, score: float) -> float:
         """The conformal p-value of one score."""
-        return self._tail[bisect_left(self._levels, score - _SLACK * (1 + score))]
+        return self._tail[bisect_left(self._levels, score)]
 
     def contributions(self, row: Floats, codes: Codes | None = None) -> Floats:
         """What each feature adds to a row's score, numbers first, then categories: none negative, their sum the
