@@ -12,7 +12,7 @@ import click
 import orjson
 
 from serinus.monitors.record import PredictionRecord
-from serinus.serving.cli import erase
+from serinus.serving.cli import erase, query
 from serinus.serving.cli.options import home_option, open_home
 from serinus.serving.cli.output import iso, print_json_line, short, table, width
 from serinus.serving.errors import CommandError
@@ -29,6 +29,7 @@ def command() -> None:
 
 
 command.add_command(erase.command)
+command.add_command(query.command)
 
 
 @command.command("show")

@@ -35,7 +35,7 @@ from serinus.serving.prediction_log.manifest import (
 from serinus.serving.prediction_log.parquet import Shape, read_rows, table_of
 from serinus.serving.prediction_log.reader import SegmentEnd, is_open, read_segment, segments
 
-__all__ = ["compact", "compact_segment", "finished", "recover", "remove", "rewrite"]
+__all__ = ["as_parquet", "compact", "compact_segment", "finished", "recover", "remove", "rewrite"]
 
 _ROWS = 10_000
 """Of all files together that wait in memory, about."""
@@ -98,6 +98,11 @@ def compact_segment(segment: Path, *, rows: int = _ROWS, breath: Callable[[], No
     _write_through(aside / f"{segment.stem}.json", manifest.to_bytes())
     _put_in_place(folder, manifest)
     return manifest
+
+
+def as_parquet(segment: Path, folder: Path) -> Manifest:
+    """Write a segment's records as Parquet files into another folder, without replacing anything."""
+    return _Parts(folder, segment.stem, _ROWS).write(segment, lambda: None)
 
 
 def recover(folder: Path) -> None:
