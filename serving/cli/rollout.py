@@ -85,10 +85,11 @@ def start(tag: str, file: Path | None, steps: str, shadow: float, manual: bool, 
     _check_only_plan(file)
     if how["url"] is None:
         warn_of_gate(tag, how["home"])
-    code = _act("start", name, {"version": version, "plan": plan_file.to_document(chosen), "force": force}, **how)
+    body = {"version": version, "plan": plan_file.to_document(chosen), "force": force}
+    code, begun = _acted("start", name, body, **how)
     if not wait:
         return code
-    return wait_for_end(choose(how["home"], how["url"]), name, wait_timeout, quiet=how["as_json"])
+    return wait_for_end(choose(how["home"], how["url"]), begun, wait_timeout, quiet=how["as_json"])
 
 
 def _plan(steps: str, shadow: float, manual: bool) -> Plan:
@@ -187,8 +188,13 @@ for _more in (status, explain, plan, simulate):
     command.add_command(_more)
 
 
-def _act(verb: str, model: str, body: dict[str, Any], *, home: Path | None, url: str | None, actor: str | None,
-         reason: str, no_wait: bool, timeout: float, as_json: bool) -> int:
+def _act(verb: str, model: str, body: dict[str, Any], **how: Any) -> int:
+    return _acted(verb, model, body, **how)[0]
+
+
+def _acted(verb: str, model: str, body: dict[str, Any], *, home: Path | None, url: str | None, actor: str | None,
+           reason: str, no_wait: bool, timeout: float, as_json: bool) -> tuple[int, RolloutRecord]:
+    """Exit code, and the record after it."""
     rollouts = choose(home, url)
     before = _status(rollouts, model)
     answer = rollouts.act(model, verb, {**body, "actor": actor_or_user(actor), "reason": reason})
@@ -201,7 +207,8 @@ def _act(verb: str, model: str, body: dict[str, Any], *, home: Path | None, url:
         click.echo(answer.get("notice") or describe(record))
         if followed is not None:
             click.echo(_told(followed, rollouts, record))
-    return 0 if followed is None or (followed.complete and not followed.load_failures) else _NOT_FOLLOWED
+    done = followed is None or (followed.complete and not followed.load_failures)
+    return 0 if done else _NOT_FOLLOWED, record
 
 
 def _status(rollouts: Rollouts, model: str) -> dict[str, Any] | None:

@@ -63,12 +63,19 @@ def explain(model: str, home: Path | None, url: str | None, as_json: bool) -> No
     click.echo("\n".join(_explained(found, record)))
 
 
-def wait_for_end(rollouts: Rollouts, model: str, timeout_s: float, *, quiet: bool = False,
+def wait_for_end(rollouts: Rollouts, begun: RolloutRecord, timeout_s: float, *, quiet: bool = False,
                  sleep: Callable[[float], None] = time.sleep) -> int:
-    """The exit code of a rollout's end; each phase is told when it begins."""
+    """The exit code of the end of the rollout that `begun` is of; each phase is told when it begins.
+
+    What the server has published may be older for a moment. Raises CommandError where another rollout has begun.
+    """
     started, last = time.monotonic(), ""
     while True:
-        record = RolloutRecord.from_dict(rollouts.status(model)["record"])
+        record = RolloutRecord.from_dict(rollouts.status(begun.model)["record"])
+        if record.rollout_id != begun.rollout_id and record.generation > begun.generation:
+            raise CommandError(f"Another rollout of {begun.model!r} has begun meanwhile, so the end of this one was "
+                               f"not seen: serinus rollout journal {begun.model} tells it.")
+        record = max(begun, record, key=lambda each: each.generation)
         said = describe(record)
         if said != last and not quiet:
             click.echo(f"{iso(record.updated)} {said}")

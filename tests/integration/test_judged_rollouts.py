@@ -294,7 +294,7 @@ def test_the_death_of_the_steward_saves_no_bad_version(house: Path, start: Start
     digest = _register(house, "errors", kind.stable, kind.candidate)
     server = start(house, environ={"SERINUS_LOG_ENABLED": "false"})
     with _crowd(server, "errors"):
-        rollout = _begin(server, "errors", digest, DETECTING)
+        rollout = _begin(server, "errors", digest)
         _kill_at_every_transition(server, rollout, "rolled_back")
     kinds = [entry.kind for entry in rollout.journal()[2:]]
     assert kinds[-2:] == ["roll_back", "rolled_back"] and set(kinds[:-2]) == {"advance"}, rollout.told()

@@ -14,6 +14,7 @@ import pytest
 
 from serinus.serving.cli.local import LocalRollouts
 from serinus.serving.cli.rollout_status import wait_for_end
+from serinus.serving.errors import CommandError
 from serinus.serving.home import Home
 from serinus.serving.rollout import Advance, Freeze, Hold, Pause, Promote, RollBack, RolloutRecord, controller, verdicts
 from serinus.serving.rollout.analysis import judge
@@ -230,14 +231,31 @@ def test_a_script_can_wait_for_the_end(events: tuple[Any, ...], code: int, cli: 
     """Promoted 0, rolled back 3, held 4, not over in time 5; what happens meanwhile is told."""
     cli("rollout", "start", "iris:2", "--manual", "--steps", "10")
     store = SqliteStore(home / "store.db", create=False)
+    begun = store.record("iris")
+    assert begun is not None
     for event in events:
         event = replace(event, step_id=store.record("iris").step_id) if isinstance(event, Hold) else event
         controller.apply(store, "iris", event, now=time.time())
     write_snapshot(Home(home).snapshot, store.records())
     store.close()
     slept = []
-    assert wait_for_end(LocalRollouts(Home(home)), "iris", 0.0, sleep=slept.append) == code
+    assert wait_for_end(LocalRollouts(Home(home)), begun, 0.0, sleep=slept.append) == code
     assert slept == []
+
+
+def test_an_earlier_rollouts_end_is_not_taken_for_this_ones(cli: Any, home: Path) -> None:
+    """The server publishes a moment after the store has it; and who waits too long may find another rollout."""
+    cli("rollout", "start", "iris:2", "--manual", "--steps", "10")
+    cli("rollout", "promote", "iris")
+    before = read_snapshot(Home(home).snapshot).records
+    cli("rollout", "start", "iris:1", "--manual", "--steps", "10")
+    after = read_snapshot(Home(home).snapshot).records
+    write_snapshot(Home(home).snapshot, before)
+    assert wait_for_end(LocalRollouts(Home(home)), after["iris"], 0.0) == 5
+    waits = iter([lambda: write_snapshot(Home(home).snapshot, {"iris": replace(after["iris"], generation=99,
+                                                                               rollout_id="another")})])
+    with pytest.raises(CommandError, match="Another rollout of 'iris' has begun"):
+        wait_for_end(LocalRollouts(Home(home)), after["iris"], 60.0, sleep=lambda _: next(waits)())
 
 
 def test_start_may_wait(cli: Any) -> None:
