@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,12 +66,12 @@ class Shape(NamedTuple):
 
 
 def _columns(arrays: Arrays, rows: int) -> tuple[Column, ...]:
-    found = []
-    for name, array in arrays.items():
-        whole = array.shape[:1] != (rows,)
-        dtype = TEXT if array.dtype.kind in "OUS" else array.dtype.name
-        found.append(Column(name, dtype, array.ndim - (not whole), whole))
-    return tuple(found)
+    return tuple([_column(name, array.dtype, array.ndim, array.shape[:1] != (rows,)) for name, array in arrays.items()])
+
+
+@lru_cache(4096)
+def _column(name: str, dtype: np.dtype[Any], dimensions: int, whole: bool) -> Column:
+    return Column(name, TEXT if dtype.kind in "OUS" else dtype.name, dimensions - (not whole), whole)
 
 
 def schema_of(shape: Shape) -> Any:
