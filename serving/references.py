@@ -34,6 +34,7 @@ from serinus.monitors.sample import Rows
 from serinus.monitors.security import Baseline, Doubt, guard_reference, margins
 from serinus.monitors.self_check import SelfCheck, count_steps
 from serinus.serving.expectations import deployment_key, expectations_of
+from serinus.serving.performance import quality
 from serinus.serving.performance.promise import Promise, attachment_of, make_promise, promise_of
 from serinus.serving.store import Conflict, Document, JournalEntry, Store
 
@@ -208,9 +209,19 @@ def keep_reference(version: ModelVersion, home: Path, frame: pd.DataFrame, colum
         registry.attach(version, {_check_path(digest): orjson.dumps(made.check.to_json())})
     if _clients_path(digest) not in registry.attachments(version):
         registry.attach(version, {_clients_path(digest): orjson.dumps(made.baseline.to_json())})
-    if columns.target is not None and promise_of(registry, version) is None:
+    if columns.target is None:
+        _keep_quality(registry, version, made, personal)
+    elif promise_of(registry, version) is None:
         _keep_promise(registry, version, made, frame[columns.target].to_numpy()[made.kept], personal)
     return made
+
+
+def _keep_quality(registry: Registry, version: ModelVersion, made: Made, personal: Mapping[str, str]) -> None:
+    """Of clusterers and outlier detectors, which nobody labels, what their answers are like."""
+    if quality.quality_of(registry, version) is None:
+        found = quality.make_quality(version.signature, made.profile, made.rows, personal)
+        if found is not None:
+            registry.attach(version, {quality.attachment_of(made.profile.digest): found.to_bytes()})
 
 
 def _keep_promise(registry: Registry, version: ModelVersion, made: Made, truth: NDArray[Any],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from serinus.monitors.alerts import Condition, Fact
 from serinus.monitors.calibration import Calibration, classwise
+from serinus.monitors.label_free import Verdict
 from serinus.monitors.metrics import HIGHER, Measure, Sums
 from serinus.monitors.performance import FEWEST, Definition
 from serinus.serving.ground_truth.resolution import alike
@@ -104,6 +105,7 @@ def of_version(who: Who, live: Live, names: Mapping[str, int], windows: Mapping[
     whole = definition.measure(sums) if definition is not None and sums is not None else {}
     parts = {"calibration": calibration(sums, definition) if definition is not None and sums is not None else None,
              "harm": harm.told() if harm is not None else None, "estimates": standing, "change": live.causes.change}
+    quality = [_quality(verdict) for verdict in live.quality]
     told = [_hour(name, windows.get(hour), definition, hour in ripe, live.estimates.hours.get(hour), standing)
             for name, hour in names.items()]
     return {"version": who.version, "role": who.role, "task": definition.task if definition else None, "measure": main,
@@ -111,8 +113,18 @@ def of_version(who: Who, live: Live, names: Mapping[str, int], windows: Mapping[
             "labelled": sum(window.labelled for window in windows.values()),
             "promised": dict(live.known.promise.measures) if live.known.promise is not None else None,
             "measures": measures(judged(whole)), "windows": told, **parts, "slices": live.causes.slices,
-            "fairness": live.causes.fairness, "quality": [],
-            "text": " ".join(part["text"] for part in (parts["harm"], parts["change"], standing) if part is not None)}
+            "fairness": live.causes.fairness, "quality": quality,
+            "text": " ".join(part["text"] for part in (parts["harm"], parts["change"], standing, *quality) if part)}
+
+
+def _quality(verdict: Verdict) -> dict[str, Any]:
+    now, then = verdict.now.value, verdict.then.value
+    words = verdict.name.replace("_", " ")
+    text = f"{words}: unknown, {verdict.now.rows:,} rows" if verdict.changed is None or now is None else (
+        f"{words} is {now:.4g}, {then:.4g} on the reference{', which is another' if verdict.changed else ''}.")
+    low, high = verdict.difference or (None, None)
+    return {"measure": verdict.name, "now": verdict.now.to_json(), "then": verdict.then.to_json(), "low": low,
+            "high": high, "changed": verdict.changed, "text": text}
 
 
 def _hour(name: str, window: Window | None, definition: Definition | None, ripe: bool,
@@ -132,6 +144,8 @@ def conditions(who: Who, told: Mapping[str, Any], promise: Promise | None, toler
     found = []
     if told["harm"] is not None and told["harm"]["rows"]:
         found.append(_harmful(who, told["harm"]))
+    if told["quality"]:
+        found.append(_of_quality(who, told["quality"]))
     latest = [window["estimate"] for window in told["windows"] if window["estimate"]][-_COHORTS:]
     if promise is not None and told["estimates"] is not None and len(latest) == _COHORTS:
         found.append(_estimated(who, told, promise, tolerance, latest))
@@ -144,6 +158,12 @@ def _harmful(who: Who, told: Mapping[str, Any]) -> Condition:
     if told["loss"] is not None:
         facts["loss"] = round(told["loss"], 6)
     return Condition(who.model, who.version, "loss", "alarm", told["state"] == "alarm", told["text"], facts)
+
+
+def _of_quality(who: Who, told: Sequence[Mapping[str, Any]]) -> Condition:
+    changed = [one["text"] for one in told if one["changed"]]
+    return Condition(who.model, who.version, "performance", "alarm", bool(changed),
+                     " ".join(changed) or "The answers are like those of the reference.", {"outputs": True})
 
 
 def _estimated(who: Who, told: Mapping[str, Any], promise: Promise, tolerance: float,

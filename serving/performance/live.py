@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serinus.monitors.label_free import Verdict
 from serinus.monitors.performance import Definition
 from serinus.monitors.profile import Profile
 from serinus.serving.performance.causes import Judged, change, declared_slices, fairness, found_slices
 from serinus.serving.performance.estimates import Estimates
 from serinus.serving.performance.promise import Promise
+from serinus.serving.performance.quality import Quality
 from serinus.serving.performance.realised import Window
 from serinus.serving.performance.sample import Hour, Rows, novel_share
 
@@ -24,16 +26,18 @@ _ESTIMATES_AT_ONCE = 4
 _REST = 19.0
 """After each piece of work, so many times as long as it took of the processor."""
 _NOVEL_HOURS = 3
+_QUALITY_HOURS = 3
 
 Array = NDArray[Any]
 Truths = Callable[[Rows], Array]
 
 
 class Known(NamedTuple):
-    """What does not change of a version; `profile` is the reference's that the promise was made with."""
+    """What does not change of a version; `profile` is the reference's that promise or quality was made with."""
 
     definition: Definition | None = None
     promise: Promise | None = None
+    quality: Quality | None = None
     profile: Profile | None = None
     features: tuple[int, ...] = ()
 
@@ -54,11 +58,13 @@ class Live:
         known: what does not change of it.
         estimates: by hour.
         causes: found when last looked.
+        quality: of answers that nobody labels, when last looked.
     """
 
     known: Known
     estimates: Estimates = field(default_factory=Estimates)
     causes: Causes = field(default_factory=lambda: Causes([], [], None))
+    quality: list[Verdict] = field(default_factory=list)
     _estimated: dict[int, int] = field(default_factory=dict)
     _judged: dict[int, tuple[tuple[int, int], Judged]] = field(default_factory=dict)
     _due: dict[str, float] = field(default_factory=dict)
@@ -120,6 +126,16 @@ class Live:
             found += found_slices(whole, self.known.profile, self.known.features)
         changed = change(whole, self.known.promise) if self.known.promise is not None else None
         return Causes(found, fairness(whole, groups), changed)
+
+    def look_at_quality(self, hours: Mapping[int, Hour]) -> None:
+        """Hold the latest hours' rows against the reference, where nobody labels them."""
+        if self.known.quality is None or self._rests("quality"):
+            return
+        began = time.thread_time()
+        found = [hours[hour].rows() for hour in sorted(hours)[-_QUALITY_HOURS:]]
+        parts = [part for part in found if part is not None]
+        self.quality = self.known.quality.compare(Rows.together(parts)) if parts else []
+        self._rest("quality", began)
 
     def novel_share(self, hours: Mapping[int, Hour]) -> float | None:
         """Of the latest hours' rows, the share that is unlike the reference."""

@@ -69,23 +69,24 @@ class Looker:
     """What is kept of a version's rows.
 
     Attributes:
-        answers: where its answers stand.
+        answers: where its answers stand; None where no truth can be held against them.
         profile: by which its rows are binned; None where they are not.
         features: which of its features.
         personal: fields that do not stand in the log as they were.
         declared: inputs whose values are kept.
+        output: where answers stand that no truth can be held against.
     """
 
-    answers: Answers
+    answers: Answers | None
     profile: Profile | None
     features: tuple[int, ...] = ()
     personal: frozenset[str] = frozenset()
     declared: tuple[str, ...] = ()
+    output: str = ""
 
     def look(self, keys: Array, ids: Sequence[str], inputs: Arrays, outputs: Arrays) -> Rows | None:
         """What is kept of some rows; None where their answers are not one for each."""
-        none = np.empty(len(keys), object)
-        outcomes = outcomes_of(self.answers, outputs, none)
+        outcomes = self._said(outputs, len(keys))
         if outcomes is None:
             return None
         empty = np.empty((len(keys), 0))
@@ -100,6 +101,14 @@ class Looker:
                 novel = novelty.p_values(novelty.scores(self.profile.encoder.numbers(inputs), categories))
         declared = {name: _texts(inputs[name]) for name in self.declared if name in inputs and inputs[name].ndim == 1}
         return Rows(keys, tuple(ids), outcomes.answers, outcomes.scores, codes, numbers, novel, declared)
+
+
+    def _said(self, outputs: Arrays, rows: int) -> Outcomes | None:
+        none = np.empty(rows, object)
+        if self.answers is not None:
+            return outcomes_of(self.answers, outputs, none)
+        said = outputs.get(self.output)
+        return None if said is None or said.shape != (rows,) else Outcomes(none, said)
 
 
 class Rows(NamedTuple):

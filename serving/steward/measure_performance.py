@@ -25,6 +25,7 @@ from serinus.serving.performance.harm import HarmWatch
 from serinus.serving.performance.live import Known, Live
 from serinus.serving.performance.promise import Promise, promise_of, watched_features
 from serinus.serving.performance.published import keep_only, publish
+from serinus.serving.performance.quality import quality_of
 from serinus.serving.performance.realised import Realised, Window
 from serinus.serving.performance.sample import LiveSample, Looker, Rows, Who
 from serinus.serving.references import profile_bytes_of
@@ -121,6 +122,7 @@ class MeasurePerformance:
         live.estimate(hours)
         live.judge(hours, windows, ripe, lambda rows: _truths(shared, rows))
         live.look_for_causes(chosen.slices, chosen.groups)
+        live.look_at_quality(hours)
         live.estimates = live.estimates.since(_hour(now) - _SHOWN_HOURS)
         self._save(shared, who, live.estimates, now, epoch)
         promise = live.known.promise
@@ -141,13 +143,13 @@ class MeasurePerformance:
 
     def _looker(self, shared: Shared, who: Who) -> Looker | None:
         known = self._followed(shared, who).known
-        version = shared.registry.get(who.model, who.version) if known.definition is not None else None
-        answers = answers_of(version.signature) if version is not None else None
-        if version is None or answers is None:
+        if known.definition is None and known.quality is None:
             return None
+        answers = answers_of(shared.registry.get(who.model, who.version).signature)
         chosen = shared.settings.performance
         named = [part.strip() for key in (*chosen.slices, *chosen.groups) for part in key.split("×")]
-        return Looker(answers, known.profile, known.features, _personal(shared, who), tuple(dict.fromkeys(named)))
+        return Looker(answers, known.profile, known.features, _personal(shared, who), tuple(dict.fromkeys(named)),
+                      known.quality.output if known.quality is not None else "")
 
     def _save(self, shared: Shared, who: Who, estimates: Estimates, now: float, epoch: int) -> None:
         revision, saved, at = self._saved[who]
@@ -199,11 +201,12 @@ def _known(shared: Shared, who: Who) -> Known:
     try:
         version = shared.registry.get(who.model, who.version)
         answers, promise = answers_of(version.signature), promise_of(shared.registry, version)
-        if promise is None:
-            return Known(answers.definition if answers else None)
-        profile = Profile.from_bytes(profile_bytes_of(shared.registry, version, promise.reference))
-        return Known(answers.definition if answers else None, promise, profile,
-                     watched_features(profile, _personal(shared, who)))
+        quality = quality_of(shared.registry, version)
+        definition, reference = answers.definition if answers else None, promise or quality
+        if reference is None:
+            return Known(definition)
+        profile = Profile.from_bytes(profile_bytes_of(shared.registry, version, reference.reference))
+        return Known(definition, promise, quality, profile, watched_features(profile, _personal(shared, who)))
     except ModelError:  # removed since
         return Known()
 
