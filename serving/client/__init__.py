@@ -11,7 +11,16 @@ What is sent, when it is sent again and how answers are read is the same for bot
 from serinus.serving.client.answer import Answer, Remarks
 from serinus.serving.client.async_client import AsyncClient, AsyncRollouts
 from serinus.serving.client.client import Client, Rollouts
-from serinus.serving.client.documents import Alert, Monitored, Receipt, RolledBack, Rollout, ServedModel
+from serinus.serving.client.documents import (
+    Alert,
+    Contribution,
+    Explanation,
+    Monitored,
+    Receipt,
+    RolledBack,
+    Rollout,
+    ServedModel,
+)
 from serinus.serving.client.errors import (
     Busy,
     ClientError,
@@ -25,6 +34,6 @@ from serinus.serving.client.errors import (
 )
 from serinus.serving.client.retries import Retries
 
-__all__ = ["Alert", "Answer", "AsyncClient", "AsyncRollouts", "Busy", "Client", "ClientError", "Failed", "InputInvalid",
-           "Monitored", "NotAllowed", "NotPossible", "Receipt", "Refused", "Remarks", "Retries", "RolledBack",
-           "Rollout", "Rollouts", "ServedModel", "Unknown", "Unreachable"]
+__all__ = ["Alert", "Answer", "AsyncClient", "AsyncRollouts", "Busy", "Client", "ClientError", "Contribution",
+           "Explanation", "Failed", "InputInvalid", "Monitored", "NotAllowed", "NotPossible", "Receipt", "Refused",
+           "Remarks", "Retries", "RolledBack", "Rollout", "Rollouts", "ServedModel", "Unknown", "Unreachable"]

@@ -17,7 +17,7 @@ from serinus.serving.client import calls
 from serinus.serving.client.answer import Answer
 from serinus.serving.client.call import Call
 from serinus.serving.client.connection import Address, failed, headers_of, to_reply
-from serinus.serving.client.documents import Alert, Monitored, Receipt, RolledBack, Rollout, ServedModel
+from serinus.serving.client.documents import Alert, Explanation, Monitored, Receipt, RolledBack, Rollout, ServedModel
 from serinus.serving.client.errors import Busy, ClientError, InputInvalid, Refused, Unreachable
 from serinus.serving.client.inputs import is_large, prepare
 from serinus.serving.client.retries import Retries
@@ -144,6 +144,18 @@ class AsyncClient:
     async def prediction(self, prediction_id: str) -> dict[str, Any]:
         """One logged prediction: inputs, outputs, version, trace id, and what became of it. Who looked is on record."""
         return await self.send(calls.prediction(prediction_id))
+
+    async def explain(self, model: str, inputs: Any) -> tuple[Explanation, ...]:
+        """What in each row moves its answer, the largest contributions first; a few rows at a time."""
+        return await self.send(calls.explain(model, prepare(inputs)))
+
+    async def explain_prediction(self, model: str, prediction_id: str) -> Explanation:
+        """The same of a prediction that is in the log."""
+        return await self.send(calls.explain_prediction(model, prediction_id))
+
+    async def performance(self, model: str) -> dict[str, Any]:
+        """What answers turned out to be worth, by version and hour, beside what they are estimated to be."""
+        return await self.send(calls.performance(model))
 
     async def monitors(self, model: str | None = None) -> tuple[Monitored, ...]:
         """What the monitors see in a model's versions, or in all."""

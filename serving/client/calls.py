@@ -15,14 +15,16 @@ from serinus.models.signature import Signature
 from serinus.serving.client import answer, documents, inputs
 from serinus.serving.client.answer import Answer
 from serinus.serving.client.call import Call, Resend, get, post
-from serinus.serving.client.documents import Alert, Monitored, Receipt, RolledBack, Rollout, ServedModel
+from serinus.serving.client.documents import Alert, Explanation, Monitored, Receipt, RolledBack, Rollout, ServedModel
 from serinus.serving.client.errors import ClientError
 from serinus.serving.client.inputs import Columns, Rows, Tensors
+from serinus.serving.protocols.documents import dumps
 from serinus.serving.request import is_request_id
 from serinus.serving.store import JournalEntry
 
-__all__ = ["act", "alerts", "analysis", "feedback", "ground_truth", "journal", "models", "monitors", "outcomes",
-           "predict", "prediction", "ready", "roll_back", "signature", "start", "status"]
+__all__ = ["act", "alerts", "analysis", "explain", "explain_prediction", "feedback", "ground_truth", "journal",
+           "models", "monitors", "outcomes", "performance", "predict", "prediction", "ready", "roll_back", "signature",
+           "start", "status"]
 
 JOURNAL_PAGE = 1000
 _OUTCOMES = 50_000
@@ -55,6 +57,25 @@ def predict(model: str, sent: Rows | Columns | Tensors, takes: Signature | None,
 def prediction(prediction_id: str) -> Call[dict[str, Any]]:
     """One logged prediction, with what became of it."""
     return get(f"/api/predictions/{quote(prediction_id, safe='')}", dict)
+
+
+def explain(model: str, sent: Rows | Columns | Tensors) -> Call[tuple[Explanation, ...]]:
+    """Why rows are answered as they are."""
+    body = dumps({"instances": inputs.to_instances(sent)})
+    return Call("POST", f"/v1/models/{quote(model, safe='')}:explain", lambda reply: tuple(
+        Explanation.read(one) for one in reply.json()["explanations"]), body, {"content-type": "application/json"},
+        Resend.ALWAYS)
+
+
+def explain_prediction(model: str, prediction_id: str) -> Call[Explanation]:
+    """Why a prediction of the log is as it is."""
+    return post(f"/api/explain/{quote(model, safe='')}", {"prediction_id": prediction_id}, Explanation.read,
+                Resend.ALWAYS)
+
+
+def performance(model: str) -> Call[dict[str, Any]]:
+    """What answers turned out to be worth, by version and hour."""
+    return get(f"/api/performance/{quote(model, safe='')}", dict)
 
 
 def signature(model: str) -> Call[Signature]:

@@ -16,7 +16,7 @@ from serinus.serving.client import calls
 from serinus.serving.client.answer import Answer
 from serinus.serving.client.call import Call
 from serinus.serving.client.connection import Address, failed, headers_of, to_reply
-from serinus.serving.client.documents import Alert, Monitored, Receipt, RolledBack, Rollout, ServedModel
+from serinus.serving.client.documents import Alert, Explanation, Monitored, Receipt, RolledBack, Rollout, ServedModel
 from serinus.serving.client.errors import Busy, ClientError, InputInvalid, Refused, Unreachable
 from serinus.serving.client.inputs import is_large, prepare
 from serinus.serving.client.retries import Retries
@@ -149,6 +149,18 @@ class Client:
     def prediction(self, prediction_id: str) -> dict[str, Any]:
         """One logged prediction: inputs, outputs, version, trace id, and what became of it. Who looked is on record."""
         return self.send(calls.prediction(prediction_id))
+
+    def explain(self, model: str, inputs: Any) -> tuple[Explanation, ...]:
+        """What in each row moves its answer, the largest contributions first; a few rows at a time."""
+        return self.send(calls.explain(model, prepare(inputs)))
+
+    def explain_prediction(self, model: str, prediction_id: str) -> Explanation:
+        """The same of a prediction that is in the log."""
+        return self.send(calls.explain_prediction(model, prediction_id))
+
+    def performance(self, model: str) -> dict[str, Any]:
+        """What answers turned out to be worth, by version and hour, beside what they are estimated to be."""
+        return self.send(calls.performance(model))
 
     def monitors(self, model: str | None = None) -> tuple[Monitored, ...]:
         """What the monitors see in a model's versions, or in all."""

@@ -12,8 +12,9 @@ from serinus.models.signature import Field, Signature
 from serinus.serving.rollout.state import FULL_WEIGHT, RUNNING
 from serinus.serving.store import JournalEntry
 
-__all__ = ["Alert", "Monitored", "Receipt", "RolledBack", "Rollout", "ServedModel", "read_alerts", "read_journal",
-           "read_models", "read_monitors", "read_rolled_back", "read_rollout", "read_signature"]
+__all__ = ["Alert", "Contribution", "Explanation", "Monitored", "Receipt", "RolledBack", "Rollout", "ServedModel",
+           "read_alerts", "read_journal", "read_models", "read_monitors", "read_rolled_back", "read_rollout",
+           "read_signature"]
 
 Document = Mapping[str, Any]
 
@@ -90,6 +91,38 @@ class Monitored:
     evidence: float
     """How far the evidence of drift is on its way to an alarm; 1 is one."""
     document: Document = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """How much one feature of a row moved its score, against the same row with the usual value there."""
+
+    feature: str
+    contribution: float | None
+    value: Any
+    usual: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a row is answered as it is: the largest contributions first. It describes the model, not the world."""
+
+    output: str
+    label: Any
+    """The class whose probability is explained; None for a number."""
+    score: float | None
+    usual_score: float | None
+    contributions: tuple[Contribution, ...]
+    left_out: tuple[str, ...]
+    text: str
+
+    @classmethod
+    def read(cls, document: Document) -> Explanation:
+        """One explanation as the server tells it."""
+        parts = tuple(Contribution(one["feature"], one["contribution"], one["value"], one["usual"])
+                      for one in document["contributions"])
+        return cls(document["output"], document["label"], document["score"], document["usual_score"], parts,
+                   tuple(document["left_out"]), document["text"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from serinus.serving.client.errors import ClientError
 from serinus.serving.protocols.binary_tensors import encode
 from serinus.serving.protocols.documents import dumps
 
-__all__ = ["Columns", "Document", "Rows", "Tensors", "is_large", "prepare", "to_document", "to_tensors"]
+__all__ = ["Columns", "Document", "Rows", "Tensors", "is_large", "prepare", "to_document", "to_instances",
+           "to_tensors"]
 
 _MANY = 200
 """Rows from which binary tensors are worth the look at what the model takes."""
@@ -90,6 +91,19 @@ def to_document(inputs: Rows | Columns) -> Document:
     columns = {name: array.tolist() if array.dtype.hasobject else np.ascontiguousarray(array)
                for name, array in inputs.columns.items()}
     return Document(dumps({"columns": columns}), {"content-type": "application/json"}, inputs.rows)
+
+
+def to_instances(inputs: Rows | Columns | Tensors) -> list[Any]:
+    """One value or object for each row, as KServe's V1 has them. Raises `ClientError` for several tensors."""
+    if isinstance(inputs, Rows):
+        return inputs.rows
+    if isinstance(inputs, Tensors):
+        if len(inputs.tensors) > 1:
+            raise ClientError("Inputs: expected rows or columns, got several tensors.")
+        name, array = next(iter(inputs.tensors.items()))
+        return array.tolist() if name is None else [{name: value} for value in array.tolist()]
+    columns = [array.tolist() for array in inputs.columns.values()]
+    return [dict(zip(inputs.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def to_tensors(inputs: Columns | Tensors, signature: Signature) -> Document | None:

@@ -81,6 +81,18 @@ def _labelled(client: Client) -> int:
     return sum(window["labelled"] for window in models.get("credit", {"windows": []})["windows"])
 
 
+def test_an_answer_is_explained(client: Client) -> None:
+    """By rows that are sent, in any form, and by a prediction's id; what it was worth is asked likewise."""
+    (one,) = client.explain("credit", _PERSON)
+    (other,) = client.explain("credit", {name: [value] for name, value in _PERSON.items()})
+    assert one == other and {part.feature for part in one.contributions} <= _PERSON.keys() and one.text
+    ids = client.predict("credit", _PERSON).prediction_ids
+    logged = eventually(lambda: client.explain_prediction("credit", ids[0]))
+    assert logged.contributions == one.contributions
+    assert client.prediction(ids[0])["prediction_id"] == ids[0]
+    assert client.performance("credit")["model"] == "credit"
+
+
 def test_a_rollout_by_hand_from_its_start_to_its_rollback(client: Client) -> None:
     """Each verb answers with how it stands then, and the journal knows who and why."""
     rollouts = client.rollouts
