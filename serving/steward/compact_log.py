@@ -1,8 +1,5 @@
-"""Job: have finished segments of the prediction log replaced by Parquet files, and these copied to `log.url`.
-
-It is done in a process of its own, niced like the steward, that rests as long as it works: what Arrow needs of memory
-is given back, and neither a slow disk nor a store that is away holds up the steward.
-"""
+"""Job: have finished segments of the prediction log replaced by Parquet files, and these copied to `log.url`, by a
+process of its own (`serinus.serving.prediction_log.upkeep`)."""
 
 from __future__ import annotations
 
@@ -17,19 +14,19 @@ from typing import Any
 import orjson
 
 from serinus.serving.home import Home
-from serinus.serving.prediction_log.compaction import compact, finished
-from serinus.serving.prediction_log.shipping import ship, waiting
-from serinus.serving.processes import child_environment, die_with_parent
-from serinus.serving.settings import Settings
+from serinus.serving.prediction_log.compaction import finished
+from serinus.serving.prediction_log.shipping import waiting
+from serinus.serving.prediction_log.upkeep import folders, url_of
+from serinus.serving.processes import child_environment
 from serinus.serving.steward.job import Shared
 
-__all__ = ["CompactLog", "work"]
+__all__ = ["CompactLog"]
 
 _log = logging.getLogger("serinus.steward")
 _LIMIT_S = 3600.0
 _AGAIN_S = 30.0
 _LOOK_AGAIN_S = 600.0
-_LONGEST_REST_S = 0.5
+_PROGRAM = "serinus.serving.prediction_log.upkeep"
 
 
 class CompactLog:
@@ -55,7 +52,7 @@ class CompactLog:
         elif now >= self._again and self._wanted(shared, now):
             self._until = now + _LIMIT_S
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__], env=child_environment(shared.run) | {"OMP_NUM_THREADS": "1"},
+                [sys.executable, "-m", _PROGRAM], env=child_environment(shared.run) | {"OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
     def _wanted(self, shared: Shared, now: float) -> bool:
@@ -67,7 +64,7 @@ class CompactLog:
         if log.url is None or now < self._look:
             return False
         self._look = now + _LOOK_AGAIN_S
-        return any(waiting(folder, _url(log.url, folder)) for folder in _folders(shared.home))
+        return any(waiting(folder, url_of(log.url, folder)) for folder in folders(shared.home))
 
     def _end(self, shared: Shared, now: float) -> None:
         assert self._process is not None
@@ -90,50 +87,5 @@ class CompactLog:
             _log.warning("%s", text)
 
 
-def work(home: Home, settings: Settings, sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
-    """Do what there is to do, and say what was done."""
-    began = time.monotonic()
-
-    def breath() -> None:
-        nonlocal began
-        sleep(min(time.monotonic() - began, _LONGEST_REST_S))
-        began = time.monotonic()
-
-    refused: list[str] = []
-    done, files, problem = 0, 0, ""
-    try:
-        for folder in _folders(home):
-            if settings.log.compact:
-                done += compact(folder, breath=breath, refused=lambda path, error: refused.append(
-                    f"{path} stays as it is: {error}."))
-            if settings.log.url is not None and not problem:
-                shipped, problem = ship(folder, _url(settings.log.url, folder))
-                files += shipped
-    except OSError as error:
-        problem = str(error)
-    return {"segments": done, "refused": refused, "files": files, "problem": problem}
-
-
-def _folders(home: Home) -> tuple[Path, Path]:
-    return home.log, home.shadow_log
-
-
 def _finished(home: Home) -> list[Path]:
-    return [path for folder in _folders(home) for path in finished(folder)]
-
-
-def _url(url: str, folder: Path) -> str:
-    """What shadows predicted lies apart there too."""
-    return f"{url.rstrip('/')}/{'shadow' if folder.name == 'shadow' else 'predictions'}"
-
-
-def main() -> int:
-    """The program: prints what was done as JSON."""
-    die_with_parent()
-    settings = Settings.handed_over()
-    sys.stdout.buffer.write(orjson.dumps(work(Home(settings.home), settings)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return [path for folder in folders(home) for path in finished(folder)]

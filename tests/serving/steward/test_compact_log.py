@@ -10,7 +10,8 @@ import pytest
 
 from serinus.serving.prediction_log import read, segments
 from serinus.serving.prediction_log.manifest import parquet_folder
-from serinus.serving.steward.compact_log import CompactLog, work
+from serinus.serving.prediction_log.upkeep import work
+from serinus.serving.steward.compact_log import CompactLog
 from serinus.serving.steward.job import Shared
 from tests.serving.prediction_log.examples import records, write
 from tests.serving.steward.hosts import shared
