@@ -9,7 +9,7 @@ import { badge, best } from "./words.js";
 export function performance(document, truth) {
   const found = document ?? fromWindows(truth);
   if (!found || !found.versions?.length) return h("p", { class: "quiet" }, "No ground truth has come yet. Send it to ", h("code", {}, "POST /api/ground-truth"), " or with ", h("code", {}, "serinus feedback"), ".");
-  const name = found.measure ?? best(found.versions[0].windows.findLast((window) => window.measures)?.measures ?? {})[0];
+  const name = found.measure ?? best(found.versions[0].windows.findLast((window) => window.measures && Object.keys(window.measures).length)?.measures ?? {})[0];
   return [found.verdict ? h("p", {}, h("strong", {}, found.verdict)) : null, h("div", { class: "two" }, overTime(found, name), labelled(found)),
     found.versions.map((version) => one(version, name))];
 }
@@ -52,26 +52,36 @@ function labelled(found) {
 }
 
 function one(version, name) {
-  const latest = version.windows.findLast((window) => window.measures), whole = version.measures ?? latest?.measures ?? {};
+  const latest = version.windows.findLast((window) => window.measures && Object.keys(window.measures).length), whole = version.measures ?? latest?.measures ?? {};
   const share = version.rows ? version.labelled / version.rows : latest ? latest.labelled / latest.rows : null;
-  const withdrawn = version.windows.at(-1)?.withdrawn;
   return h("div", { class: "version", "data-key": `performance-${version.version}-${version.role}` },
     h("h3", {}, `Version ${version.version} `, badge(version.role, ""), share === null ? null : h("span", { class: "quiet" }, ` ${percent(share, 0)} labelled`)),
-    version.text ? h("p", {}, version.text) : null, withdrawn ? h("p", { class: "problem" }, `No estimate: ${withdrawn}`) : null,
-    h("div", { class: "two" }, measures(whole, name, estimatesOf(version)), version.calibration ? calibration(version) : null),
-    harm(version.harm), slices(version.slices, name), fairness(version.fairness));
+    h("div", { class: "two" }, h("div", {}, harm(version.harm), remarks(version), measures(whole, name, version)), version.calibration ? calibration(version) : null),
+    slices(version.slices, name));
 }
 
-const estimatesOf = (version) => (version.estimates && typeof version.estimates === "object" ? version.estimates : version.windows.findLast((window) => window.estimate)?.estimate ?? {});
+function harm(found) {
+  if (!found) return null;
+  const mood = found.state === "alarm" ? "bad" : found.state === "ok" ? "ok" : "";
+  return h("div", { class: "card" }, h("h3", {}, "Harm ", badge(found.state, mood)), found.rows ? meter(found.evidence, "Evidence of harm", mood || "ok") : null, h("p", {}, found.text));
+}
 
-function measures(whole, name, estimates) {
-  const names = Object.keys(whole).sort((a, b) => (b === name) - (a === name));
+/** Why the loss changed, how good estimates were, gaps between groups, quality without labels. */
+function remarks(version) {
+  const told = [version.change?.text, version.estimates?.text, ...(version.fairness ?? []).map((gap) => gap.text), ...(version.quality ?? []).map((each) => each.text)].filter(Boolean);
+  return told.length ? h("div", { class: "card" }, h("ul", {}, told.map((text) => h("li", {}, text)))) : null;
+}
+
+function measures(whole, name, version) {
+  const estimates = version.windows.findLast((window) => window.estimate)?.estimate ?? {}, promised = version.promised ?? {};
+  const names = [...new Set([...Object.keys(whole), ...Object.keys(estimates)])].sort((a, b) => (b === name) - (a === name));
   if (!names.length) return h("p", { class: "quiet" }, "Too few of its predictions have a known ground truth yet.");
-  const guessed = names.some((each) => estimates[each]?.value !== undefined);
-  return h("div", { class: "card wide" }, h("table", {}, h("caption", {}, "Measured, with 95 % intervals"),
-    h("thead", {}, h("tr", {}, ["Measure", "Value", ...(guessed ? ["Estimated"] : []), "Rows"].map((head, place) => h("th", { scope: "col", class: place ? "number" : null }, head)))),
-    h("tbody", {}, names.map((each) => h("tr", {}, h("th", { scope: "row" }, each.replaceAll("_", " ")), h("td", { class: "number" }, whole[each].reason && whole[each].value === null ? whole[each].reason : measure(whole[each])),
-      guessed ? h("td", { class: "number" }, measure(estimates[each])) : null, h("td", { class: "number" }, number(whole[each].rows)))))));
+  const columns = [["Measured", (each) => (whole[each]?.reason && whole[each].value === null ? whole[each].reason : measure(whole[each]))],
+    ...(Object.keys(estimates).length ? [["Estimated, latest hour", (each) => measure(estimates[each])]] : []),
+    ...(Object.keys(promised).length ? [["Promised", (each) => measure(typeof promised[each] === "object" ? promised[each] : { value: promised[each] })]] : []), ["Rows", (each) => number(whole[each]?.rows ?? estimates[each]?.rows)]];
+  return h("div", { class: "card wide" }, h("table", {}, h("caption", {}, "With 95 % intervals"),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Measure"), columns.map(([head]) => h("th", { scope: "col", class: "number" }, head)))),
+    h("tbody", {}, names.map((each) => h("tr", {}, h("th", { scope: "row" }, each.replaceAll("_", " ")), columns.map(([, cell]) => h("td", { class: "number" }, cell(each))))))));
 }
 
 function calibration(version) {
@@ -93,22 +103,13 @@ function calibration(version) {
     table({ caption: "Calibration by bin", heads: ["Said", "Happened", "Interval", "Rows"], rows: worst.bins.map((bin) => [percent(bin.said), percent(bin.happened), `${percent(bin.low)} to ${percent(bin.high)}`, number(bin.rows)]) }));
 }
 
-function harm(found) {
-  if (!found) return null;
-  const share = found.meter ?? found.evidence ?? null;
-  return h("div", { class: "card" }, h("h3", {}, "Harm alarm ", badge(found.alarm ? "alarm" : "quiet", found.alarm ? "bad" : "ok")), typeof share === "number" ? meter(share, "Evidence of harm", found.alarm ? "bad" : "ok") : null, h("p", {}, found.text ?? ""));
-}
-
 function slices(found, name) {
   if (!found?.length) return null;
-  const label = (slice) => slice.name ?? slice.text ?? [slice.field, slice.value].filter((part) => part !== undefined).join(" = ");
-  const value = (slice) => slice.measures?.[name] ?? slice.measure ?? (slice.value !== undefined && slice.low !== undefined ? slice : null);
-  return h("div", { class: "card wide" }, h("table", {}, h("caption", {}, "Slices"),
-    h("thead", {}, h("tr", {}, ["Slice", "Rows", name, ""].map((head, place) => h("th", { scope: "col", class: place === 1 || place === 2 ? "number" : null }, head || h("span", { class: "unseen" }, "Remark"))))),
-    h("tbody", {}, found.map((slice) => h("tr", {}, h("th", { scope: "row", class: "break" }, label(slice)), h("td", { class: "number" }, number(slice.labelled ?? slice.rows)), h("td", { class: "number" }, measure(value(slice))), h("td", {}, slice.verdict ?? slice.reason ?? ""))))));
-}
-
-function fairness(found) {
-  if (!found?.length) return null;
-  return h("div", { class: "card" }, h("h3", {}, "Gaps between groups"), h("ul", {}, found.map((gap) => h("li", {}, gap.text ?? `${gap.field ?? gap.name}: ${measure(gap)}`))));
+  const known = found.some((slice) => slice.measures[name]);
+  const heads = ["Slice", "Rows", ...(known ? [name] : []), "Loss", "Elsewhere", "Says"];
+  const cells = (slice) => [number(slice.rows), ...(known ? [measure(slice.measures[name])] : []), number(slice.loss), number(slice.others)];
+  return h("div", { class: "card wide" }, h("table", { class: "cards" }, h("caption", {}, "Slices, declared and found"),
+    h("thead", {}, h("tr", {}, heads.map((head, place) => h("th", { scope: "col", class: place && place < heads.length - 1 ? "number" : null }, head)))),
+    h("tbody", {}, found.map((slice) => h("tr", {}, h("th", { scope: "row", class: "break" }, slice.slice, slice.kind === "found" ? h("span", { class: "quiet" }, " found") : null),
+      cells(slice).map((cell, place) => h("td", { class: "number", "data-label": heads[place + 1] }, cell)), h("td", { "data-label": "Says" }, badge(slice.verdict, slice.verdict === "worse" ? "bad" : slice.verdict === "unknown" ? "" : "ok", slice.text)))))));
 }

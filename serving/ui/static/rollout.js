@@ -28,7 +28,7 @@ export function draw(data, name, shared) {
   const head = h("h1", {}, "Rollout of ", h("a", { href: `#/models/${part(name)}` }, name));
   const record = data.status?.record;
   if (!record) return [head, h("p", {}, "Nothing is known of a rollout of this model.")];
-  return [head, facts(data), veto(data.status.veto), buttons(record, data, shared), steps(record), verdict(data.analysis), arms(record, shared.traffic), evidence(data.analysis), history(data.journal)];
+  return [head, facts(data), veto(data.status.veto), buttons(record, data, shared), steps(record), verdict(data), arms(data, shared.traffic), evidence(data.analysis), history(data.journal)];
 }
 
 function facts({ status, analysis }) {
@@ -82,14 +82,18 @@ function steps(record) {
     record.reason ? h("p", {}, record.reason) : null);
 }
 
-function verdict(analysis) {
-  if (!analysis?.reason || !analysis.judged) return null;
-  return h("div", { class: "card" }, h("p", {}, h("strong", {}, analysis.reason)), analysis.risk ? h("p", { class: "quiet" }, `Not known: ${analysis.risk}.`) : null,
+/** What the judge says; of a rollout that is over, why it ended. */
+function verdict({ analysis, status, journal }) {
+  const ended = running(status.record) ? null : journal.findLast((entry) => entry.body.rollout_id === status.record.rollout_id && entry.reason);
+  const reason = ended?.reason ?? analysis?.reason;
+  if (!reason || !analysis?.rollout_id) return null;
+  return h("div", { class: "card" }, h("p", {}, h("strong", {}, reason)), analysis.risk ? h("p", { class: "quiet" }, `Not known: ${analysis.risk}.`) : null,
     analysis.reverse.length ? [h("p", {}, "After a promotion, a rollback would break:"), h("ul", {}, analysis.reverse.map((sentence) => h("li", {}, sentence)))] : null);
 }
 
-function arms(record, traffic) {
-  const found = traffic.arms(record.model).filter((arm) => arm.version === record.stable || arm.version === record.candidate);
+function arms({ status: { record }, analysis }, traffic) {
+  const versions = [record.stable, record.candidate, record.previous_stable, analysis?.judged?.candidate];
+  const found = traffic.arms(record.model).filter((arm) => versions.includes(arm.version));
   const heads = ["Version", "Requests", "Failed", "p50", "p95", "p99"];
   const label = (arm) => `${arm.version} ${arm.role}`;
   const lines = (value) => found.map((arm, place) => ({ label: label(arm), place, values: traffic.line(arm, value) }));
@@ -112,7 +116,7 @@ function evidence(analysis) {
   return h("section", { "aria-labelledby": "evidence-title" }, h("h2", { id: "evidence-title" }, "Evidence"),
     h("p", { class: "quiet" }, "A full meter takes the candidate off. The ratio is how many times as often it happens to the candidate; its bounds hold at every look."),
     h("div", { class: "wide" }, h("table", { class: "cards" }, h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
-      h("tbody", {}, analysis.checks.map((check) => h("tr", {}, h("th", { scope: "row", class: "break" }, compared(check.name)),
+      h("tbody", {}, [...analysis.checks].sort((a, b) => b.meter - a.meter).map((check) => h("tr", {}, h("th", { scope: "row", class: "break" }, compared(check.name)),
         h("td", { "data-label": heads[1] }, h("div", {}, meter(check.meter, `Evidence of harm in ${check.name}`, check.harmful ? "bad" : check.meter >= 0.5 ? "warn" : "ok"), h("span", { class: "quiet" }, `${number(check.e_value)} of ${number(Math.round(check.e_needed))} to one`))),
         h("td", { "data-label": heads[2] }, count(check, "candidate")), h("td", { "data-label": heads[3] }, count(check, "stable")), h("td", { "data-label": heads[4] }, ratio(check)), h("td", { "data-label": heads[5] }, says(check))))))));
 }

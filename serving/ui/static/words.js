@@ -21,7 +21,7 @@ export const running = (record) => ["preflight", "shadow", "canary", "soak", "ho
 export function phaseBadge(record) {
   if (!record || !record.rollout_id) return h("span", { class: "quiet" }, "none");
   const link = h("a", { href: `#/rollouts/${encodeURIComponent(record.model)}` }, badge(record.phase.replace("_", " "), PHASES[record.phase] ?? "info"));
-  return running(record) ? [link, h("div", { class: "quiet" }, `version ${record.candidate} at ${percent(record.weight / 10000, record.weight % 100 ? 2 : 0)}`)] : link;
+  return running(record) ? [link, h("div", { class: "quiet" }, `version ${record.candidate}${record.weight ? ` at ${percent(record.weight / 10000, record.weight % 100 ? 2 : 0)}` : ""}`)] : link;
 }
 
 export function alertsOf(alerts, model) {
