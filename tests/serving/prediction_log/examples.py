@@ -83,6 +83,14 @@ def records() -> list[PredictionRecord]:
     ]
 
 
+def remarked() -> list[PredictionRecord]:
+    """The same with violations and novelty in the first two, and a tensor that belongs to a whole request."""
+    first, second, third, fourth = records()
+    return [first._replace(violations={"range": 2}, novelty=np.array([0.25, np.nan])),
+            second._replace(violations={"type": 1}), third,
+            fourth._replace(inputs={**fourth.inputs, "image": np.arange(6.0).reshape(3, 2)})]
+
+
 def write(folder: Path, many: list[PredictionRecord], *, segment_bytes: int = 1 << 20) -> SegmentWriter:
     """A writer that has appended these records, still open."""
     writer = SegmentWriter(folder, WRITER, segment_bytes)

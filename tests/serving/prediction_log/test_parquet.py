@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
 
 from serinus.monitors.record import PredictionRecord
 from serinus.serving.ids import prediction_id
+from serinus.serving.prediction_log import read
 from serinus.serving.prediction_log.parquet import Shape, read_rows, records_in, shape_in, table_of, values_in
-from tests.serving.prediction_log.examples import assert_same, records, texts
+from tests.serving.prediction_log.examples import assert_same, records, remarked, texts
 
 NUMBERS = st.sampled_from([np.dtype(code) for code in "?BHILbhilefd"])
 
@@ -41,6 +43,7 @@ def test_every_kind_of_record_comes_back(tmp_path: Path) -> None:
             assert_same(record, found[1])
 
 
+@settings(deadline=None, max_examples=50)
 @given(hn.arrays(NUMBERS, hn.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=4)))
 def test_any_numbers_come_back(tmp_path_factory: pytest.TempPathFactory, array: np.ndarray) -> None:
     """Every bit of every number, in up to three dimensions; NaN is not a gap."""
@@ -130,6 +133,14 @@ def test_a_column_is_read_at_once(tmp_path: Path) -> None:
     shape = shape_in(table.schema.metadata)
     np.testing.assert_array_equal(values_in(table, "outputs", shape.outputs[0]), [[0.5, 0.5], [1, 1], [1, 1]])
     assert [values_in(table, "inputs", column) for column in shape.inputs] == [None, None]
+
+
+def test_a_compacted_log_of_format_1_is_read(tmp_path: Path) -> None:
+    """What the first release wrote comes back, files and manifest."""
+    shutil.copytree(Path(__file__).parent / "fixtures" / "parquet_1", tmp_path / "log")
+    expected = [record for record in remarked() if record.rows]
+    for record, found in zip(expected, read(tmp_path / "log" / "segments"), strict=True):
+        assert_same(record, found)
 
 
 def test_a_foreign_file_is_refused() -> None:
