@@ -83,6 +83,12 @@ def test_the_wheel_holds_every_module(wheel: set[str], checkout: Path) -> None:
     assert {_installed(path).as_posix() for path in _modules(checkout)} - wheel == set()
 
 
+def test_the_wheel_holds_the_dashboard(wheel: set[str], checkout: Path) -> None:
+    """Its files are no modules; forgotten, `/ui` works in a checkout only."""
+    files = [path for path in (checkout / "serving" / "ui" / "static").rglob("*") if path.is_file()]
+    assert files and {_installed(path.relative_to(checkout)).as_posix() for path in files} - wheel == set()
+
+
 def test_the_wheel_is_typed(wheel: set[str]) -> None:
     """The user's type checker believes our annotations only beside a py.typed."""
     assert {f"serinus/{folder}py.typed" for folder in ("", "models/", "monitors/", "serving/")} - wheel == set()
