@@ -44,7 +44,6 @@ def command(scenario: str, fast: bool, seed: int, keep: bool, home: Path | None)
 
     Exit codes: 0 every claim held, 1 one did not, 2 wrong usage, 130 interrupted.
     """
-    started = time.monotonic()
     with _ended_by_signals(), _folder(home, keep) as folder:
         length = "a minute" if fast else "two minutes"
         _say(f"Serinus from end to end, in about {length}; Ctrl-C ends it. Everything is in")
@@ -52,13 +51,13 @@ def command(scenario: str, fast: bool, seed: int, keep: bool, home: Path | None)
         from serinus.serving.demo import Narrator, Scenario, Story
 
         narrator = Narrator()
-        story = Story(folder, narrator, scenario=Scenario(scenario), seed=seed, fast=fast, stay=_stay if keep else None)
         try:
-            story.tell()
+            Story(folder, narrator, scenario=Scenario(scenario), seed=seed, fast=fast,
+                  stay=_stay if keep else None).tell()
         except KeyboardInterrupt:
             click.echo("\nInterrupted: every process has ended.", err=True)
             return _INTERRUPTED
-        _last_words(folder, kept=keep or home is not None, failures=narrator.failures, took=time.monotonic() - started)
+        _last_words(folder, kept=keep or home is not None, failures=narrator.failures)
         return 1 if narrator.failures else 0
 
 
@@ -107,9 +106,8 @@ def _folder(home: Path | None, keep: bool) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _last_words(folder: Path, *, kept: bool, failures: int, took: float) -> None:
-    lines = ["", f"Done in {took:.0f} s; every claim held." if not failures
-             else f"Done in {took:.0f} s; {failures} claims did not hold (✗ above)."]
+def _last_words(folder: Path, *, kept: bool, failures: int) -> None:
+    lines = ["", "Done; every claim held." if not failures else f"Done; {failures} claims did not hold (✗ above)."]
     if kept:
         lines += [f"All of it is in {folder}. Look around:",
                   f"   serinus log show --home {folder}", f"   serinus rollout journal tumour --home {folder}",

@@ -1,21 +1,24 @@
-"""What the demo's clients did, held against the server's books: prediction log, metrics, spans."""
+"""What the demo's clients did, held against the server's books: prediction log, metrics, spans, ground truth."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from serinus.serving.demo.collector import Collector, tree
+from serinus.serving.demo.commands import Commands
 from serinus.serving.demo.crowd import Answer, Client
 from serinus.serving.demo.narrator import Narrator
+from serinus.serving.demo.patients import Clinic
+from serinus.serving.demo.training import MODEL
 from serinus.serving.home import Home
 from serinus.serving.ids import parse_prediction_id
 from serinus.serving.prediction_log import read
 
 __all__ = ["Books"]
 
-_PATIENCE_S = 10.0
+_PATIENCE_S, _TRUTHS_S, _LOOK_S = 10.0, 90.0, 0.3
 
 
 class Books:
@@ -67,6 +70,35 @@ class Books:
                                               "The first:")
         for line in tree(collector.spans(), first.headers["traceparent"].split("-")[1]):
             self._narrator.line(f"  {line}")
+
+    def check_truths(self, commands: Commands, clinic: Clinic, delay_s: float) -> None:
+        """The truth of every prediction of the clinic was told and joined, and each version's accuracy is ours."""
+        answered, right = clinic.tally(), clinic.right()
+        labelled, accurate = _joined(commands, answered.total())
+        self._narrator.command(f"serinus feedback {MODEL}")
+        self._narrator.check(clinic.told == answered.total() and labelled == answered,
+                             f"{answered.total()} predictions; {clinic.told} truths told {delay_s:g} s after each.")
+        for version, number in sorted(labelled.items()):
+            self._narrator.check(
+                round(accurate[version]) == right[version],
+                f"Version {version}: {number} truths joined, {accurate[version] / max(number, 1):.1%} right; by our "
+                f"own count {right[version]} of {answered[version]}.")
+
+
+def _joined(commands: Commands, wanted: int) -> tuple[Counter[str], dict[str, float]]:
+    """How many truths of each version's predictions are joined, and how many of these were right, as `serinus
+    feedback` says; once it is so many as wanted, or when patience ends."""
+    deadline = time.monotonic() + _TRUTHS_S
+    while True:
+        labelled: Counter[str] = Counter()
+        accurate: dict[str, float] = defaultdict(float)
+        for window in commands.ask("feedback", MODEL)["models"].get(MODEL, {"windows": []})["windows"]:
+            if window["labelled"]:
+                labelled[window["version"]] += window["labelled"]
+                accurate[window["version"]] += window["labelled"] * window["naive_accuracy"]
+        if labelled.total() >= wanted or time.monotonic() > deadline:
+            return labelled, accurate
+        time.sleep(_LOOK_S)
 
 
 def _by_version(tally: Counter[str]) -> str:

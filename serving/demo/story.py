@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from serinus.serving.demo.books import Books
 from serinus.serving.demo.collector import Collector
@@ -22,13 +21,13 @@ from serinus.serving.demo.patients import DRIFTING, Clinic, Patients
 from serinus.serving.demo.server import DemoServer
 from serinus.serving.demo.training import MODEL, TARGET, Data, prepare, recipes, train_and_register
 from serinus.serving.demo.trial import CALM, FAST, Trial, came_back, write_plan
+from serinus.serving.demo.watch import Watch
 from serinus.serving.home import Home
 
 __all__ = ["Scenario", "Story"]
 
 _CALLERS = 200
 _KILL_AFTER_S, _KILL_MORE_S = 0.7, 0.7
-_PATIENCE_S, _LOOK_S = 90.0, 0.3
 _POLICY = """[margins]
 accuracy = 0.05
 
@@ -62,11 +61,11 @@ class Story:
         self._narrator = narrator
         self._scenario = scenario
         self._seed = seed
-        self._fast = fast
         self._pace = FAST if fast else CALM
         self._stay = stay
         self._commands = Commands(home, narrator.command)
         self._books = Books(self._home, narrator)
+        self._watch = Watch(self._commands, narrator)
         self._plan = home / "plan.toml"
         self._data: Data = prepare(seed)
 
@@ -87,7 +86,7 @@ class Story:
             self._books.enter(clinic.answers, clinic.broken)
             if self._scenario is Scenario.STORY:
                 self._roll_back(server, patients)
-            self._truths(clinic)
+            self._books.check_truths(self._commands, clinic, self._pace.delay_s)
             self._stop(server)
 
     def _first_hour(self, server: DemoServer, patients: Patients, collector: Collector | None) -> None:
@@ -222,7 +221,7 @@ class Story:
                 self._narrator.line(f"From now on the scanner measures '{DRIFTING}' 30 % too high.")
 
         self._promote(trial, clinic, watch)
-        self._alarm("2")
+        self._watch.wait_for_alarm("2", DRIFTING)
         kinds = Counter(entry["kind"] for entry in self._commands.ask("rollout", "journal", MODEL))
         self._narrator.check(kinds["roll_back"] == kinds["reject"] == 0,
                              f"Rolled back or turned away: {kinds['roll_back'] + kinds['reject']}. No version is "
@@ -233,46 +232,14 @@ class Story:
         self._narrator.line(f"From now on it measures '{DRIFTING}' 30 % too high. Nobody says so.")
         before = clinic.tally()["2"]
         clinic.drifted = True
-        self._alarm("2")
+        self._watch.wait_for_alarm("2", DRIFTING)
         self._narrator.line(f"{clinic.tally()['2'] - before} answers later. The scanner is repaired.")
         clinic.drifted = False
 
     def _close_alarm(self, clinic: Clinic) -> None:
         self._narrator.title("Close the alarm of the scanner")
-        self._settle(clinic)
-        done = self._commands.do("monitor", "reset", f"{MODEL}:2", "--reason", "the scanner was repaired")
-        calm = done.code == 0 and self._wait_for("2", lambda view: view["state"] == "ok")
-        self._narrator.check(calm, f"Its state is {self._view('2')['state']} again.")
-
-    def _alarm(self, version: str) -> None:
-        """Wait for the alarm, and tell what `serinus monitor explain --json` says."""
-        started = time.monotonic()
-        with self._narrator.waiting("The monitors count"):
-            alarmed = self._wait_for(version, lambda view: view["state"] in ("alarm", "act"))
-        took = time.monotonic() - started
-        self._narrator.command(f"serinus monitor explain {MODEL}:{version}")
-        view = self._view(version)
-        drift = view["drift"] or {"features": []}
-        top = drift["features"][0] if drift["features"] else {"name": "nothing", "direction": ""}
-        self._narrator.check(alarmed and top["name"] == DRIFTING,
-                             f"{view['state']} after {took:.1f} s: {top['name']}, {top['direction']}. {view['text']}")
-
-    def _settle(self, clinic: Clinic) -> None:
-        """Until all answers so far have been judged."""
-        answered = clinic.tally()["2"]
-        self._wait_for("2", lambda view: view["seen"] >= answered)
-
-    def _wait_for(self, version: str, holds: Callable[[dict[str, Any]], bool]) -> bool:
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
-            if (view := self._view(version)) and holds(view):
-                return True
-            time.sleep(_LOOK_S)
-        return False
-
-    def _view(self, version: str) -> dict[str, Any]:
-        found = self._commands.ask("monitor", "explain", MODEL) or {"versions": []}
-        return next((view for view in found["versions"] if view["version"] == version), {})
+        self._watch.settle("2", clinic.tally()["2"])
+        self._watch.close_alarm("2", "the scanner was repaired")
 
     def _reject(self, trial: Trial, clinic: Clinic) -> None:
         self._narrator.title("Try version 3, which passed its gate")
@@ -286,33 +253,6 @@ class Story:
         again = self._commands.do("rollout", "start", f"{MODEL}:3")
         self._narrator.check(again.code == 1 and "rolled back before" in again.text,
                              again.text.strip().splitlines()[-1])
-
-    def _truths(self, clinic: Clinic) -> None:
-        """The truth of every prediction of the clinic was told and joined, and each version's accuracy is ours."""
-        answered, right = clinic.tally(), clinic.right()
-        known = self._known(answered.total())
-        self._narrator.command(f"serinus feedback {MODEL}")
-        joined = {version: labelled for version, (labelled, _) in known.items()}
-        self._narrator.check(clinic.told == answered.total() and joined == answered,
-                             f"{answered.total()} predictions; {clinic.told} truths told {self._pace.delay_s:g} s "
-                             "after each.")
-        for version, (labelled, accuracy) in sorted(known.items()):
-            self._narrator.check(round(labelled * accuracy) == right[version],
-                                 f"Version {version}: {labelled} truths joined, {accuracy:.1%} right; by our own count "
-                                 f"{right[version]} of {answered[version]}.")
-
-    def _known(self, wanted: int) -> dict[str, tuple[int, float]]:
-        """How many truths of each version's predictions are joined, and the accuracy, as `serinus feedback` says."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            labelled: Counter[str] = Counter()
-            right: Counter[str] = Counter()
-            for window in self._commands.ask("feedback", MODEL)["models"].get(MODEL, {"windows": []})["windows"]:
-                labelled[window["version"]] += window["labelled"]
-                right[window["version"]] += window["labelled"] * (window["naive_accuracy"] or 0.0)
-            if labelled.total() >= wanted or time.monotonic() > deadline:
-                return {version: (number, right[version] / number) for version, number in labelled.items() if number}
-            time.sleep(_LOOK_S)
 
     def _roll_back(self, server: DemoServer, patients: Patients) -> None:
         self._narrator.title("Go back by hand")

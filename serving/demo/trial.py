@@ -34,7 +34,7 @@ class Pace(NamedTuple):
     crowd: int
 
 
-FAST = Pace(shadow_s=1.5, step_s=1.5, pairs=100, units=20, first=20, delay_s=0.5, crowd=200)
+FAST = Pace(shadow_s=2.0, step_s=1.5, pairs=150, units=20, first=20, delay_s=0.5, crowd=200)
 CALM = Pace(shadow_s=6.0, step_s=5.0, pairs=300, units=40, first=10, delay_s=2.0, crowd=600)
 
 
@@ -53,7 +53,7 @@ alpha = 0.001
 ratio = 1.3
 margin = 2.0
 accuracy_margin = 0.05
-mix_tolerance = 0.1
+mix_tolerance = 0.05
 hold_s = 600
 """, encoding="utf-8")
 

@@ -111,19 +111,19 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Told:
     environ, home = _environ(folder), folder / "home"
     process = _demo(environ, folder, "--fast", "--keep", "--home", str(home))
     seen = _read_until(process, "Ctrl-C ends it.\n")
-    ready = _status(re.search(r"http://127\.0\.0\.1:(\d+)", seen))
+    page = _status(re.search(r"http://127\.0\.0\.1:(\d+)", seen))
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=_PATIENCE_S)
-    return Told(seen + rest, process.returncode, environ, home, ready)
+    return Told(seen + rest, process.returncode, environ, home, page)
 
 
 def _status(address: re.Match[str] | None) -> int:
-    """The server's own answer to whether it is ready."""
+    """What the server answers who asks for its page."""
     import http.client
 
     assert address is not None
     connection = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=20)
-    connection.request("GET", "/v2/health/ready")
+    connection.request("GET", "/ui")
     status = connection.getresponse().status
     connection.close()
     return status
