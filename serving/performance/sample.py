@@ -12,7 +12,7 @@ again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from serinus.monitors.performance import Outcomes
 from serinus.monitors.profile import Profile
+from serinus.monitors.record import PredictionRecord
 from serinus.serving.ground_truth.columns import HOUR_MS, Answers
 from serinus.serving.ids import prediction_id
 from serinus.serving.performance.promise import numbers_of, outcomes_of
-from serinus.serving.prediction_log import segments
+from serinus.serving.prediction_log import Entry, entries
 from serinus.serving.prediction_log.frame import (
     CONTEXT,
     HEADER_BYTES,
@@ -37,6 +38,8 @@ from serinus.serving.prediction_log.frame import (
     decode_prediction,
     unframe,
 )
+from serinus.serving.prediction_log.manifest import Manifest
+from serinus.serving.prediction_log.reader import EVERYTHING, positioned
 
 __all__ = ["Hour", "LiveSample", "Looker", "Rows", "Who", "novel_share"]
 
@@ -237,7 +240,8 @@ def _fit(ours: Rows, theirs: Rows) -> bool:
 
 
 class LiveSample:
-    """Follows a log's segments, and keeps samples of the rows of versions that somebody wants to look at.
+    """Follows a log's segments, or what replaced them, and keeps samples of the rows of versions that somebody wants to
+    look at.
 
     Args:
         folder: of the segments.
@@ -249,15 +253,22 @@ class LiveSample:
         self.hours: dict[Who, dict[int, Hour]] = {}
         self._folder, self._looker, self._most = folder, looker, most
         self._places: dict[Path, tuple[int, dict[int, Context]]] = {}
+        self._numbers: dict[Path, int] = {}
+        """Of the predictions that were read of each segment."""
+        self._whole: set[Path] = set()
+        self._parts: tuple[Path, Iterator[tuple[int, PredictionRecord]]] | None = None
 
     def read(self, until: float, oldest_hour: int) -> bool:
         """Read on until a monotonic time, and nothing that is older than an hour; whether all was read."""
-        paths = segments(self._folder)
-        for path in self._places.keys() - set(paths):
-            del self._places[path]
-        for path in paths:
+        found = entries(self._folder)
+        for path in self._numbers.keys() - {entry.path for entry in found}:
+            self._places.pop(path, None)
+            del self._numbers[path]
+            self._whole.discard(path)
+        for entry in found:
             try:
-                if path.stat().st_mtime_ns // 1_000_000 < oldest_hour * HOUR_MS or self._read(path, until, oldest_hour):
+                if entry.path in self._whole or entry.last_ns // 1_000_000 < oldest_hour * HOUR_MS or (
+                        self._read_entry(entry, until, oldest_hour)):
                     continue
             except (FileNotFoundError, FrameError):  # the log is capped, or the segment is just begun
                 continue
@@ -275,6 +286,31 @@ class LiveSample:
                     kept[hour] = hours[hour]
             self.hours[who] = kept
 
+    def _read_entry(self, entry: Entry, until: float, oldest_hour: int) -> bool:
+        """Whether all of it was read."""
+        manifest = entry.manifest
+        if manifest is None:
+            return self._read(entry.path, until, oldest_hour)
+        if not self._read_parts(entry, manifest, until, oldest_hour):
+            return False
+        self._whole.add(entry.path)
+        self._places.pop(entry.path, None)
+        return True
+
+    def _read_parts(self, entry: Entry, manifest: Manifest, until: float, oldest_hour: int) -> bool:
+        """Go on behind what was read while it was a segment."""
+        if self._parts is None or self._parts[0] != entry.path:
+            self._parts = entry.path, positioned(entry.folder, manifest, EVERYTHING)
+        for position, record in self._parts[1]:
+            if position >= self._numbers.get(entry.path, 0):
+                self._numbers[entry.path] = position + 1
+                self._take_record(record, oldest_hour)
+            if position % _STEP == 0 and time.monotonic() >= until:
+                return False
+        self._numbers.setdefault(entry.path, 0)
+        self._parts = None
+        return True
+
     def _read(self, path: Path, until: float, oldest_hour: int) -> bool:
         """Whether all of a segment was read."""
         size = _AT_ONCE
@@ -283,16 +319,18 @@ class LiveSample:
                 start, contexts = self._places.get(path, (HEADER_BYTES, {}))
                 stream.seek(start)
                 data = memoryview(stream.read(size))
-                offset = self._read_frames(data, contexts, until, oldest_hour)
+                offset, number = self._read_frames(data, contexts, until, oldest_hour)
                 self._places[path] = start + offset, contexts
+                self._numbers[path] = self._numbers.get(path, 0) + number
                 if len(data) < size and time.monotonic() < until:
                     return True
                 if not offset:  # a frame that is larger still
                     size *= 2
         return False
 
-    def _read_frames(self, data: memoryview, contexts: dict[int, Context], until: float, oldest_hour: int) -> int:
-        """Take whole frames while there is time; where the next one begins."""
+    def _read_frames(self, data: memoryview, contexts: dict[int, Context], until: float,
+                     oldest_hour: int) -> tuple[int, int]:
+        """Take whole frames while there is time; where the next one begins, and how many predictions there were."""
         offset = number = 0
         while (found := unframe(data, offset)) is not None:
             payload, offset = found
@@ -304,7 +342,7 @@ class LiveSample:
                 number += 1
                 if number % _STEP == 0 and time.monotonic() >= until:
                     break
-        return offset
+        return offset, number
 
     def _take(self, payload: memoryview, contexts: Mapping[int, Context], oldest_hour: int) -> None:
         uuid = bytes(payload[_UUID])
@@ -324,6 +362,17 @@ class LiveSample:
         places = np.flatnonzero(keys < np.uint64(kept.limit))
         if len(places):
             kept.add(keys, places, decode_prediction(payload, contexts))
+
+    def _take_record(self, record: PredictionRecord, oldest_hour: int) -> None:
+        hour = int.from_bytes(record.prediction_uuid[:6]) // HOUR_MS
+        kept = None if hour < oldest_hour else self._hour(Who(record.model, record.version, record.role), hour)
+        if kept is None:
+            return
+        kept.seen += record.rows
+        keys = _keys(int.from_bytes(blake2b(record.prediction_uuid, digest_size=8).digest()), record.rows)
+        places = np.flatnonzero(keys < np.uint64(kept.limit))
+        if len(places):
+            kept.add(keys, places, record)
 
     def _hour(self, who: Who, hour: int) -> Hour | None:
         hours = self.hours.setdefault(who, {})

@@ -14,6 +14,7 @@ from serinus.serving.ground_truth.columns import HOUR_MS, answers_of
 from serinus.serving.ids import IdSource, prediction_id
 from serinus.serving.performance.sample import LiveSample, Looker, Rows, Who
 from serinus.serving.prediction_log import SegmentWriter
+from serinus.serving.prediction_log.compaction import compact
 from tests.serving.ground_truth.simulation import START
 
 WHO = Who("credit", "1", "stable")
@@ -62,6 +63,27 @@ def test_it_is_the_same_however_the_log_was_read(tmp_path: Path, looker: Looker)
     order = np.argsort(whole.keys)[:200]
     assert set(some.ids) == {whole.ids[place] for place in order}
     assert set(some.declared["region"]) == {"n"}
+
+
+def test_what_is_compacted_meanwhile_is_read_once(tmp_path: Path, looker: Looker) -> None:
+    """Before, in the middle of it, and after a restart: the same rows."""
+    log = tmp_path / "log"
+    ids = _write(log, 600)
+    before = _sample(log, looker, 10_000)
+    live = LiveSample(log, lambda who: looker if who == WHO else None, 10_000)
+    assert not live.read(time.monotonic() + 1e-3, HOUR - 1)
+    assert compact(log) > 1
+    while not live.read(time.monotonic() + 1e-3, HOUR - 1):
+        pass
+    more = _write(log, 10, seed=5)
+    assert live.read(time.monotonic() + 60, HOUR - 1)
+    rows = live.hours[WHO][HOUR].rows()
+    assert rows is not None
+    assert sorted(rows.ids) == sorted(ids + more)
+    assert live.hours[WHO][HOUR].seen == len(ids + more)
+    compact(log)
+    again = _sample(log, looker, 10_000)
+    assert set(before.ids) < set(again.ids) == set(rows.ids)
 
 
 def test_every_row_has_the_same_chance(tmp_path: Path, looker: Looker) -> None:
