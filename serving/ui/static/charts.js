@@ -101,7 +101,7 @@ function options(place, spec) {
     cursor: { sync: { key: "time" }, drag: { x: false, y: false }, points: { size: 6 } },
     legend: { live: true },
     hooks: { draw: [(plot) => plot.cursor.idx ?? plot.setLegend({ idx: plot.data[0].length - 1 }, false)] },
-    scales: { y: { range: (_, low, high) => range(spec.low, low, high) } },
+    scales: { x: { range: ({ data: [[only, ...more]] }, first, last) => (more.length ? [first, last] : [only - 3600, only + 3600]) }, y: { range: (_, low, high) => range(spec.low, low, high) } },
     axes: [{ ...axis, size: 30, space: 70, values: (_, ticks, __, ___, step) => ticks.map((tick) => (step >= 86400 ? new Date(tick * 1000).toLocaleDateString("en-CA").slice(5) : clock(tick).slice(-8, step >= 60 ? -3 : undefined))) },
            { ...axis, size: 52, space: 32, values: (_, ticks) => ticks.map((tick) => spec.show(tick)) }],
     series: [{ label: "Time", value: (_, value) => (value ? clock(value) : "") },

@@ -10,7 +10,7 @@ export function performance(document, truth) {
   const found = document ?? fromWindows(truth);
   if (!found || !found.versions?.length) return h("p", { class: "quiet" }, "No ground truth has come yet. Send it to ", h("code", {}, "POST /api/ground-truth"), " or with ", h("code", {}, "serinus feedback"), ".");
   const name = found.measure ?? best(found.versions[0].windows.findLast((window) => window.measures && Object.keys(window.measures).length)?.measures ?? {})[0];
-  return [found.verdict ? h("p", {}, h("strong", {}, found.verdict)) : null, h("div", { class: "two" }, overTime(found, name), labelled(found)),
+  return [h("div", { class: "two" }, overTime(found, name), labelled(found)),
     found.versions.map((version) => one(version, name))];
 }
 
@@ -56,8 +56,8 @@ function one(version, name) {
   const share = version.rows ? version.labelled / version.rows : latest ? latest.labelled / latest.rows : null;
   return h("div", { class: "version", "data-key": `performance-${version.version}-${version.role}` },
     h("h3", {}, `Version ${version.version} `, badge(version.role, ""), share === null ? null : h("span", { class: "quiet" }, ` ${percent(share, 0)} labelled`)),
-    h("div", { class: "two" }, h("div", {}, harm(version.harm), remarks(version), measures(whole, name, version)), version.calibration ? calibration(version) : null),
-    slices(version.slices, name));
+    version.harm || version.calibration ? h("div", { class: "two" }, h("div", {}, harm(version.harm), remarks(version)), version.calibration ? calibration(version) : null) : remarks(version),
+    measures(whole, name, version), slices(version.slices, name));
 }
 
 function harm(found) {
