@@ -12,6 +12,7 @@ from serinus.serving.doctor.check import Check, hours, ok, problem, size, warnin
 from serinus.serving.doctor.servers import log_rate
 from serinus.serving.home import Home
 from serinus.serving.prediction_log import segments
+from serinus.serving.prediction_log.reader import stored
 from serinus.serving.settings import Settings
 
 __all__ = ["look_at_home", "look_at_log"]
@@ -95,4 +96,4 @@ def look_at_log(home: Home, settings: Settings) -> Iterator[Check]:
 
 
 def _log_bytes(home: Home) -> int:
-    return sum(segment.stat().st_size for segment in segments(home.log))
+    return sum(kept.size for folder in (home.log, home.shadow_log) for kept in stored(folder))

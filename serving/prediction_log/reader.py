@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
@@ -30,7 +30,7 @@ from serinus.serving.prediction_log.parquet import records_in
 from serinus.serving.prediction_log.writer import SEGMENT_SUFFIX, segment_name
 
 __all__ = ["EVERYTHING", "Choice", "Entry", "Follower", "SegmentEnd", "entries", "find", "is_open", "positioned",
-           "read", "read_segment", "segments"]
+           "read", "read_segment", "segments", "stored"]
 
 HOUR_MS = 3_600_000
 
@@ -165,10 +165,29 @@ class Entry(NamedTuple):
             yield from (record for _, record in positioned(self.folder, manifest, choice))
 
 
+class Stored(NamedTuple):
+    """When an entry's last record was written, about, and how many bytes it takes."""
+
+    last_ns: int
+    size: int
+    entry: Entry
+
+
 def entries(folder: Path) -> list[Entry]:
     """What there is in a log, by writer and sequence, each once."""
     names = [path.name for path in segments(folder)]  # first: what is replaced meanwhile is then found below
     return [Entry(folder, name) for name in sorted({*names, *manifests(folder)})]
+
+
+def stored(folder: Path) -> Iterator[Stored]:
+    """How much there is in a log."""
+    for entry in entries(folder):
+        manifest = entry.manifest
+        size = 0 if manifest is None else manifest.size
+        with suppress(FileNotFoundError):
+            size += entry.path.stat().st_size
+        if size or manifest is not None:
+            yield Stored(entry.last_ns, size, entry)
 
 
 def read(folder: Path, choice: Choice = EVERYTHING) -> Iterator[PredictionRecord]:
@@ -200,17 +219,33 @@ def _is_of(wanted: bytes, table: Any) -> Any:
 
 class Follower:
     """Reads a folder's records as they are appended, each once, oldest segments first; some may be replaced by Parquet
-    files meanwhile."""
+    files meanwhile.
 
-    def __init__(self, folder: Path) -> None:
+    Another one goes on where its `progress` says that this one is. What was written before `since_ns` is passed over
+    where that is known of a whole segment.
+    """
+
+    def __init__(self, folder: Path, progress: Mapping[str, int] | None = None, since_ns: int = 0) -> None:
         self._folder = folder
+        self._since_ns = since_ns
         self._places: dict[str, tuple[int, dict[int, Context]]] = {}
-        self._read_of: dict[str, int] = {}
-        self._whole: set[str] = set()
+        self._read_of = {name: count for name, count in (progress or {}).items() if count >= 0}
+        self._known = dict(self._read_of)
+        self._whole = {name for name, count in (progress or {}).items() if count < 0}
+
+    @property
+    def progress(self) -> dict[str, int]:
+        """How many records were read of what there still is, by segment; -1 where nothing will be added."""
+        there = {entry.name for entry in entries(self._folder)}
+        return {name: count for name, count in {**self._read_of, **dict.fromkeys(self._whole, -1)}.items()
+                if name in there}
 
     def read(self) -> Iterator[PredictionRecord]:
         """The records that came since the last call; one may stop in between, and the rest comes with the next call."""
         for entry in sorted((each for each in entries(self._folder) if each.name not in self._whole), key=_created):
+            if self._since_ns and 0 < entry.last_ns < self._since_ns and not is_open(entry.path):
+                self._whole.add(entry.name)
+                continue
             manifest = entry.manifest
             if manifest is None:
                 try:
@@ -234,6 +269,8 @@ class Follower:
             if payload[0] == CONTEXT:
                 number, context = decode_context(payload)
                 contexts[number] = context
+            elif payload[0] == PREDICTION and self._known.get(entry.name, 0) > 0:
+                self._known[entry.name] -= 1  # by whom this one goes on
             elif payload[0] == PREDICTION:
                 self._read_of[entry.name] = self._read_of.get(entry.name, 0) + 1
                 yield decode_prediction(payload, contexts)

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
-from serinus.serving.prediction_log import Entry, entries, is_open
+from serinus.serving.prediction_log import Entry, is_open
 from serinus.serving.prediction_log.compaction import remove
 from serinus.serving.prediction_log.manifest import exclusive
+from serinus.serving.prediction_log.reader import stored
 from serinus.serving.steward.job import Shared
 
 _log = logging.getLogger("serinus.steward")
 _DAY_NS = 86_400 * 10**9
-
-
-class _Kept(NamedTuple):
-    last_ns: int
-    size: int
-    entry: Entry
 
 
 class CapLog:
@@ -35,7 +29,7 @@ class CapLog:
     def run(self, shared: Shared) -> None:
         """See `Job.run`."""
         home, log = shared.home, shared.settings.log
-        found = sorted(kept for folder in (home.log, home.shadow_log) for kept in _kept(entries(folder)))
+        found = sorted(kept for folder in (home.log, home.shadow_log) for kept in stored(folder))
         excess = sum(size for _, size, _ in found) - log.cap_bytes
         limit = int(self._clock() * 1e9 - log.keep_days * _DAY_NS) if log.keep_days else 0
         for last_ns, size, entry in found:
@@ -45,18 +39,6 @@ class CapLog:
                 excess -= size
                 why = "older than log.keep_days" if last_ns < limit else "over log.cap_bytes"
                 _log.warning("The prediction log is %s: removed %s (%d bytes).", why, entry.name, size)
-
-
-def _kept(found: list[Entry]) -> Iterator[_Kept]:
-    for entry in found:
-        manifest = entry.manifest
-        try:
-            status = entry.path.stat()
-        except FileNotFoundError:
-            if manifest is not None:
-                yield _Kept(entry.last_ns, manifest.size, entry)
-            continue
-        yield _Kept(entry.last_ns, status.st_size + (0 if manifest is None else manifest.size), entry)
 
 
 def _let_go(entry: Entry) -> bool:
