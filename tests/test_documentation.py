@@ -16,6 +16,7 @@ import textwrap
 import time
 import urllib.request
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import click
@@ -31,6 +32,8 @@ from serinus.serving.telemetry.metrics import prometheus_name
 from serinus.serving.telemetry.names import METRICS
 
 _START_S = 60.0
+_ENDINGS = {"db", "js", "json", "md", "ndjson", "py", "toml", "yaml", "yml"}
+"""Of files that are called like a table of settings."""
 
 
 @pytest.fixture(scope="module")
@@ -200,10 +203,15 @@ def _section(text: str, title: str) -> str:
     return found[1]
 
 
+def _pages(checkout: Path) -> list[Path]:
+    return [page for page in checkout.rglob("*.md")
+            if not any(part.startswith(".") for part in page.relative_to(checkout).parts)]
+
+
 def test_every_link_leads_somewhere(checkout: Path) -> None:
     """A link from one page of ours to another names a file that is there."""
-    pages = [page for page in checkout.rglob("*.md") if not any(part.startswith(".") for part in page.parts[1:])]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8"))]
+    links = [(page, link) for page in _pages(checkout)
+             for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8"))]
     assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
 
 
@@ -244,6 +252,25 @@ def test_examples_in_docstrings_give_what_they_say(module: str) -> None:
     outcome = doctest.testmod(importlib.import_module(module))
     assert outcome.attempted
     assert not outcome.failed
+
+
+def test_no_page_names_a_setting_or_a_command_that_is_gone(checkout: Path) -> None:
+    """Wherever a page says `log.keep_days` or `serinus rollout start …`, there is such a setting or command."""
+    settings, commands = set(_settings(Settings)), set(_commands(serinus_command))
+    tables = {name.partition(".")[0] for name in settings if "." in name}
+    wrong = []
+    for page in _pages(checkout):
+        text = page.read_text("utf-8")
+        named = re.findall(r"`([a-z_]+)\.([a-z_]+)(?: = [^`]*)?`", text)
+        wrong += [f"{page}: {table}.{name}" for table, name in named
+                  if table in tables and name not in _ENDINGS and f"{table}.{name}" not in settings]
+        for line in re.findall(r"`serinus ([^`]+)`", text) + re.findall(r"^(?:\$ )?serinus (.*)$", text, re.MULTILINE):
+            words = list(takewhile(re.compile("[a-z]+").fullmatch, line.split()))
+            starts = {" ".join(words[:length + 1]) for length in range(len(words))}
+            group = f"{' '.join(words)} "
+            if words and not starts & commands and not any(command.startswith(group) for command in commands):
+                wrong.append(f"{page}: serinus {line}")
+    assert wrong == []
 
 
 def test_every_method_of_the_client_is_described(checkout: Path) -> None:
