@@ -18,6 +18,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,10 +166,14 @@ def _erase_records(folder: Path, holders: Iterable[Entry], predictions: Sequence
             for part in _parts(entry):
                 if part.hour in hours:
                     whole = any(column.whole for column in (*part.shape.inputs, *part.shape.outputs))
-                    path = parquet_folder(folder) / part.path
-                    counts[part.shape.model] += rewrite(path, lambda ids, whole=whole: [
-                        each[:36] not in requests if whole else each not in wanted for each in ids])
+                    keep = partial(_kept, requests if whole else wanted, 36 if whole else None)
+                    counts[part.shape.model] += rewrite(parquet_folder(folder) / part.path, keep)
     return +counts
+
+
+def _kept(erased: Collection[str], length: int | None, ids: Sequence[str]) -> list[bool]:
+    """Which of these predictions stay, by their ids or the beginnings of them."""
+    return [each[:length] not in erased for each in ids]
 
 
 def _parts(entry: Entry) -> tuple[Part, ...]:

@@ -66,6 +66,11 @@ class Home:
         return self.run / "vetoes.json"
 
     @property
+    def events(self) -> Path:
+        """How far the log was told as CloudEvents."""
+        return self.run / "events.json"
+
+    @property
     def seal(self) -> Path:
         """Written when every process is to end the files of log and spool that it writes."""
         return self.run / "seal"

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from serinus.models.home import default_home
 from serinus.serving.errors import SettingsError
 
-__all__ = ["AlertSettings", "ControlSettings", "GroundTruthSettings", "LimitSettings", "LogSettings",
+__all__ = ["AlertSettings", "ControlSettings", "EventSettings", "GroundTruthSettings", "LimitSettings", "LogSettings",
            "MonitorSettings", "ReferralLimits", "ReferralSettings", "RetrainingSettings", "RoutingSettings",
            "SecuritySettings", "ServerSettings", "Settings", "TelemetrySettings", "TokenSettings",
            "ValidationSettings"]
@@ -118,6 +118,21 @@ class LogSettings(_Section):
     """The header with a caller's own key, by which ground truth may come and a person be erased."""
     key_input: str | None = Field(default=None, min_length=1)
     """The input whose value in each row is the key, where the header is missing; for models that have it."""
+
+
+class EventSettings(_Section):
+    """Each logged request as CloudEvents, in the form of KServe's inference logger. Off without `url`."""
+
+    url: str | None = Field(default=None, pattern="^https?://[^/@]+(/.*)?$")
+    """Where they are posted to."""
+    mode: Literal["all", "request", "response"] = "all"
+    """What was asked, what was answered, or both."""
+    namespace: str = "default"
+    source: str | None = None
+    """The events' `source`; `/serinus/HOST` if not given."""
+    deadline_seconds: float = Field(default=3600.0, gt=0)
+    """What could not be delivered so long after the request is dropped, and counted."""
+    timeout_seconds: float = Field(default=5.0, gt=0)
 
 
 class TelemetrySettings(_Section):
@@ -329,6 +344,7 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     routing: RoutingSettings = RoutingSettings()
     log: LogSettings = LogSettings()
+    events: EventSettings = EventSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     monitors: MonitorSettings = MonitorSettings()
     validation: ValidationSettings = ValidationSettings()

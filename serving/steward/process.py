@@ -35,6 +35,7 @@ from serinus.serving.steward.preflight import Preflight
 from serinus.serving.steward.publish_monitors import PublishMonitors
 from serinus.serving.steward.publish_snapshot import PublishSnapshot
 from serinus.serving.steward.restore_records import RestoreRecords
+from serinus.serving.steward.send_events import SendEvents
 from serinus.serving.steward.ship_tallies import ShipTallies
 from serinus.serving.steward.ship_ticks import ShipTicks
 from serinus.serving.steward.start_retraining import StartRetraining
@@ -60,7 +61,8 @@ def all_jobs() -> list[Job]:
             ShipTallies(), KeepShadow(), JoinPairs(), JoinAnswers(), Preflight(), JudgeRollouts(), TellReverse(),
             ShipTicks(), LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(),
             MeasurePerformance(), PublishMonitors(), EvaluateAlerts(), DeliverNotifications(), StartRetraining(),
-            TellEvents(), TellTraffic(), AdoptBoards(), WatchHeartbeats(), CompactLog(), CapLog(), ClearRunFolders()]
+            TellEvents(), SendEvents(), TellTraffic(), AdoptBoards(), WatchHeartbeats(), CompactLog(), CapLog(),
+            ClearRunFolders()]
 
 
 def work() -> int:

@@ -27,6 +27,7 @@ from serinus.serving.board import (
     read_all,
     start_ticks,
 )
+from serinus.serving.cloud_events import published as published_events
 from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.performance.published import documents
 from serinus.serving.published_alerts import published
@@ -100,6 +101,8 @@ class Counted(NamedTuple):
     """What their process died of."""
     performance: Sequence[Mapping[str, Any]] = ()
     """What the steward published of it, by model."""
+    events: Mapping[str, int] = {}
+    """How many CloudEvents were sent and dropped; empty where none are."""
 
     def tallies(self, name: str, *labels: str) -> Iterator[Point]:
         """The rare counters of a name, with these names for their label values."""
@@ -130,7 +133,8 @@ def collect(boards: Path, snapshot: Path | None = None, cost_per_cpu_hour: float
     shadow = ShadowFiles(boards.parent / "shadow")
     counted = Counted(counters, dict(sorted(series.items())), living, rollouts, cost_per_cpu_hour, monitors, alerts,
                       list(shadow.pairs().values()), list(shadow.deaths().values()),
-                      documents(snapshot.parent / "performance") if snapshot is not None else ())
+                      documents(snapshot.parent / "performance") if snapshot is not None else (),
+                      published_events(snapshot.parent) if snapshot is not None else {})
     return [Family(name, instrument, list(_POINTS[name](counted))) for name, instrument in METRICS.items()]
 
 
@@ -232,6 +236,14 @@ def _alerts(counted: Counted) -> Iterator[Point]:
     for model in sorted({model for model, state in found if state != "resolved"}):
         for state in ("pending", "firing"):
             yield Point({names.MODEL_NAME: model, names.ALERT_STATE: state}, found.count((model, state)))
+
+
+def _of_events(word: str) -> Callable[[Counted], Iterator[Point]]:
+    def points(counted: Counted) -> Iterator[Point]:
+        if word in counted.events:
+            yield Point({}, counted.events[word])
+
+    return points
 
 
 def _notifications(counted: Counted) -> Iterator[Point]:
@@ -393,6 +405,8 @@ _POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
     "serinus.log.frames": _counter("log_frames"),
     "serinus.log.bytes": _counter("log_bytes"),
     "serinus.log.failures": _counter("log_failures"),
+    "serinus.events.sent": _of_events("sent"),
+    "serinus.events.dropped": _of_events("dropped"),
     "serinus.spans.exported": _counter("spans_exported"),
     "serinus.spans.dropped": _counter("spans_dropped"),
     "serinus.load.failures": _counter("load_failures"),

@@ -136,6 +136,9 @@ METRICS: Mapping[str, Instrument] = MappingProxyType({
     "serinus.log.frames": Instrument("counter", "{record}", "Records in the prediction log."),
     "serinus.log.bytes": Instrument("counter", "By", "Bytes written to the prediction log."),
     "serinus.log.failures": Instrument("counter", "{record}", "Records that could not be written to it."),
+    "serinus.events.sent": Instrument("counter", "{event}", "CloudEvents that the receiver took."),
+    "serinus.events.dropped": Instrument("counter", "{event}", "CloudEvents that it refused, or was away for too long "
+                                                               "to get."),
     "serinus.spans.exported": Instrument("counter", "{span}", "Spans handed to the OpenTelemetry backend."),
     "serinus.spans.dropped": Instrument("counter", "{span}",
                                         "Spans lost: the queue was full, or the backend did not take them."),

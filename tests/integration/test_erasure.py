@@ -1,4 +1,4 @@
-"""One person is erased from a home on which a server answers: afterwards nothing of him is in any file."""
+"""What a server keeps of single predictions: told as CloudEvents, and of one person erased: he is in no file then."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from pyarrow import parquet
 from serinus.serving import prediction_log
 from serinus.serving.ids import prediction_id
 from tests.integration.client import Client
-from tests.integration.server import Server, eventually
+from tests.integration.server import Server, eventually, metric
+from tests.integration.zoo import CREDIT_INFER
+from tests.serving.sink import Sink
 
 NAME, AMOUNT, KEY = "Quillfeather", 73194.15625, "order-Zephyrine"
 MARKS = (NAME.encode(), b"73194.156", struct.pack("<d", AMOUNT), KEY.encode(), b"Paid-by-Zephyrine")
@@ -26,10 +28,28 @@ OTHER = {"age": 34, "income": 40.0, "city": "Oslo"}
 
 
 @pytest.fixture(scope="module")
-def server(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("erasure")
-    with Server(shutil.copytree(filled_home, folder / "home"), folder) as running:
+def sink() -> Iterator[Sink]:
+    with Sink() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def server(filled_home: Path, sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("erasure")
+    with Server(shutil.copytree(filled_home, folder / "home"), folder,
+                environ={"SERINUS_EVENTS_URL": sink.url}) as running:
+        yield running
+
+
+def test_every_answered_request_is_told(server: Server, sink: Sink) -> None:
+    """In any protocol, by the ids that its callers have; none of them waits for the receiver."""
+    with server.client() as client:
+        eventually(lambda: (server.home.run / "events.json").exists(), 30, server.output)
+        ids = {_predict(client, [OTHER])[0][:36] for _ in range(5)}
+        ids.add(str(client.post("/v2/models/credit/infer", CREDIT_INFER).json()["parameters"]["prediction_id"]))
+        eventually(lambda: {(event.headers["ce-id"], event.kind) for event in list(sink.received)} >= {
+            (each, kind) for each in ids for kind in ("request", "response")}, 60, server.output)
+        assert metric(client.get("/metrics").body.decode(), "serinus_events_dropped_total") == 0
 
 
 def test_a_person_is_in_no_file_afterwards(server: Server) -> None:
@@ -48,6 +68,7 @@ def test_a_person_is_in_no_file_afterwards(server: Server) -> None:
                   for record in prediction_log.read(home.log) for row in range(record.rows)}
         done = json.loads(_run(home.path, "log", "erase", "--key", KEY, "--yes", "--json", "--actor", "ana"))
         assert done == {"predictions": {"credit": 3}, "truths": 6, "keys": 3, "pairs": 0}
+    with server.client() as client:  # the first connection was idle for long, maybe
         assert _predict(client, [OTHER])
         eventually(lambda: _labelled(client) == 1, 60, server.output)
         assert client.get(f"/api/predictions/{mine[0]}").status == 404

@@ -272,6 +272,17 @@ def test_classes_and_rollouts_are_told(tmp_path: Path) -> None:
         "serinus.model.name": "wine", "serinus.model.version": "2", "serinus.rollout.phase": "canary"}, 0.05)]
 
 
+def test_events_are_told_where_they_are_sent(tmp_path: Path) -> None:
+    """As the steward noted them last; nothing where none are sent."""
+    home = tmp_path / "run"
+    snapshot = home / "snapshot.json"
+    (home / "boards").mkdir(parents=True)
+    assert [family.points for family in collect(home / "boards", snapshot) if "events" in family.name] == [[], []]
+    (home / "events.json").write_text('{"format": 1, "sent": 4, "dropped": 2}')
+    assert {family.name: family.points for family in collect(home / "boards", snapshot) if "events" in family.name} == {
+        "serinus.events.sent": [Point({}, 4)], "serinus.events.dropped": [Point({}, 2)]}
+
+
 def test_alerts_and_messages_are_told(tmp_path: Path) -> None:
     """As the steward published them beside the snapshot; a model without an open alert has no points."""
     Board(tmp_path / "boards")
