@@ -3,7 +3,7 @@
     1  callers' keys lead to predictions, and these by their ids to what holds them
     2  the workers end their files (`run/seal`), so that everything lies in finished ones
     3  segments that hold the predictions become Parquet, and Parquet files are written anew without them
-    4  pairs of shadows are overwritten
+    4  pairs of shadows, and what a canary's arms answered, are overwritten
     5  the steward, or this process where none runs, forgets truths: in the spool, in the store and its write-ahead log,
        and in the windows, which are counted anew
     6  the key index is overwritten last: who dies before can be asked to do it all again
@@ -36,6 +36,7 @@ from serinus.serving.prediction_log.compaction import compact_segment, recover, 
 from serinus.serving.prediction_log.keys import blank_keys, hash_of, key_id, key_text, named
 from serinus.serving.prediction_log.manifest import Part, exclusive, parquet_folder
 from serinus.serving.prediction_log.writer import segment_name
+from serinus.serving.rollout.answers import answers_in, blank_answers
 from serinus.serving.shadow.ledger import blank_pairs, ledgers_in
 from serinus.serving.steward.forget import forget
 from serinus.serving.store import SqliteStore
@@ -80,7 +81,7 @@ def erase(home: Home, keys: Collection[str], ids: Collection[str], *, actor: str
     secret = deployment_key(home.path) if keys else b""
     hashes = [hash_of(text, secret) for text in map(key_text, keys) if text is not None]
     predictions = sorted({*ids, *(each for found in named(home.keys, hashes).values() for each in found)})
-    note_access(home, actor, "command", "erase", len(predictions))
+    note_access(home, actor, "cli", "erase", len(predictions))
     waiting = _seal(home, patience_s)
     touched = [(folder, _holders(folder, predictions, everywhere=folder != home.log))
                for folder in (home.log, home.shadow_log)]
@@ -90,6 +91,7 @@ def erase(home: Home, keys: Collection[str], ids: Collection[str], *, actor: str
         counts.update(_erase_records(folder, found, predictions))
     halves = {_halves(each) for each in predictions}
     pairs = sum(blank_pairs(path, halves) for path in ledgers_in(home.pairs))
+    pairs += sum(blank_answers(path, halves) for paths in answers_in(home.pairs).values() for path in paths)
     request = {"ids": [*predictions, *map(key_id, hashes)], "segments": [entry.name for entry in touched[0][1]],
                "predictions": dict(counts), "actor": actor, "reason": reason}
     truths = _forget(home, request)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from serinus.serving.rollout.tally import Window
 from serinus.serving.shadow.slices import Slices
 
-__all__ = ["RATE", "AnswerWriter", "Answered", "Given", "answers_in", "read_answers"]
+__all__ = ["RATE", "AnswerWriter", "Answered", "Given", "answers_in", "blank_answers",
+           "read_answers"]
 
 _log = logging.getLogger("serinus.rollout")
 
@@ -131,6 +132,20 @@ def answers_in(folder: Path) -> dict[str, list[Path]]:
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         found.setdefault(path.name.rpartition("-")[0], []).append(path)
     return found
+
+
+def blank_answers(path: Path, predictions: Collection[tuple[bytes, int]]) -> int:
+    """Overwrite the answers of some predictions (UUID and row) in a file, be it still written; how many there were."""
+    answered, count = read_answers(path), 0
+    if answered is None:
+        return 0
+    begin = path.read_bytes().index(b"\n") + 1
+    with path.open("r+b", buffering=0) as stream:
+        for index, row in enumerate(answered.rows):
+            if (row["uuid"].tobytes(), 0) in predictions:
+                os.pwrite(stream.fileno(), bytes(_ROW.itemsize), begin + index * _ROW.itemsize)
+                count += 1
+    return count
 
 
 def read_answers(path: Path) -> Answered | None:

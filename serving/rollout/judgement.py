@@ -34,8 +34,8 @@ _SHARE, _NUMBER, _SECONDS, _CHANCE = (0, 10_000), (1, 10**9), (0, 10**9), (1e-6,
 LIMITS: Mapping[str, tuple[float, float]] = {
     "shadow": _SHARE, "certify_from": (1, 10_000), "holdback": (1, 5_000), "shadow_pairs": _NUMBER,
     "step_units": _NUMBER, "shadow_s": _SECONDS, "step_s": _SECONDS, "patience_s": _SECONDS, "soak_s": _SECONDS,
-    "approve": (0, 5), "approve_from": (1, 10_000), "hold_s": _SECONDS, "alpha": _CHANCE, "beta": _CHANCE, "tolerance": _CHANCE, "accuracy_margin": _CHANCE,
-    "mix_tolerance": _CHANCE, "ratio": (1, 10), "margin": (1.01, 10)}
+    "approve": (0, 5), "approve_from": (1, 10_000), "hold_s": _SECONDS, "alpha": _CHANCE, "beta": _CHANCE,
+    "tolerance": _CHANCE, "accuracy_margin": _CHANCE, "mix_tolerance": _CHANCE, "ratio": (1, 10), "margin": (1.01, 10)}
 """The smallest and the largest value of each number."""
 _WHOLE = ("approve", "approve_from", "shadow", "certify_from", "holdback", "shadow_pairs", "step_units")
 

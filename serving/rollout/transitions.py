@@ -10,9 +10,10 @@
                                                           ROLLED_BACK
 
 Along the upper line goes `Advance` on evidence, which may need `Approve` by persons besides, or `Promote` by a person.
-A plan that is taken by hand has neither preflight, shadow nor soak. `advance` answers with the next record and the commands that make it true. An accepted
-event raises the generation by exactly one; a refused one raises TransitionRefused; one that has nothing to do returns
-the same record and a Notice. Only Start, Advance, Promote and Resume can raise the candidate's weight.
+A plan that is taken by hand has neither preflight, shadow nor soak. `advance` answers with the next record and the
+commands that make it true. An accepted event raises the generation by exactly one; a refused one raises
+TransitionRefused; one that has nothing to do returns the same record and a Notice. Only Start, Advance, Promote and
+Resume can raise the candidate's weight.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The ledger: each pair of a rollout as a few bytes on disk, for truths that come later.
 
-    ledger := JSON of rollout, labels and slices, a newline | 32 bytes for each pair
+    ledger := JSON of rollout, labels and slices, a newline | 44 bytes for each pair
 
-It lies beside the prediction log, so truths find their pairs after restarts too. After the first million pairs nothing
-is added.
+An answer is its class's number, or, without labels, the number that was given. The ledger lies beside the prediction
+log, so truths find their pairs after restarts too. After the first million pairs nothing is added.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 __all__ = ["Entry", "Ledger", "LedgerWriter", "blank_pairs", "ledgers_in", "read_ledger"]
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".pairs"
 MOST = 1_000_000
-_ROW = np.dtype([("uuid", "V16"), ("row", "<u4"), ("stable", "<i2"), ("candidate", "<i2"), ("slices", "<u8")])
+_ROW = np.dtype([("uuid", "V16"), ("row", "<u4"), ("stable", "<f8"), ("candidate", "<f8"), ("slices", "<u8")])
 _HEAD_BYTES = 64 * 1024
 
-Entry = tuple[bytes, int, int, int, int]
-"""Prediction's UUID, row, the numbers of both classes, and the slices' bits."""
+Entry = tuple[bytes, int, float, float, int]
+"""Prediction's UUID, row, stable's and the candidate's answer, and the slices' bits."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Ledger:
 
 
 class LedgerWriter:
-    """Appends to a rollout's ledger in `folder`; one that is there already is gone on with."""
+    """Appends to a rollout's ledger in `folder`; one that is there already is gone on with, unless another release
+    wrote it."""
 
     def __init__(self, folder: Path, rollout_id: str, model: str, source: str, labels: Sequence[str],
                  slices: Sequence[str]) -> None:
@@ -57,7 +58,11 @@ class LedgerWriter:
         if size == 0:
             os.write(self._file, head)
         else:
-            begun = os.pread(self._file, _HEAD_BYTES, 0).index(b"\n") + 1
+            before = os.pread(self._file, _HEAD_BYTES, 0)
+            begun = before.index(b"\n") + 1
+            if orjson.loads(before[:begun])["format"] != FORMAT:
+                self._left = 0
+                return
             os.ftruncate(self._file, size - (size - begun) % _ROW.itemsize)  # its writer may have died in mid-write
             size -= begun
         self._left = MOST - size // _ROW.itemsize
@@ -94,11 +99,14 @@ def blank_pairs(path: Path, predictions: Collection[tuple[bytes, int]]) -> int:
 
 
 def read_ledger(path: Path) -> Ledger | None:
-    """A ledger as it is now; None where it is only being made. FileNotFoundError when it is gone."""
+    """A ledger as it is now; None where it is only being made, or of another release. FileNotFoundError when it is
+    gone."""
     head, newline, rows = path.read_bytes().partition(b"\n")
     if not newline:
         return None
     facts = orjson.loads(head)
+    if facts["format"] != FORMAT:
+        return None
     whole = len(rows) - len(rows) % _ROW.itemsize
     return Ledger(path, facts["rollout_id"], facts["model"], facts["source"], tuple(facts["labels"]),
                   tuple(facts["slices"]), np.frombuffer(rows[:whole], _ROW))

@@ -78,7 +78,8 @@ class Shadow:
         bits = self.slices.of(values)
         self.counts.add(theirs, mine, stable_ns=record.duration_ns, candidate_ns=cpu, slices=self.slices.told(bits))
         if mine is not None and theirs is not None:
-            self._note((record.prediction_uuid, row, theirs.label, mine.label, bits), values)
+            both = _told(theirs, mine)
+            self._note(None if both is None else (record.prediction_uuid, row, *both, bits), values)
         elif self.slices.names is None:
             self.slices.learn(values)
         self._journals.spans.put(record, self._version, began, ended, error, _disagree(theirs, mine))
@@ -127,13 +128,12 @@ class Shadow:
         hidden = self._guards[0].hidden(inputs, outputs or {}, *self._guards[1:])
         return hidden[0], None if outputs is None else hidden[1]
 
-    def _note(self, entry: Entry, values: dict[str, str]) -> None:
-        """For the ledger, as soon as the slices are fixed; a pair without classes can be held against no truth."""
-        known = NO_LABEL not in entry[2:4]
+    def _note(self, entry: Entry | None, values: dict[str, str]) -> None:
+        """For the ledger, as soon as the slices are fixed; a pair without answers can be held against no truth."""
         if self.slices.names is not None:
-            self._entries += [entry] if known else []
+            self._entries += [entry] if entry is not None else []
             return
-        self._early += [(entry, values)] if known else []
+        self._early += [(entry, values)] if entry is not None else []
         if self.slices.learn(values):
             self._entries = [(*early[:4], self.slices.of(values)) for early, values in self._early]
             self._early = []
@@ -149,6 +149,15 @@ class Shadow:
                 self._journals.ids.sequence - 1)
         except OSError as error:
             self._complain(error)
+
+
+def _told(stable: Answer, candidate: Answer) -> tuple[float, float] | None:
+    """Both classes, or both numbers; None where one gave neither."""
+    if NO_LABEL not in (stable.label, candidate.label):
+        return stable.label, candidate.label
+    if stable.value is not None and candidate.value is not None:
+        return stable.value, candidate.value
+    return None
 
 
 def _disagree(stable: Answer | None, candidate: Answer | None) -> bool | None:

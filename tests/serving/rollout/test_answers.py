@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serinus.serving.rollout.answers import RATE, Answered, AnswerWriter, Given, answers_in, read_answers
+from serinus.serving.rollout.answers import RATE, Answered, AnswerWriter, Given, answers_in, blank_answers, read_answers
 from serinus.serving.rollout.tally import Window
 from serinus.serving.shadow.slices import LEARNT_FROM
 
@@ -83,3 +83,14 @@ def test_a_torn_last_row_is_passed_over(writer: AnswerWriter, tmp_path: Path) ->
     with writer.path.open("ab") as stream:
         stream.write(b"\1" * 17)
     assert len(kept(tmp_path / "pairs").rows) == LEARNT_FROM + 1
+
+
+def test_a_persons_answers_are_overwritten(writer: AnswerWriter, tmp_path: Path) -> None:
+    """Id, key and all, while the file is still written; the others stay."""
+    for number in range(1, LEARNT_FROM + 3):
+        writer.add(given(number, key=number), region(number))
+    assert blank_answers(writer.path, {((7).to_bytes(16), 0), ((8).to_bytes(16), 1)}) == 1
+    writer.add(given(999, key=999), region(999))
+    keys = kept(tmp_path / "pairs").rows["key"].tolist()
+    assert keys == [0 if number == 7 else number for number in range(1, LEARNT_FROM + 3)] + [999]
+    assert kept(tmp_path / "pairs").rows["uuid"][6].tobytes() == bytes(16)

@@ -50,3 +50,13 @@ def test_a_ledger_that_is_only_being_made_is_none_yet(tmp_path: Path) -> None:
     """Its first line comes first."""
     (tmp_path / "r1-here.pairs").write_bytes(b'{"format":1')
     assert read_ledger(tmp_path / "r1-here.pairs") is None
+
+
+def test_a_ledger_of_another_release_is_left_alone(tmp_path: Path) -> None:
+    """Neither read nor gone on with: its pairs are of another length."""
+    (tmp_path / "r1-here-1.pairs").write_bytes(b'{"format":1}\n' + bytes(64))
+    made = writer(tmp_path)
+    made.append([(UUIDS[0], 0, 0, 0, 0)])
+    made.close()
+    (path,) = ledgers_in(tmp_path)
+    assert (read_ledger(path), path.stat().st_size) == (None, 77)

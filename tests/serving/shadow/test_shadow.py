@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from serinus.models import wrap
+from serinus.models import Field, Signature, wrap
 from serinus.serving.ids import IdSource
 from serinus.serving.prediction_log import SegmentWriter, read
 from serinus.serving.rollout import Judgement, Phase, Plan, RolloutRecord
@@ -28,20 +28,24 @@ RECORD = RolloutRecord("wine", 3, "r1", Phase.SHADOW, Plan((1000,), manual=False
                        shadow_weight=1000, stable="1", candidate="2")
 
 
+PRICES = Signature(SIGNATURE.inputs, (Field("price", "FP64", (-1,)),))
+
+
 class Cellar:
     """A candidate that calls a wine white from 10 on and fails below 0, with all it writes."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, signature: Signature = SIGNATURE) -> None:
         self.folder, self.files = folder, ShadowFiles(folder)
         self.exporter = InMemorySpanExporter()
         monkeypatch.setattr("serinus.serving.shadow.spans._exporter", lambda: self.exporter)
         monkeypatch.setattr("serinus.serving.shadow.spans.BatchSpanProcessor", SimpleSpanProcessor)
         self.marked: list[Any] = []
+        self.prices = signature is PRICES
         ids = IdSource()
         journals = Journals(Mark(self.files.mark), folder / "pairs", "here-1",
                             SegmentWriter(folder / "log", ids.writer, 1 << 20), ids, ShadowSpans({}, enabled=True))
-        self.shadow = Shadow(RECORD, Loaded(wrap(self.predict, signature=SIGNATURE), "", {}), (),
-                             PairCounts("r1", "wine", "1", "2", Answers(SIGNATURE).labels), Slices(), journals, 10.0)
+        self.shadow = Shadow(RECORD, Loaded(wrap(self.predict, signature=signature), "", {}), (),
+                             PairCounts("r1", "wine", "1", "2", Answers(signature).labels), Slices(), journals, 10.0)
 
     def predict(self, frame: Any) -> Any:
         self.marked.append(self.files.doing())
@@ -49,7 +53,7 @@ class Cellar:
         if x[0] < 0:
             raise ValueError("secret")
         white = x >= 10
-        return {"kind": np.where(white, "white", "red").astype(object),
+        return {"price": 2 * x} if self.prices else {"kind": np.where(white, "white", "red").astype(object),
                 "chance": np.stack([np.where(white, 0.3, 0.8), np.where(white, 0.7, 0.2)], axis=1)}
 
 
@@ -105,6 +109,18 @@ def test_pairs_wait_in_the_ledger_with_their_slices(cellar: Cellar) -> None:
     assert [int(bits) & north > 0 for bits in ledger.rows["slices"]] == [number % 2 == 1 for number in
                                                                        range(len(copies))]
     assert sum(cellar.shadow.counts.slices["region=north"]) >= 5
+
+
+def test_numbers_wait_in_the_ledger_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both as they were given; without labels."""
+    cellar = Cellar(tmp_path, monkeypatch, PRICES)
+    for number in range(LEARNT_FROM):
+        cellar.shadow.pair(copy_of({"price": np.array([1.5 * number])}, x=float(number)))
+    cellar.shadow.enter()
+    ledger = read_ledger(*ledgers_in(cellar.folder / "pairs"))
+    assert ledger is not None
+    assert ledger.labels == ()
+    assert ledger.rows[["stable", "candidate"]][-1].tolist() == (1.5 * (LEARNT_FROM - 1), 2.0 * (LEARNT_FROM - 1))
 
 
 def test_only_what_the_caller_asked_for_is_compared(cellar: Cellar) -> None:

@@ -26,16 +26,16 @@ LABELS = ("0", "1")
 class Pair:
     """A rollout in its shadow, and pairs of it: stable's class, the candidate's, and whether it is in the slice."""
 
-    def __init__(self, host: Shared) -> None:
+    def __init__(self, host: Shared, labels: tuple[str, ...] = LABELS) -> None:
         self.host = host
         self.record: RolloutRecord = past_preflight(host, PLAN)
         self.now = 0.0
         self.job = JoinPairs(monotonic=lambda: self.now)
         self._ids = IdSource()
-        self._writer = LedgerWriter(host.home.pairs, self.record.rollout_id, "wine", "here-1", LABELS,
+        self._writer = LedgerWriter(host.home.pairs, self.record.rollout_id, "wine", "here-1", labels,
                                     ("region=north",))
 
-    def add(self, stable: int, candidate: int, inside: bool = False) -> str:
+    def add(self, stable: float, candidate: float, inside: bool = False) -> str:
         """The prediction's id, of row 3."""
         uuid, _ = self._ids.next(time.time_ns())
         self._writer.append([(uuid, 3, stable, candidate, int(inside))])
@@ -100,3 +100,22 @@ def test_a_ledger_goes_with_its_rollout(pair: Pair) -> None:
     controller.decide(pair.host.store, "wine", RollBack(actor="ana", reason="enough"), now=time.time())
     pair.joined()
     assert not ledgers_in(pair.host.home.pairs)
+
+
+def test_numbers_are_wrong_that_are_further_off_than_stable_mostly_was(judged: Shared) -> None:
+    """The first hundred pairs with a truth say how far that is, and count no more; what is no number is far off."""
+    pair = Pair(judged, labels=())
+    for number in range(99):
+        pair.say(pair.add(10 + number / 10, 10.0), 10)
+    assert pair.joined() == Pairs()
+    pair.say(pair.add(10 + 9.9, 10.0), 10)
+    assert pair.joined() == Pairs(slices={"region=north": (0, 0)})  # 8 is what four in five of stable's stay within
+    for stable, candidate, inside in ((10, 19, True), (19, 10, False), (19, 19, False), (17, 11, False),
+                                      (10, float("nan"), False)):
+        pair.say(pair.add(stable, candidate, inside), "10")
+    pair.say(pair.add(10, 99), "no number")
+    found = pair.joined()
+    assert (found.labelled, found.candidate_wrong, found.stable_wrong) == (5, 2, 1)
+    assert found.slices == {"region=north": (1, 0)}
+    pair.job = JoinPairs(monotonic=lambda: pair.now)
+    assert pair.joined() == found, "another steward measures by the same"
