@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import isnan
 from typing import Any
 
 from numpy.typing import NDArray
@@ -57,8 +58,13 @@ def _document(record: PredictionRecord, prediction_id: str, row: int) -> dict[st
     return {"prediction_id": prediction_id, "request_id": record.request_id, "time": _iso(record.received_ns),
             "model": record.model, "version": record.version, "role": record.role,
             "inputs": _row(record.inputs, record.rows, row), "outputs": _row(record.outputs, record.rows, row),
-            "violations": None, "novelty": None,
+            "violations": dict(record.violations or {}), "novelty": _novelty(record, row),
             "trace_id": f"{record.trace_id:032x}" if record.trace_id else None}
+
+
+def _novelty(record: PredictionRecord, row: int) -> float | None:
+    """The row's p-value; None where it was not observed."""
+    return None if record.novelty is None or isnan(record.novelty[row]) else float(record.novelty[row])
 
 
 def _row(arrays: Mapping[str, NDArray[Any]], rows: int, row: int) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import click
 import orjson
 
 from serinus.monitors.record import PredictionRecord
+from serinus.serving.access import note_access
 from serinus.serving.cli import erase, query
-from serinus.serving.cli.options import home_option, open_home
+from serinus.serving.cli.options import actor_or_user, home_option, open_home
 from serinus.serving.cli.output import iso, print_json_line, short, table, width
 from serinus.serving.errors import CommandError
 
@@ -46,6 +47,8 @@ def show(model: str | None, limit: int, shadow: bool, prediction: str | None, ho
     opened = open_home(home)
     folder = opened.shadow_log if shadow else opened.log
     rows = _named(folder, prediction, shadow) if prediction is not None else _newest(folder, model, limit)
+    if rows:
+        note_access(opened, actor_or_user(None), "cli", "log show", len(rows))
     if as_json:
         for row in rows:
             print_json_line(row)

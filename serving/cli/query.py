@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from serinus.serving.access import note_access
+from serinus.serving.access import note_access, without_values
 from serinus.serving.cli.options import actor_option, actor_or_user, home_option, open_home
 from serinus.serving.cli.output import short, table, width
 from serinus.serving.home import Home
@@ -48,7 +48,7 @@ def command(sql: str, model: str | None, last: str | None, shadow: bool, as_json
     truths = _truths(place) if "ground_truth" in sql.lower() else ()
     with query(sql, place.shadow_log if shadow else place.log, choice, truths) as answer:
         rows = list(answer.rows)
-        note_access(place, actor_or_user(actor), "cli", f"query {sql}", len(rows))
+        note_access(place, actor_or_user(actor), "cli", f"query {without_values(sql)}", len(rows))
         if as_json:
             for row in rows:
                 click.echo(_json(dict(zip(answer.columns, row, strict=True))))

@@ -210,7 +210,8 @@ def _prediction(failed: dict[str, Schema], secured: dict[str, Any]) -> Schema:
     known: Schema = {"type": ["object", "null"], "required": ["state"], "properties": {"state": _TEXT}}
     found = _object(
         prediction_id=_TEXT, request_id=_TEXT, time=_TEXT, model=_TEXT, version=_TEXT, role=_TEXT, inputs=values,
-        outputs=values, violations={"type": ["integer", "null"]}, novelty={"type": ["number", "null"]},
+        outputs=values, violations={"type": "object", "additionalProperties": {"type": "integer"}},
+        novelty={"type": ["number", "null"]},
         trace_id={"type": ["string", "null"]}, ground_truth=known)
     name: Schema = {"name": "prediction_id", "in": "path", "required": True, "schema": _TEXT}
     return {"parameters": [name], "get": {
@@ -232,7 +233,8 @@ def _ground_truth(failed: dict[str, Schema], changed: dict[str, Schema], secured
     outcome: Schema = {
         "type": "object", "oneOf": [{"required": ["prediction_id"]}, {"required": ["key"]}],
         "additionalProperties": False, "properties": {
-            "prediction_id": _TEXT, "key": {"type": ["string", "integer"]}, "value": value, "kind": {"enum": list(KINDS)}, "name": _TEXT, "source": _TEXT,
+            "prediction_id": _TEXT, "key": {"type": ["string", "integer"]}, "value": value,
+            "kind": {"enum": list(KINDS)}, "name": _TEXT, "source": _TEXT,
             "event_time": {"type": ["string", "number", "null"]},
             "weight": {"type": "number", "exclusiveMinimum": 0}}}
     body = json_body({"oneOf": [outcome, {"type": "array", "items": outcome}]},

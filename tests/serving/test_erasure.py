@@ -181,4 +181,4 @@ def test_who_erases_is_taken_down_without_whom(tmp_path: Path) -> None:
     assert not erase(home, ["order-1"], [], **WHO).anything
     (line,) = home.access.read_text().splitlines()
     assert {name: value for name, value in orjson.loads(line).items() if name != "time"} == {
-        "actor": "ana", "how": "command", "what": "erase", "rows": 0}
+        "actor": "ana", "how": "cli", "what": "erase", "rows": 0}

@@ -39,6 +39,7 @@ def test_a_prediction_is_found_by_its_id(line: Line) -> None:
     assert found["outputs"] == {"predict": 5.0}
     assert found["trace_id"] is None or len(found["trace_id"]) == 32
     assert found["ground_truth"]["state"] == "unknown"
+    assert (found["violations"], found["novelty"]) == ({}, None)
     assert line.call("GET", f"/api/predictions/{first}", host="localhost").json["outputs"] == {"predict": 4.0}
 
 

@@ -121,3 +121,11 @@ def test_an_empty_log_says_so(cli: Any, home: Path) -> None:
     """Nothing on standard output, so that a pipe gets nothing."""
     said = cli("log", "show")
     assert (said.code, said.out) == (0, "") and "No prediction is in" in said.err
+
+
+def test_who_looks_is_taken_down(cli: Any, home: Path, ids: list[str]) -> None:
+    """With how many rows were shown; nobody where none were."""
+    cli("log", "show", "--limit", 2)
+    cli("log", "show", "--model", "none")
+    (line,) = map(json.loads, Home(home).access.read_text().splitlines())
+    assert (line["how"], line["what"], line["rows"]) == ("cli", "log show", 2)
