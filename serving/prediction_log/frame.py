@@ -40,8 +40,6 @@ FRAME_BYTES = _FRAME.size
 _CONTEXT_HEAD = struct.Struct("<BxH")
 # kind, context, rows, uuid, received, duration, key hash, trace id (two halves), span id, request id
 _PREDICTION_HEAD = struct.Struct("<BxHI16sQQQQQQH")
-_ONE_DIMENSION = struct.Struct("<BBQQ")
-_TWO_DIMENSIONS = struct.Struct("<BBQQQ")
 _ARRAY_HEAD = struct.Struct("<BB")
 _U32 = struct.Struct("<I")
 _MISSING = 0xFFFF_FFFF
@@ -54,6 +52,8 @@ _DTYPES = {1: np.dtype(np.bool_), 2: np.dtype(np.uint8), 3: np.dtype(np.uint16),
            5: np.dtype(np.uint64), 6: np.dtype(np.int8), 7: np.dtype(np.int16), 8: np.dtype(np.int32),
            9: np.dtype(np.int64), 10: np.dtype(np.float16), 11: np.dtype(np.float32), 12: np.dtype(np.float64)}
 _CODES = {dtype.char: code for code, dtype in _DTYPES.items()} | {"q": 9, "Q": 5}
+_HEADS: dict[tuple[str, tuple[int, ...]], bytes] = {}
+_MOST_HEADS = 4096
 _TEXT = 32  # elements one by one: length u32 (0xFFFFFFFF: missing), UTF-8
 
 
@@ -126,26 +126,28 @@ def encode_prediction(record: PredictionRecord, context: int) -> bytes:
             record.trace_id >> 64, record.trace_id & _MASK64, record.span_id, len(request_id)),
         request_id,
     ]
-    for arrays in (record.inputs, record.outputs):
-        for array in arrays.values():
-            code = _CODES.get(array.dtype.char, _TEXT)
-            shape = array.shape
-            size = 0 if code == _TEXT else array.nbytes
-            if len(shape) == 2:
-                parts.append(_TWO_DIMENSIONS.pack(code, 2, shape[0], shape[1], size))
-            elif len(shape) == 1:
-                parts.append(_ONE_DIMENSION.pack(code, 1, shape[0], size))
-            else:
-                parts.append(_ARRAY_HEAD.pack(code, len(shape)) + struct.pack(f"<{len(shape) + 1}Q", *shape, size))
-            if code == _TEXT:
-                parts.extend(_encode_texts(array.flat))
-            else:
-                parts.append(array.tobytes())
+    for array in (*record.inputs.values(), *record.outputs.values()):
+        char, shape = array.dtype.char, array.shape
+        parts.append(_HEADS.get((char, shape)) or _head_of(char, shape, array.itemsize))
+        if char in _CODES:
+            parts.append(array.tobytes())
+        else:
+            parts.extend(_encode_texts(array.ravel().tolist()))
     if record.violations:
         parts += _remark(_VIOLATIONS, orjson.dumps(record.violations))
     if record.novelty is not None:
         parts += _remark(_NOVELTY, record.novelty.tobytes())
     return b"".join(parts)
+
+
+def _head_of(char: str, shape: tuple[int, ...], itemsize: int) -> bytes:
+    """What stands before an array's values; requests repeat the same few."""
+    if len(_HEADS) >= _MOST_HEADS:
+        _HEADS.clear()
+    size = math.prod(shape) * itemsize if char in _CODES else 0
+    head = _ARRAY_HEAD.pack(_CODES.get(char, _TEXT), len(shape)) + struct.pack(f"<{len(shape) + 1}Q", *shape, size)
+    _HEADS[char, shape] = head
+    return head
 
 
 def _remark(code: int, data: bytes) -> tuple[bytes, bytes]:
@@ -231,8 +233,12 @@ def _encode_texts(values: Iterable[Any]) -> Iterable[bytes]:
         if value is None or value != value:
             yield _U32.pack(_MISSING)
         else:
-            text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+            text = value if isinstance(value, bytes) else _utf8(str(value))
             yield _U32.pack(len(text)) + text
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode() if text.isascii() else text.encode("utf-8", "surrogatepass")
 
 
 def _decode_array(payload: memoryview, offset: int) -> tuple[NDArray[Any], int]:
