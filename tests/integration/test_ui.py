@@ -21,6 +21,8 @@ EVIL = "<img src=x onerror=window.hacked=1>"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 PAGES = {"": "Models", "#/models/people": "people", "#/rollouts/people": "Rollout of people", "#/alerts": "Alerts",
          "#/predictions": "Predictions"}
+LOOK_NOW = "document.dispatchEvent(new Event('visibilitychange'))"
+"""As when the reader comes back to the tab: a page waits for its next turn otherwise."""
 ENTER, TAB, SPACE = "\ue007", "\ue004", " "
 DRAW = np.random.default_rng(0)
 
@@ -55,10 +57,13 @@ def browser(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture
 def page(served: Server, browser: Browser) -> Browser:
     """The browser with the token in its tab, at the overview."""
-    browser.go(f"http://127.0.0.1:{served.port}/ui/")
-    browser.run("sessionStorage.setItem('serinus.token', arguments[0]); localStorage.clear()", TOKEN)
-    browser.go("about:blank")
-    browser.go(f"http://127.0.0.1:{served.port}/ui/")
+    address = f"http://127.0.0.1:{served.port}/ui/"
+    browser.go(address)
+    kept = browser.run("""
+        const kept = [sessionStorage['serinus.token'], localStorage['serinus.theme'] || ''];
+        sessionStorage.setItem('serinus.token', arguments[0]); localStorage.clear(); return kept""", TOKEN)
+    if kept != [TOKEN, ""]:
+        browser.go(address)
     browser.wait_for("people", "main table")
     browser.complaints()
     return browser
@@ -123,6 +128,7 @@ def test_numbers_are_live(served: Server, page: Browser) -> None:
     with served.client() as client:
         def counted() -> bool:
             _ask(client, 2)
+            page.run(LOOK_NOW)
             return "1 stable" in page.text("#traffic table") and "old" in page.text("#predictions")
 
         eventually(counted, 40, lambda: page.text("main"))
@@ -207,6 +213,7 @@ def test_what_is_refused_is_said_where_it_was_asked(served: Server, page: Browse
 def test_stale_numbers_say_so(page: Browser) -> None:
     """Without a network the page says that what it shows is old, in words that are spoken too, and recovers."""
     page.network(offline=True)
+    page.run(LOOK_NOW)
     page.wait_for("What you see is old.", "#banner")
     assert "not up to date" in page.run("return document.querySelector('#spoken').textContent")
     page.network(offline=False)
@@ -223,7 +230,7 @@ def test_a_hidden_tab_asks_for_nothing(page: Browser) -> None:
         window.fetch = (...all) => { window.calls += 1; return before(...all); };
         Object.defineProperty(document, 'hidden', { value: true, configurable: true });""")
     eventually(lambda: _rests(page), 30)
-    page.run("delete document.hidden; window.calls = 0; document.dispatchEvent(new Event('visibilitychange'))")
+    page.run(f"delete document.hidden; window.calls = 0; {LOOK_NOW}")
     eventually(lambda: page.run("return window.calls") > 0, 5)
 
 
