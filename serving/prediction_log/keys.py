@@ -9,6 +9,7 @@ so nobody can try keys without it. An entry of zeros was erased.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator
@@ -98,6 +99,7 @@ class KeyWriter:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{self._writer:09x}-{secrets.token_hex(5)}{_SUFFIX}"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # says that it is still written
         self._size = os.write(self._file, _HEADER)
 
 

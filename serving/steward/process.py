@@ -13,6 +13,7 @@ from serinus.serving.home import Home, RunFolder, current_run_folder
 from serinus.serving.settings import Settings
 from serinus.serving.steward.acknowledge_rollbacks import AcknowledgeRollbacks
 from serinus.serving.steward.adopt_boards import AdoptBoards
+from serinus.serving.steward.cap_keys import CapKeys
 from serinus.serving.steward.cap_log import CapLog
 from serinus.serving.steward.carry_vetoes import CarryVetoes
 from serinus.serving.steward.clear_run_folders import ClearRunFolders
@@ -62,7 +63,7 @@ def all_jobs() -> list[Job]:
             ShipTicks(), LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(),
             MeasurePerformance(), PublishMonitors(), EvaluateAlerts(), DeliverNotifications(), StartRetraining(),
             TellEvents(), SendEvents(), TellTraffic(), AdoptBoards(), WatchHeartbeats(), CompactLog(), CapLog(),
-            ClearRunFolders()]
+            CapKeys(), ClearRunFolders()]
 
 
 def work() -> int:
