@@ -72,7 +72,7 @@ class Reader:
     def paste(self, block: str) -> str:
         """Run a block in a shell, which stops at the first failure; what it printed."""
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", self.on_our_port(block)], cwd=self.folder, text=True,
-                              env=self.environ, capture_output=True, timeout=120)
+                              env=self.environ, capture_output=True, timeout=300)
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

@@ -39,7 +39,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             with contextlib.redirect_stdout(printed):
                 runpy.run_path(str(EXAMPLES / program), run_name="__main__")
             assert re.search(r"Registered [a-z-]+:1 .*Serve it: serinus serve", printed.getvalue(), re.DOTALL), program
-    with Server(folder / "home", folder) as running:
+    # A machine with other work to do has no idle moment for a shadow.
+    with Server(folder / "home", folder, environ={"SERINUS_SHADOW_PRIORITY": "normal"}) as running:
         yield running
 
 
