@@ -67,13 +67,15 @@ def _lines(found: Mapping[str, Any], hours: int) -> Iterator[str]:
     for version in found["versions"]:
         whole = version["measures"].get(name)
         yield click.style(f"{found['model']}:{version['version']}  {version['role']}", bold=True)
-        known = version["labelled"] / version["rows"] if version["rows"] else 0.0
-        yield f"  {version['rows']:,} rows in windows with a truth, of which {known:.1%} is known" + (
-            f"; {name} {_measure(whole)}" if whole else "")
+        yield f"  {_known(version)}" + (f"; {name} {_measure(whole)}" if whole else "")
         yield from _windows(version, name, hours)
         yield from _facts(version)
-    if found["verdict"]:
-        yield found["verdict"]
+
+
+def _known(version: Mapping[str, Any]) -> str:
+    if not version["labelled"]:
+        return "no truth has come yet"
+    return f"{version['rows']:,} rows in hours with truths, {version['labelled'] / version['rows']:.1%} of them known"
 
 
 def _windows(version: Mapping[str, Any], name: str | None, hours: int) -> Iterator[str]:

@@ -32,6 +32,9 @@ __all__ = ["MAIN", "calibration", "conditions", "judged", "main_measure", "measu
 MAIN = ("accuracy", "rmse")
 """What is looked at first, of classifiers and of regressors."""
 
+_CALIBRATED_ROWS = 1_000
+_FURTHER_OFF = 0.05
+"""By so much more than on the reference probabilities are off on average before alerts hear of it."""
 _COHORTS = 2
 """So many of the latest hours have to be estimated as worse before alerts hear of it."""
 
@@ -101,6 +104,9 @@ def of_version(who: Who, live: Live, names: Mapping[str, int], windows: Mapping[
     definition = live.known.definition
     main = main_measure(definition)
     standing = live.estimates.told(main, novel) if main is not None else None
+    if standing is not None and main is not None:
+        latest = live.estimates.hours[max(live.estimates.hours)]
+        standing["text"] = " ".join(filter(None, (_estimate_text(live.known.promise, main, latest), standing["text"])))
     sums = together((windows[hour] for hour in ripe), definition.digest) if definition is not None else None
     whole = definition.measure(sums) if definition is not None and sums is not None else {}
     parts = {"calibration": calibration(sums, definition) if definition is not None and sums is not None else None,
@@ -144,6 +150,8 @@ def conditions(who: Who, told: Mapping[str, Any], promise: Promise | None, toler
     found = []
     if told["harm"] is not None and told["harm"]["rows"]:
         found.append(_harmful(who, told["harm"]))
+    if promise is not None and promise.calibration_error is not None and told["calibration"] is not None:
+        found.append(_off(who, told["calibration"], promise.calibration_error))
     if told["quality"]:
         found.append(_of_quality(who, told["quality"]))
     latest = [window["estimate"] for window in told["windows"] if window["estimate"]][-_COHORTS:]
@@ -160,6 +168,14 @@ def _harmful(who: Who, told: Mapping[str, Any]) -> Condition:
     return Condition(who.model, who.version, "loss", "alarm", told["state"] == "alarm", told["text"], facts)
 
 
+def _off(who: Who, told: Mapping[str, Any], promised: float) -> Condition:
+    """Active where probabilities are clearly further off than on the reference."""
+    rows = max(one["rows"] for one in told["classes"])
+    active = rows >= _CALIBRATED_ROWS and told["error"] > promised + _FURTHER_OFF
+    facts: dict[str, Fact] = {"error": round(told["error"], 6), "promised": round(promised, 6), "rows": rows}
+    return Condition(who.model, who.version, "calibration", "alarm", active, told["text"], facts)
+
+
 def _of_quality(who: Who, told: Sequence[Mapping[str, Any]]) -> Condition:
     changed = [one["text"] for one in told if one["changed"]]
     return Condition(who.model, who.version, "performance", "alarm", bool(changed),
@@ -169,18 +185,26 @@ def _of_quality(who: Who, told: Sequence[Mapping[str, Any]]) -> Condition:
 def _estimated(who: Who, told: Mapping[str, Any], promise: Promise, tolerance: float,
                latest: Sequence[Mapping[str, Any]]) -> Condition:
     """Active where the whole interval of each of the latest hours is worse than what was promised."""
-    name = told["measure"]
+    name = str(told["measure"])
     wanted = promise.measures[name]["value"]
     cells = [estimate.get(name) for estimate in latest]
     worse = [cell is not None and cell["rows"] >= FEWEST and _is_worse(cell, name, wanted, tolerance) for cell in cells]
     value = cells[-1]["value"] if cells[-1] is not None else None
     active = all(worse) and not told["estimates"]["withdrawn"]
-    text = (f"Without truths, {name} is estimated at {value:.4g} in the latest hour, {wanted:.4g} was promised at "
-            "registration." if value is not None else f"{name} cannot be estimated.")
+    text = _estimate_text(promise, name, latest[-1]) or f"{name} cannot be estimated."
     facts: dict[str, Fact] = {"promised": wanted, "outputs": True}
     if value is not None:
         facts["estimate"] = value
     return Condition(who.model, who.version, "estimated_performance", "alarm", active, text, facts)
+
+
+def _estimate_text(promise: Promise | None, name: str, estimate: Mapping[str, Any]) -> str:
+    """What is estimated beside what was promised; empty where one of them is not known."""
+    cell = estimate.get(name)
+    if promise is None or cell is None or cell["value"] is None or cell["low"] is None:
+        return ""
+    return (f"Without truths, {name} is estimated at {cell['value']:.4g} ({cell['low']:.4g} to {cell['high']:.4g}) in "
+            f"the latest hour; {promise.measures[name]['value']:.4g} was promised at registration.")
 
 
 def _is_worse(cell: Mapping[str, Any], name: str, wanted: float, tolerance: float) -> bool:

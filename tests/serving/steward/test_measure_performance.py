@@ -130,6 +130,8 @@ def test_probabilities_that_are_off_are_told(host: Shared) -> None:
     assert abs(calibration["error"] - 0.15) < 0.03
     assert calibration["classes"][0]["slope"] < 0.6
     assert "too sure of themselves" in calibration["text"]
+    (heard,) = [each for each in conditions(host.store, NOW) if each.kind == "calibration"]
+    assert heard.active
 
 
 def test_nothing_is_known_of_others(host: Shared) -> None:
@@ -183,6 +185,7 @@ def test_decay_is_seen_without_any_truth(host: Shared) -> None:
     (heard,) = [each for each in conditions(host.store, NOW) if each.kind == "estimated_performance"]
     assert heard.active
     assert "Without truths, accuracy is estimated at" in heard.summary
+    assert heard.summary in version["estimates"]["text"]
 
 
 def test_estimates_are_compared_and_withdrawn(host: Shared) -> None:
@@ -240,3 +243,25 @@ def test_estimates_outlive_a_steward_and_the_log(host: Shared) -> None:
     assert [window["hour"] for window in after] == sorted(window["hour"] for window in after)
     assert after[0]["estimate"] == before
     assert after[1]["estimate"] is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_intervals_hold_and_nothing_cries_wolf(host: Shared, seed: int) -> None:
+    """Over a day of inputs that wander while P(truth | row) stays: nine in ten intervals hold, nothing is withdrawn, no
+    harm is seen; then the relation turns, and both are told within three hours."""
+    draw = np.random.default_rng(100 + seed)
+    for hour in range(24):
+        _live(host, hour, _people(500, draw, float(np.sin(hour / 4)) / 2))
+    job = MeasurePerformance(Clock(NOW))
+    for _ in range(2):
+        calm = _told(host, job)["versions"][0]
+    assert calm["estimates"]["cohorts"] == 24
+    assert calm["estimates"]["coverage"] >= 0.9
+    assert (calm["estimates"]["withdrawn"], calm["harm"]["state"]) == (False, "ok")
+    for hour in range(24, 27):
+        people = _people(500, draw)
+        _live(host, hour, people.assign(late=(people["late"] + (draw.random(500) < 0.4)) % 2))
+    turned = _told(host, job)["versions"][0]
+    assert turned["harm"]["state"] == "alarm"
+    assert turned["change"]["relation"]["low"] > 0
