@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -17,7 +18,8 @@ import pytest
 
 from serinus.monitors.record import PredictionRecord
 from serinus.serving import prediction_log
-from serinus.serving.prediction_log import SegmentWriter, is_open, segments
+from serinus.serving.prediction_log import SegmentWriter, entries, is_open, segments
+from serinus.serving.prediction_log.manifest import parquet_folder
 from tests.integration.client import Answer, Client, Crowd
 from tests.integration.conftest import Start
 from tests.integration.server import Server, eventually
@@ -25,22 +27,27 @@ from tests.integration.zoo import CREDIT_INFER, CREDIT_ROWS, IRIS_INFER
 
 RESPAWN_S = 3.0
 SILENCE_S = 2.0
+_OTHERS = ("serinus.serving.steward ", "serinus.serving.prediction_log.upkeep")
 
 
 @pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.slow)])
 def test_no_answer_is_missing_from_the_log(home: Path, start: Start, kills: int) -> None:
-    """Workers are killed again and again under load: each whole answer is logged once, and the server goes on."""
-    server = start(home)
+    """Workers, the steward and the compaction are killed again and again under load: each whole answer is logged once,
+    in a segment or in Parquet, and the server goes on."""
+    server = start(home, environ={"SERINUS_LOG_SEGMENT_BYTES": "8192"})
     seed = 20_261_121
     picks = random.Random(seed)
-    respawns = []
+    respawns, others = [], 0
     with Crowd([server.client(5) for _ in range(6)], _ask, pause=0.02) as crowd:
         for _ in range(kills):
             crowd.wait_for(50)
             victim = picks.choice(sorted(server.ready_workers()))
             respawns.append(_kill_and_time_respawn(server, victim))
-            eventually(lambda: len(server.ready_workers()) == 2, 30)
+            for name in picks.sample(_OTHERS, picks.randrange(len(_OTHERS) + 1)):
+                others += _kill(server, name)
+            eventually(lambda: len(server.ready_workers()) == 2, 120)
         crowd.wait_for(200)
+        eventually(lambda: list(parquet_folder(server.home.log).rglob("*.parquet")), 60)
     assert server.stop() == 0
     answers = crowd.answers()
     assert Counter({200: len(answers)}) == Counter(answer.status for answer in answers)
@@ -51,7 +58,9 @@ def test_no_answer_is_missing_from_the_log(home: Path, start: Start, kills: int)
     assert {1} == set(logged.values())
     assert len(logged) - len(received) <= 6 * kills  # written, but the answer died with its worker
     silences = _silences([exchange.answered for exchange in crowd.exchanges if exchange.answer is not None])
-    print(f"\n{kills} kills, {len(received)} answers, {len(logged) - len(received)} logged but not received, "
+    compacted = sum(entry.manifest is not None for entry in entries(server.home.log))
+    print(f"\n{kills} kills of workers, {others} of stewards and compactions, {compacted} segments compacted, "
+          f"{len(received)} answers, {len(logged) - len(received)} logged but not received, "
           f"respawn max {max(respawns):.2f} s, longest silence {max(silences):.2f} s, seed {seed}")
     assert max(respawns) <= RESPAWN_S
     assert max(silences) <= SILENCE_S
@@ -110,6 +119,15 @@ def _kill_and_time_respawn(server: Server, victim: int) -> float:
     killed = time.monotonic()
     eventually(lambda: set(server.find("worker.service")) - before, 30)
     return time.monotonic() - killed
+
+
+def _kill(server: Server, name: str) -> int:
+    """How many of these processes there were."""
+    found = server.find(name)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return len(found)
 
 
 def _prediction(answer: Answer) -> str:
