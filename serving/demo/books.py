@@ -18,7 +18,7 @@ from serinus.serving.prediction_log import read
 
 __all__ = ["Books"]
 
-_PATIENCE_S, _TRUTHS_S, _LOOK_S = 10.0, 90.0, 0.3
+_PATIENCE_S, _TRUTHS_S, _LOOK_S = 30.0, 240.0, 0.3
 
 
 class Books:

@@ -23,7 +23,7 @@ __all__ = ["DemoServer"]
 
 _START = ("from serinus.serving.processes import die_with_parent; die_with_parent(); "
           "from serinus.serving.cli import main; main()")
-_START_S, _STOP_S, _LINGER_S = 120.0, 30.0, 20.0
+_START_S, _STOP_S, _LINGER_S = 240.0, 30.0, 20.0
 _MARK = "DEMO_OF_SERINUS"
 _WORKERS = 2
 

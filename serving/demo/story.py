@@ -107,6 +107,9 @@ class Story:
             self._drift(clinic)
         if self._scenario is Scenario.DRIFT_ONLY:
             self._promote_in_drift(trial, clinic)
+        if self._scenario is Scenario.GOOD:
+            self._nobody_is_blamed("Nothing was wrong.")
+            self._watch.check_quiet(clinic.tally())
         if self._scenario in (Scenario.STORY, Scenario.BAD):
             self._reject(trial, clinic)
         if self._scenario is Scenario.STORY:
@@ -222,10 +225,12 @@ class Story:
 
         self._promote(trial, clinic, watch)
         self._watch.wait_for_alarm("2", DRIFTING)
+        self._nobody_is_blamed("No version is blamed for what was measured.")
+
+    def _nobody_is_blamed(self, why: str) -> None:
         kinds = Counter(entry["kind"] for entry in self._commands.ask("rollout", "journal", MODEL))
-        self._narrator.check(kinds["roll_back"] == kinds["reject"] == 0,
-                             f"Rolled back or turned away: {kinds['roll_back'] + kinds['reject']}. No version is "
-                             "blamed for what was measured.")
+        off = kinds["roll_back"] + kinds["reject"]
+        self._narrator.check(off == 0, f"Rolled back or turned away: {off}. {why}")
 
     def _drift(self, clinic: Clinic) -> None:
         self._narrator.title("A scanner drifts")

@@ -16,7 +16,7 @@ __all__ = ["CALM", "ENDS", "FAST", "Pace", "Trial", "came_back", "write_plan"]
 
 ENDS = ("promoted", "rolled_back", "rejected")
 _LOOK_S = 0.3
-_PATIENCE_S = 240.0
+_PATIENCE_S = 600.0
 _SETTLED_S = 3.0
 _QUIET = ("reverse",)
 _SHOWN = ("errors", "latency:p95", "mix:benign", "ground_truth:pairs", "mix:pairs:benign")

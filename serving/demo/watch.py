@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from serinus.serving.demo.commands import Commands
@@ -12,8 +12,8 @@ from serinus.serving.demo.training import MODEL
 
 __all__ = ["Watch"]
 
-_ALARMS = ("alarm", "act")
-_PATIENCE_S, _LOOK_S = 90.0, 0.3
+_ALARMS, _QUIET = {"alarm", "act"}, {"ok", "collecting"}
+_PATIENCE_S, _LOOK_S = 240.0, 0.3
 
 
 class Watch:
@@ -34,6 +34,15 @@ class Watch:
         self._narrator.check(view.get("state") in _ALARMS and features[0]["name"] == feature,
                              f"{view.get('state')} after {took:.1f} s: {features[0]['name']}, "
                              f"{features[0]['direction']}. {view.get('text')}")
+
+    def check_quiet(self, answered: Mapping[str, int]) -> None:
+        """Claim that no monitor found anything in what each version answered."""
+        for version, number in answered.items():
+            self.settle(version, number)
+        states = {version: self._view(version).get("state") for version in sorted(answered)}
+        self._narrator.command("serinus monitor status")
+        self._narrator.check(set(states.values()) <= _QUIET, "The monitors say: "
+                             + ", ".join(f"version {version} {state}" for version, state in states.items()) + ".")
 
     def settle(self, version: str, answered: int) -> None:
         """Until so many answers of a version have been judged."""

@@ -44,7 +44,7 @@ SENTENCES = (
     r"every claim held",
 )
 _MARK = "DEMO_TEST"
-_PATIENCE_S = 900.0
+_PATIENCE_S = 1800.0
 
 
 @dataclass(frozen=True)
