@@ -132,11 +132,12 @@ def _usual(feature: Feature, profile: Profile, signature: Signature, row: Inputs
 
 
 def _median(feature: Feature, counts: NDArray[np.int64]) -> float:
-    """The edge that halves the reference best; without edges, its mean."""
+    """The middle of the bin that holds the reference's median; without bins, its mean."""
     if not feature.edges:
         return feature.centre
-    below = np.cumsum(counts)[:len(feature.edges)] / counts.sum()
-    return float(feature.edges[int(np.abs(below - 0.5).argmin())])
+    bounds = (feature.low, *feature.edges, feature.high)
+    middle = int(np.searchsorted(np.cumsum(counts), (counts.sum() + 1) / 2))
+    return float(bounds[middle] + bounds[middle + 1]) / 2
 
 
 def _category(feature: Feature, counts: NDArray[np.int64], field: Field) -> Any:
