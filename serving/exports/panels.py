@@ -127,6 +127,9 @@ SECTIONS: Mapping[str, tuple[Panel, ...]] = MappingProxyType({
               about="By measure, in the latest hour of which enough truths are known."),
         Panel("What they are estimated to be worth", _level("serinus.performance.estimate", *_ARM, names.MEASURE),
               about="Without truths; nothing while estimates are withdrawn."),
+        Panel("Predictions that an event followed", _level("serinus.outcome.share", *_ARM, names.OUTCOME_NAME),
+              "percentunit", "Of the last day: click, revenue, …"),
+        Panel("Value of events for each prediction", _level("serinus.outcome.mean", *_ARM, names.OUTCOME_NAME)),
         Panel("Evidence of harm, 100 % is an alarm", _level("serinus.performance.harm", *_ARM), "percentunit")),
     "Rollouts and shadows": (
         Panel("Candidate's share of the traffic", _level("serinus.rollout.weight", *_VERSION, names.PHASE),

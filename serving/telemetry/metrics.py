@@ -28,6 +28,7 @@ from serinus.serving.board import (
     start_ticks,
 )
 from serinus.serving.cloud_events import published as published_events
+from serinus.serving.ground_truth.published import published as published_ground_truth
 from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.performance.published import documents
 from serinus.serving.published_alerts import published
@@ -53,6 +54,9 @@ BOUNDS: Mapping[str, tuple[float, ...]] = {
 """The buckets of the histograms that a request adds one value to."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _FEATURES = 10
+_OUTCOMES = 20
+"""Names of events of a model that are told."""
+_HOURS = 24
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 Attributes = Mapping[str, str | int]
@@ -101,6 +105,8 @@ class Counted(NamedTuple):
     """What their process died of."""
     performance: Sequence[Mapping[str, Any]] = ()
     """What the steward published of it, by model."""
+    ground_truth: Mapping[str, Any] = {}
+    """What the steward published of it, by model."""
     events: Mapping[str, int] = {}
     """How many CloudEvents were sent and dropped; empty where none are."""
 
@@ -134,6 +140,7 @@ def collect(boards: Path, snapshot: Path | None = None, cost_per_cpu_hour: float
     counted = Counted(counters, dict(sorted(series.items())), living, rollouts, cost_per_cpu_hour, monitors, alerts,
                       list(shadow.pairs().values()), list(shadow.deaths().values()),
                       documents(snapshot.parent / "performance") if snapshot is not None else (),
+                      published_ground_truth(snapshot.parent)["models"] if snapshot is not None else {},
                       published_events(snapshot.parent) if snapshot is not None else {})
     return [Family(name, instrument, list(_POINTS[name](counted))) for name, instrument in METRICS.items()]
 
@@ -228,6 +235,35 @@ def _performing(counted: Counted) -> Iterator[tuple[dict[str, str | int], Mappin
         for version in document["versions"]:
             yield {names.MODEL_NAME: document["model"], names.MODEL_VERSION: version["version"],
                    names.ROLE: version["role"]}, version
+
+
+def _of_outcomes(value: Callable[[float, float], float]) -> Callable[[Counted], Iterator[Point]]:
+    """By version and name of an event, from predictions with such an event and the sum of its values."""
+
+    def points(counted: Counted) -> Iterator[Point]:
+        for model, told in counted.ground_truth.items():
+            for attributes, predictions, events in _outcomes(model, told["windows"]):
+                for name, (number, total) in sorted(events.items(), key=lambda each: -each[1][0])[:_OUTCOMES]:
+                    yield Point({**attributes, names.OUTCOME_NAME: name}, value(number, total) / predictions)
+
+    return points
+
+
+def _outcomes(model: str, windows: Sequence[Mapping[str, Any]]) -> Iterator[
+        tuple[dict[str, str | int], int, dict[str, tuple[float, float]]]]:
+    """For each version and role the predictions of the last day, and how many had which event, with its values' sum."""
+    last = sorted({window["window"] for window in windows})[-_HOURS:]
+    found: dict[tuple[str, str], tuple[int, dict[str, tuple[float, float]]]] = {}
+    for window in windows:
+        if window["window"] in last:
+            predictions, events = found.get((window["version"], window["role"]), (0, {}))
+            for name, (number, _, total) in window["events"].items():
+                before = events.get(name, (0, 0.0))
+                events[name] = before[0] + number, before[1] + total
+            found[window["version"], window["role"]] = predictions + window["predictions"], events
+    for (version, role), (predictions, events) in found.items():
+        if predictions and events:
+            yield ({names.MODEL_NAME: model, names.MODEL_VERSION: version, names.ROLE: role}, predictions, events)
 
 
 def _alerts(counted: Counted) -> Iterator[Point]:
@@ -389,6 +425,8 @@ _POINTS: Mapping[str, Callable[[Counted], Iterable[Point]]] = {
     "serinus.novelty": _of_drift(lambda view: view["novelty"]["unusual"]),
     "serinus.performance.value": _of_performance("measures"),
     "serinus.performance.estimate": _of_performance("estimate"),
+    "serinus.outcome.share": _of_outcomes(lambda number, _: number),
+    "serinus.outcome.mean": _of_outcomes(lambda _, total: total),
     "serinus.performance.harm": _harm,
     "serinus.rollout.weight": _weights,
     "serinus.shadow.share": _shadow_share,

@@ -61,6 +61,7 @@ CLASS = "serinus.class"
 REFERRAL_REASON = "serinus.referral.reason"
 SIGNAL = "serinus.signal"
 MEASURE = "serinus.measure"
+OUTCOME_NAME = "serinus.outcome"
 ALERT_STATE = "serinus.alert.state"
 NOTIFIER = "serinus.notifier"
 OUTCOME = "serinus.notification.outcome"
@@ -113,6 +114,9 @@ METRICS: Mapping[str, Instrument] = MappingProxyType({
                                                           "latest hour of which enough truths are known."),
     "serinus.performance.estimate": Instrument("gauge", "1", "What the latest hour's answers are estimated to be "
                                                              "worth, by measure; nothing while that is withdrawn."),
+    "serinus.outcome.share": Instrument("gauge", "1", "Share of the predictions of the last day that an event of this "
+                                                      "name (click, revenue) followed."),
+    "serinus.outcome.mean": Instrument("gauge", "1", "The events' values, for each prediction of the last day."),
     "serinus.performance.harm": Instrument("gauge", "1", "How far the evidence that answers are worse than was "
                                                          "promised at registration is on its way to an alarm; 1 "
                                                          "while it is open."),

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from serinus.serving.board import BOUNDS_NS, VALUE_BOUNDS, Board, Labels, adopt, read_all
+from serinus.serving.ground_truth.published import publish as publish_ground_truth
 from serinus.serving.published_alerts import publish
 from serinus.serving.rollout import Phase, Plan, RolloutRecord
 from serinus.serving.snapshot import publish_snapshot
@@ -270,6 +271,26 @@ def test_classes_and_rollouts_are_told(tmp_path: Path) -> None:
         "serinus.class": "red"}, 7)]
     assert families["serinus.rollout.weight"] == [Point({
         "serinus.model.name": "wine", "serinus.model.version": "2", "serinus.rollout.phase": "canary"}, 0.05)]
+
+
+def test_outcomes_are_told_for_each_prediction_of_the_last_day(tmp_path: Path) -> None:
+    """By version and name: over hours, and without what is older."""
+    run = tmp_path / "run"
+    (run / "boards").mkdir(parents=True)
+
+    def window(hour: int, version: str, predictions: int, **events: list[float]) -> dict[str, object]:
+        return {"window": f"2026-01-{1 + hour // 24:02}T{hour % 24:02}:00:00Z", "version": version, "role": "stable",
+                "predictions": predictions, "events": events}
+
+    windows = [window(0, "1", 100, click=[100, 100, 100.0]), *(window(hour, "1", 10, click=[2, 3, 3.0])
+                                                               for hour in range(1, 24)),
+               window(24, "1", 20, click=[4, 4, 4.0], revenue=[1, 1, 125.0]), window(24, "2", 50)]
+    publish_ground_truth(run, {"received": 1, "waiting_bytes": 0, "orphans": 0, "unlogged": 0, "forgotten": 0,
+                               "models": {"wine": {"windows": windows}}})
+    found = {family.name: {(point.attributes["serinus.outcome"], point.value) for point in family.points}
+             for family in collect(run / "boards", run / "snapshot.json") if "outcome" in family.name}
+    assert found == {"serinus.outcome.share": {("click", 50 / 250), ("revenue", 1 / 250)},
+                     "serinus.outcome.mean": {("click", 73 / 250), ("revenue", 0.5)}}
 
 
 def test_events_are_told_where_they_are_sent(tmp_path: Path) -> None:
