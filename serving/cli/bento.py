@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from serinus.models.registry import Registry
-from serinus.models.version import ModelVersion
-from serinus.serving.cli.local import known_records
 from serinus.serving.cli.options import home_option, open_home
 from serinus.serving.cli.output import print_json
 from serinus.serving.home import Home
+
+if TYPE_CHECKING:
+    from serinus.models.version import ModelVersion
 
 __all__ = ["command"]
 
@@ -55,6 +56,9 @@ def build(tags: tuple[str, ...], code: Path | None, home: Path | None, as_json: 
 
 
 def _version(home: Home, tag: str) -> ModelVersion:
+    from serinus.models.registry import Registry
+    from serinus.serving.cli.local import known_records
+
     registry = Registry(home.path)
     name, number = registry.resolve(tag)
     if number is None:  # before any server ran, the first registered version counts as stable

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import serinus
 from serinus.serving.cli.options import home_option, json_option
 from serinus.serving.cli.output import print_json
-from serinus.serving.doctor import Check, examine
+
+if TYPE_CHECKING:
+    from serinus.serving.doctor import Check
 
 __all__ = ["command"]
 
@@ -30,13 +33,10 @@ def command(home: Path | None, config: Path | None, deep: bool, load: bool, as_j
     Each line is ok, a warning or a problem with what to do about it. Nothing is changed: the store is tried with a
     document that is removed again, models in another process, a collector by an empty export.
 
-    \b
-    Examples:
-      serinus doctor
-      serinus doctor --no-load --json | jq -r '.checks[] | select(.state == "problem") | .says'
-
     Exit codes: 0 no problem (there may be warnings), 1 a problem, 2 wrong usage.
     """
+    from serinus.serving.doctor import examine
+
     found = []
     for check in examine(config=config, home=home, deep=deep, load=load):
         found.append(check)

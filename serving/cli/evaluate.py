@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from serinus.models.errors import ModelError
-from serinus.models.registry import Registry
 from serinus.serving.cli.options import actor_or_user, home_option, json_option, open_home
 from serinus.serving.cli.output import print_json, print_table, short, width
 from serinus.serving.cli.progress import progress_line
 from serinus.serving.errors import CommandError
-from serinus.serving.gates import last_gate
 
 if TYPE_CHECKING:
     from serinus.monitors.evaluation import Check, Gate
@@ -122,6 +120,9 @@ def _span(interval: tuple[float, float] | None) -> str:
 
 def warn_of_gate(tag: str, home: Path | None) -> None:
     """One line on standard error where a version's last evaluation did not end well."""
+    from serinus.models.registry import Registry
+    from serinus.serving.gates import last_gate
+
     registry = Registry(open_home(home).path)
     with suppress(ModelError):  # what is wrong with the tag is told by who uses it
         gate = last_gate(registry, registry.get(*registry.resolve(tag)))

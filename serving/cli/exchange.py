@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from serinus.models.registry import Registry
-from serinus.models.version import ModelVersion
 from serinus.serving.cli.options import home_option, json_option, open_home
 from serinus.serving.cli.output import print_json
 from serinus.serving.cli.versions import document, fields, size, warn_of_skew, what_next
 from serinus.serving.errors import CommandError
+
+if TYPE_CHECKING:
+    from serinus.models.version import ModelVersion
 
 __all__ = ["export", "import_"]
 
@@ -28,6 +30,7 @@ def export(tag: str, target: str, home: Path | None, as_json: bool) -> None:
     BentoML's store (BENTOML_HOME) it has the same tag; `bentoml.sklearn.load_model` or `bentoml.onnx.load_model` loads
     it.
     """
+    from serinus.models.registry import Registry
     from serinus.serving.registration import BENTOML
 
     registry = Registry(open_home(home).path)
@@ -73,6 +76,7 @@ def import_(source: str, name: str | None, trust: tuple[str, ...], home: Path | 
     Its lineage keeps the tag that it had. A file's digests are checked, and nothing in it is run: a pickle must be
     trusted before it is served. A pickle of BentoML's is loaded now, to learn its signature, so it must be trusted now.
     """
+    from serinus.models.registry import Registry
     from serinus.serving.registration import import_source
 
     folder = open_home(home)

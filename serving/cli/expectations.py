@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from serinus.models.registry import Registry
-from serinus.models.version import ModelVersion
-from serinus.monitors.validation import DEFAULTS, Expectation, Expectations
 from serinus.serving.cli.options import home_option, json_option, open_home
 from serinus.serving.cli.output import print_json, table
 from serinus.serving.errors import CommandError
+
+if TYPE_CHECKING:
+    from serinus.models.version import ModelVersion
+    from serinus.monitors.validation import Expectation, Expectations
 
 __all__ = ["command", "personal_notes", "summary"]
 
@@ -29,6 +31,7 @@ def command(tag: str, pandera: Path | None, home: Path | None, as_json: bool) ->
     They are learnt from the reference when the version is registered; `expect` of a field in the signature goes before
     that. With --json they are printed as `register --expectations FILE` takes them.
     """
+    from serinus.models.registry import Registry
     from serinus.serving.expectations import expectations_of
 
     registry = Registry(open_home(home).path)
@@ -104,5 +107,7 @@ def _limit(limit: float | None, otherwise: str) -> str:
 
 
 def _otherwise(feature: Expectation) -> str:
+    from serinus.monitors.validation import DEFAULTS
+
     changed = [f"{kind} {policy}" for kind, policy in feature.on.items() if policy != DEFAULTS[kind]]
     return ", ".join(changed) or "-"

@@ -31,11 +31,6 @@ def command() -> None:
 @_out_file
 def grafana(out: Path | None) -> None:
     """A Grafana dashboard over the server's metrics, as JSON to import.
-
-    \b
-    Examples:
-      serinus export grafana > serinus.json
-      serinus export grafana --out /etc/grafana/dashboards/serinus.json
     """
     from serinus.serving.exports import dashboard
 
@@ -51,11 +46,6 @@ def grafana(out: Path | None) -> None:
 @_out_file
 def alerts(out: Path | None, **chosen: float | None) -> None:
     """Alerting rules for Prometheus.
-
-    \b
-    Examples:
-      serinus export alerts > serinus.rules.yaml && promtool check rules serinus.rules.yaml
-      serinus export alerts --slow 0.2 --errors 0.01 --out serinus.rules.yaml
     """
     from serinus.serving.exports import Limits, alert_rules, yaml_text
 
@@ -75,11 +65,6 @@ def alerts(out: Path | None, **chosen: float | None) -> None:
               help="Write a kustomize base into this folder (default: print one stream of YAML documents).")
 def kubernetes(out: Path | None, **chosen: Any) -> None:
     """Kubernetes resources for the image of a Bento, as a kustomize base.
-
-    \b
-    Examples:
-      serinus export kubernetes --image registry.example/churn:1 --out base && kubectl apply -k base
-      serinus export kubernetes --name churn --workers 4 | kubectl apply -f -
     """
     from serinus.serving.exports import Installation, kubernetes
 
@@ -109,11 +94,6 @@ def collector(out: Path | None, **chosen: Any) -> None:
 
     Those that failed, were refused, were slow, held a violation or an unusual row, met a candidate, or in which a
     shadow disagreed; of the rest a share. It needs the collector's contrib distribution (tail_sampling).
-
-    \b
-    Examples:
-      serinus export collector --endpoint tempo:4317 > collector.yaml
-      serinus export collector --share 0.01 --slow 0.2 --out collector.yaml
     """
     from serinus.serving.exports import Sampling, yaml_text
     from serinus.serving.exports import collector as made

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from serinus.models.version import split_tag
 from serinus.serving.cli.options import json_option, url_option
 from serinus.serving.cli.output import print_json
 from serinus.serving.cli.remote import RemoteServer
@@ -47,6 +46,8 @@ def unload(tag: str, url: str | None, as_json: bool) -> None:
 
 
 def _ask(verb: str, tag: str, url: str | None) -> dict[str, Any]:
+    from serinus.models.version import split_tag
+
     name, version = split_tag(tag)
     if url is None:
         raise CommandError(f"No server is named: say `serinus models {verb} {tag} --url http://HOST:PORT`, or set "

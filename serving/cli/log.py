@@ -6,17 +6,19 @@ import heapq
 from collections.abc import Iterator
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from serinus.monitors.record import PredictionRecord
 from serinus.serving.access import note_access
 from serinus.serving.cli import erase, query
 from serinus.serving.cli.options import actor_or_user, home_option, open_home
 from serinus.serving.cli.output import iso, print_json_line, short, table, width
 from serinus.serving.errors import CommandError
+
+if TYPE_CHECKING:
+    from serinus.monitors.record import PredictionRecord
 
 __all__ = ["command"]
 

@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serinus.models.libraries import relevant, skew
-from serinus.models.registry import Registry
-from serinus.models.trust import Trust
-from serinus.models.version import ModelVersion
 from serinus.serving.cli.evaluate import evaluate, exit_code, print_gate, replay
 from serinus.serving.cli.exchange import export, import_
 from serinus.serving.cli.expectations import command as expectations
@@ -36,6 +32,8 @@ from serinus.serving.errors import CommandError
 from serinus.serving.home import Home
 
 if TYPE_CHECKING:
+    from serinus.models.registry import Registry
+    from serinus.models.version import ModelVersion
     from serinus.monitors.evaluation import Gate
 
 __all__ = ["command"]
@@ -88,6 +86,7 @@ def register(name: str, path: Path, reference: Path | None, target: str | None, 
     With --evaluate the version is registered whatever the verdict, and the exit code says it: 0 it passed, 1 it
     failed, 2 the data do not fit, 3 undecided.
     """
+    from serinus.models.registry import Registry
     from serinus.serving.expectations import expectations_of
     from serinus.serving.registration import register_path
 
@@ -152,6 +151,8 @@ def _judged(version: ModelVersion, folder: Home, data: Path, target: str, policy
 @json_option
 def list_all(home: Path | None, as_json: bool) -> None:
     """Every version: what it is, what it is called, and what it does now."""
+    from serinus.models.registry import Registry
+
     folder = open_home(home)
     roles, registry = Roles(folder), Registry(folder.path)
     versions = registry.all()
@@ -168,6 +169,8 @@ def list_all(home: Path | None, as_json: bool) -> None:
 
 def _skewed(version: ModelVersion) -> str:
     """The libraries that are installed in other versions than those that a version was made with."""
+    from serinus.models.libraries import relevant, skew
+
     return ",".join(phrase.split()[0] for phrase in skew(relevant(version.adapter, version.libraries))) or "-"
 
 
@@ -177,6 +180,8 @@ def _skewed(version: ModelVersion) -> str:
 @json_option
 def show(tag: str, home: Path | None, as_json: bool) -> None:
     """One version with card, lineage and signature; without VERSION the newest."""
+    from serinus.models.registry import Registry
+
     folder = open_home(home)
     registry = Registry(folder.path)
     version = registry.get(*registry.resolve(tag))
@@ -199,6 +204,8 @@ def alias(name: str, alias: str, version: str | None, delete: bool, home: Path |
 
     It is looked up when a command runs: moving it changes nothing that is served already.
     """
+    from serinus.models.registry import Registry
+
     if (version is None) != delete:
         raise click.UsageError("Give the VERSION that the alias shall stand for, or --delete.")
     registry = Registry(open_home(home).path)
@@ -224,6 +231,8 @@ def trust(digests: tuple[str, ...], home: Path | None) -> None:
     A trusted pickle is still a program: trust says that you know who made it, not that it is harmless. What is trusted
     stands in trust.toml in the home.
     """
+    from serinus.models.trust import Trust
+
     folder = open_home(home)
     trusted = Trust(folder.path, digests)
     for digest in digests:
@@ -237,6 +246,8 @@ def trust(digests: tuple[str, ...], home: Path | None) -> None:
 @home_option
 def delete(tag: str, force: bool, home: Path | None) -> None:
     """Delete a version that does nothing now; its number is never given again."""
+    from serinus.models.registry import Registry
+
     folder = open_home(home)
     registry = Registry(folder.path)
     name, number = registry.resolve(tag)

@@ -10,9 +10,7 @@ from typing import Any
 
 import click
 
-from serinus.models.version import parse_tag
 from serinus.serving.home import Home
-from serinus.serving.settings import Settings
 
 __all__ = ["actor_option", "actor_or_user", "home_option", "json_option", "model_argument", "open_home",
            "reason_option", "timeout_option", "url_option"]
@@ -34,6 +32,8 @@ timeout_option: Decorator = click.option(
 
 
 def _model_name(_: click.Context, __: click.Parameter, value: str) -> str:
+    from serinus.models.version import parse_tag
+
     name, version = parse_tag(value)
     if version is not None:
         raise click.BadParameter(f"expected a model's name without a version, got {value!r}: say {name!r}.")
@@ -45,6 +45,8 @@ model_argument: Decorator = click.argument("model", metavar="NAME", callback=_mo
 
 def open_home(home: Path | None) -> Home:
     """The home that was named, or the one that `serinus serve` would use here."""
+    from serinus.serving.settings import Settings
+
     return Home((home if home is not None else Settings.resolve().home).absolute())
 
 

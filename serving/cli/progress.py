@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-from serinus.monitors.builder import Progress
+if TYPE_CHECKING:
+    from serinus.monitors.builder import Progress
 
 __all__ = ["progress_line"]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from serinus.monitors.calibrators import Method
 from serinus.serving.cli.options import home_option, json_option, open_home
 from serinus.serving.cli.output import print_json
+
+if TYPE_CHECKING:
+    from serinus.monitors.calibrators import Method
 
 __all__ = ["command"]
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import orjson
 
 from serinus.serving.errors import CommandError
 from serinus.serving.home import Home
-from serinus.serving.rollout.baseline import BASELINE, Baseline
-from serinus.serving.rollout.evidence import Evidence
-from serinus.serving.rollout.gathering import PAIRS, TRUTHS, Counted, gather, pairs_of
-from serinus.serving.steward.ship_tallies import CALLER_COUNTS
 from serinus.serving.store import SqliteStore
+
+if TYPE_CHECKING:
+    from serinus.serving.rollout.evidence import Evidence
 
 __all__ = ["recorded"]
 
 
 def recorded(home: Home, model: str) -> Evidence:
     """The evidence of a model's latest rollout. Raises CommandError where nothing was counted."""
+    from serinus.serving.rollout.baseline import BASELINE, Baseline
+    from serinus.serving.rollout.gathering import PAIRS, TRUTHS, Counted, gather, pairs_of
+    from serinus.serving.steward.ship_tallies import CALLER_COUNTS
+
     store = SqliteStore(home.store, create=False)
     try:
         record, baseline = store.record(model), store.document(BASELINE, model)

@@ -49,11 +49,6 @@ def report(model: str | None, last: str, home: Path | None, reference: Path | No
 
     Or compare two files of any size, feature by feature.
 
-    \b
-    Examples:
-      serinus monitor report churn --last 7d --out churn.html
-      serinus monitor report --reference train.csv --current june.csv --out june.html
-
     Exit codes: 0 nothing to do, no drift; 1 somebody has to do something, drift; 2 the names, files or options do not
     fit.
     """

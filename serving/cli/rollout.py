@@ -10,7 +10,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from serinus.models.version import split_tag
 from serinus.serving.cli.evaluate import warn_of_gate
 from serinus.serving.cli.options import (
     actor_option,
@@ -77,6 +76,8 @@ def _acting(function: Callable[..., Any]) -> Callable[..., Any]:
 def start(tag: str, file: Path | None, steps: str, shadow: float, manual: bool, force: bool, wait: bool,
           wait_timeout: float, **how: Any) -> int:
     """Begin a rollout of NAME:VERSION: checked first, then in the shadow, then step by step."""
+    from serinus.models.version import split_tag
+
     name, version = split_tag(tag)  # an alias is resolved where the versions are
     if version is None:
         raise CommandError(f"Which version of {name!r}? Say `serinus rollout start {name}:VERSION`; "

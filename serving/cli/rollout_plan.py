@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import isinf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from serinus.models.version import split_tag
 from serinus.serving.cli.options import home_option, json_option, open_home, url_option
 from serinus.serving.cli.output import print_json, table
 from serinus.serving.errors import CommandError
 from serinus.serving.rollout.judgement import Judgement
-from serinus.serving.rollout.planner import Outlook, Traffic, outlook
 from serinus.serving.rollout.state import Phase, Plan
+
+if TYPE_CHECKING:
+    from serinus.serving.rollout.planner import Outlook, Traffic
 
 __all__ = ["plan", "simulate"]
 
@@ -60,6 +61,7 @@ def plan(tag: str | None, file: Path | None, steps: str, shadow: float, rate: fl
          url: str | None, as_json: bool) -> None:
     """What each step of a rollout can find at this rate, how long it takes, and with which words it ends."""
     from serinus.serving.rollout import plan_file
+    from serinus.serving.rollout.planner import outlook
 
     if schema:
         print_json(plan_file.schema())
@@ -92,6 +94,7 @@ def simulate(model: str | None, file: Path | None, steps: str, shadow: float, ra
     """How a plan would end: for a made-up candidate, or, with NAME, on what NAME's latest rollout counted."""
     import numpy as np
 
+    from serinus.serving.rollout.planner import Traffic
     from serinus.serving.rollout.simulate import Behaviour, play
 
     chosen = _chosen(file, steps, shadow)
@@ -141,6 +144,9 @@ def _chosen(file: Path | None, steps: str, shadow: float) -> Plan:
 
 def _traffic(tag: str | None, rate: float | None, errors: float | None, wrong: float, labels: float,
              labels_delay: float, seconds: float, home: Path | None, url: str | None) -> Traffic:
+    from serinus.models.version import split_tag
+    from serinus.serving.rollout.planner import Traffic
+
     if rate is None:
         from serinus.serving.cli.traffic import measure
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from serinus.serving.errors import CommandError
-from serinus.serving.settings import Settings
+
+if TYPE_CHECKING:
+    from serinus.serving.settings import Settings
 
 __all__ = ["command"]
 
@@ -41,6 +43,7 @@ def command(what: tuple[str, ...], name: str | None, reference: Path | None, tar
     """
     from serinus.serving.alerting import check_alerting
     from serinus.serving.parent import Parent
+    from serinus.serving.settings import Settings
 
     home = flags.pop("home")
     given = {f"server.{key}": value for key, value in flags.items()} | {"home": home}

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from serinus.models.version import split_tag
 from serinus.serving.cli.options import (
     actor_or_user,
     home_option,
@@ -79,6 +78,8 @@ def explain(tag: str, home: Path | None, url: str | None, as_json: bool) -> int:
 
 def _views(tag: str | None, home: Path | None, url: str | None) -> list[dict[str, Any]]:
     """The published documents. Raises CommandError where there is none."""
+    from serinus.models.version import split_tag
+
     name, version = split_tag(tag) if tag else (None, None)
     if url and home is None:
         from serinus.serving.cli.remote import RemoteServer
@@ -190,6 +191,8 @@ def reference(tag: str, file: Path | None, listing: bool, target: str | None, ti
 
     Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
     """
+    from serinus.models.version import split_tag
+
     if (file is None) == (not listing):
         raise click.UsageError("Give --set FILE, or --list.")
     if seasons and time_column is None:
@@ -231,6 +234,8 @@ def reset(tag: str, by: str | None, reason: str, home: Path | None) -> None:
 
     Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
     """
+    from serinus.models.version import split_tag
+
     name, version = split_tag(tag)
     if version is None:
         raise CommandError(f"Which version of {name!r}? Say `serinus monitor reset {name}:VERSION`.")

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from serinus.models.adapters import adapter_named
 from serinus.models.errors import InvalidManifest, ModelError
-from serinus.models.libraries import relevant, skew
-from serinus.models.registry import Registry
-from serinus.models.signature import Field
-from serinus.models.trust import Trust
-from serinus.models.version import ModelVersion
-from serinus.monitors.security import Doubt
-from serinus.monitors.validation import Expectations
 from serinus.serving.cli.expectations import summary
-from serinus.serving.cli.local import known_records
 from serinus.serving.cli.output import table
 from serinus.serving.errors import SerinusError
-from serinus.serving.expectations import expectations_of
-from serinus.serving.gates import FOLDER, last_gate
 from serinus.serving.home import Home
 from serinus.serving.veto import read_vetoes
+
+if TYPE_CHECKING:
+    from serinus.models.registry import Registry
+    from serinus.models.signature import Field
+    from serinus.models.version import ModelVersion
+    from serinus.monitors.security import Doubt
+    from serinus.monitors.validation import Expectations
 
 __all__ = ["Roles", "aliases_of", "description", "document", "doubtful", "fields", "reference_notes", "size",
            "warn_of_skew", "what_next"]
@@ -37,6 +33,8 @@ class Roles:
     """What each version does now, as the workers of this host know it."""
 
     def __init__(self, home: Home) -> None:
+        from serinus.serving.cli.local import known_records
+
         self._records = known_records(home)
         self._vetoes = read_vetoes(home.vetoes).by_model
 
@@ -64,6 +62,8 @@ def aliases_of(registry: Registry, version: ModelVersion) -> list[str]:
 
 def document(version: ModelVersion, registry: Registry, role: str | None) -> dict[str, Any]:
     """A version as JSON."""
+    from serinus.models.libraries import relevant, skew
+
     return {"name": version.name, "version": version.version, "tag": version.tag, "role": role,
             "aliases": aliases_of(registry, version), "adapter": version.adapter, "digest": version.digest,
             "size": version.size, "created": version.created, "path": str(version.path), "artifact": version.artifact,
@@ -75,6 +75,9 @@ def document(version: ModelVersion, registry: Registry, role: str | None) -> dic
 
 def description(version: ModelVersion, registry: Registry, role: str | None, home: Home) -> Iterator[str]:
     """A version as lines for a person."""
+    from serinus.models.libraries import relevant, skew
+    from serinus.serving.gates import FOLDER, last_gate
+
     about = [word for word in (role, *aliases_of(registry, version)) if word]
     yield f"{version.tag}  ({', '.join(about)})" if about else version.tag
     facts = {"adapter": version.adapter, "digest": version.digest, "created": version.created,
@@ -99,6 +102,9 @@ def description(version: ModelVersion, registry: Registry, role: str | None, hom
 
 def _expectations(version: ModelVersion, registry: Registry) -> Expectations:
     """What is expected; a damaged file of it is told, and hides no version."""
+    from serinus.monitors.validation import Expectations
+    from serinus.serving.expectations import expectations_of
+
     try:
         return expectations_of(version, registry)
     except (SerinusError, ModelError) as error:
@@ -130,6 +136,9 @@ def _lineage(version: ModelVersion) -> dict[str, Any]:
 
 
 def _trust(version: ModelVersion, home: Home) -> str:
+    from serinus.models.adapters import adapter_named
+    from serinus.models.trust import Trust
+
     if version.digest in Trust(home.path):
         return "its digest is trusted here"
     try:
@@ -149,6 +158,8 @@ def size(count: int) -> str:
 
 def warn_of_skew(version: ModelVersion) -> None:
     """One line on standard error where the libraries differ from those that a version was made with."""
+    from serinus.models.libraries import relevant, skew
+
     phrases = skew(relevant(version.adapter, version.libraries))
     if phrases:
         click.echo(f"serinus: {version.tag} was made with other libraries ({'; '.join(phrases)}); its answers may "
@@ -190,6 +201,9 @@ def doubtful(doubts: Sequence[Doubt]) -> Iterator[str]:
 
 def what_next(version: ModelVersion, home: Home) -> str:
     """The command that makes use of a version just registered."""
+    from serinus.models.registry import Registry
+    from serinus.serving.cli.local import known_records
+
     record = known_records(home).get(version.name)
     stable = record.stable if record is not None else Registry(home.path).versions(version.name)[0]
     if stable == version.version:
