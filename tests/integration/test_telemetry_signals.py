@@ -29,9 +29,10 @@ SOMETIMES = {"serinus.queue.duration", "serinus.batch.rows", "serinus.violations
              "serinus.rollout.weight", "serinus.alerts", "serinus.notifications", "serinus.prediction.value",
              "serinus.model.memory", "serinus.referrals", "serinus.rounded", "serinus.signals", "process.cpu.time",
              "process.memory.usage",
-             *(name for name in names.METRICS if name.startswith(("serinus.shadow.", "serinus.performance.")))}
+             *(name for name in names.METRICS if name.startswith((
+                 "serinus.shadow.", "serinus.performance.", "serinus.outcome.", "serinus.events.")))}
 """Metrics that may have no points: of shared calls, truths, violations, prices, rollouts, alerts, regressors, living
-workers, referrals, rounding, signals, shadows."""
+workers, referrals, rounding, signals, shadows, events."""
 
 
 @pytest.fixture(params=["http/protobuf", "grpc"])

@@ -13,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from serinus.serving import create_app
 from serinus.serving.board import Board, Labels
+from serinus.serving.ground_truth.published import publish as publish_ground_truth
 from serinus.serving.monitoring import MonitorFiles
 from serinus.serving.performance.published import publish as publish_performance
 from serinus.serving.published_alerts import publish
@@ -141,6 +142,10 @@ def filled(folder: Path) -> Path:
     publish_performance(folder / "performance", {"model": "wine", "versions": [{
         "version": "1", "role": "stable", "harm": {"evidence": 0.1},
         "windows": [{"measures": measured, "estimate": measured}]}]})
+    publish_ground_truth(folder, {"models": {"wine": {"windows": [{
+        "window": "2026-01-01T00:00:00Z", "version": "1", "role": "stable", "predictions": 4,
+        "events": {"click": [1, 1, 1.0]}}]}}})
+    (folder / "events.json").write_text('{"format": 1, "sent": 4, "dropped": 2}')
     board.tally("shadow_copies", "wine", "2")
     board.tally("shadow_dropped", "wine", "2", "full")
     board.level("shadow_share", "wine", "2", amount=1000)
