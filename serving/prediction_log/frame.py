@@ -51,7 +51,7 @@ _VIOLATIONS, _NOVELTY = 1, 2
 _DTYPES = {1: np.dtype(np.bool_), 2: np.dtype(np.uint8), 3: np.dtype(np.uint16), 4: np.dtype(np.uint32),
            5: np.dtype(np.uint64), 6: np.dtype(np.int8), 7: np.dtype(np.int16), 8: np.dtype(np.int32),
            9: np.dtype(np.int64), 10: np.dtype(np.float16), 11: np.dtype(np.float32), 12: np.dtype(np.float64)}
-_CODES: dict[str, int] = {dtype.char: code for code, dtype in _DTYPES.items()} | {"q": 9, "Q": 5}
+_CODES: dict[str, int] = {str(dtype.char): code for code, dtype in _DTYPES.items()} | {"q": 9, "Q": 5}
 _HEADS: dict[tuple[str, tuple[int, ...]], bytes] = {}
 _MOST_HEADS = 4096
 _TEXT = 32  # elements one by one: length u32 (0xFFFFFFFF: missing), UTF-8
