@@ -1,7 +1,7 @@
 """What people hold in their hands (frames, arrays, dicts, lists) as the request that fits it best.
 
 Rows, and tables of up to a few hundred rows, travel as JSON that a person can read. Larger tables and arrays travel as
-binary tensors of the Open Inference Protocol: half of the time and a fifth of the bytes at ten thousand rows. Where a
+binary tensors of the Open Inference Protocol: half of the time and a third of the bytes at ten thousand rows. Where a
 column is not plainly what the model takes, the table goes as JSON after all, so that the server says what is wrong.
 """
 
