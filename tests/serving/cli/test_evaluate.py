@@ -84,11 +84,12 @@ def test_a_leak_fails(cli: Any, files: Path) -> None:
     assert "  gate  fail on rows.csv (150 rows) at " in cli("models", "show", "iris").out
 
 
-def test_a_rollout_of_a_failed_version_says_so(cli: Any, files: Path) -> None:
+def test_a_rollout_of_a_failed_version_is_refused_unless_somebody_answers_for_it(cli: Any, files: Path) -> None:
     """Nobody meets traffic with it unnoticed; whether to go on is theirs to say."""
     cli(*_words(files, "iris:2"))
-    said = cli("rollout", "start", "iris:2", "--manual", "--steps", "50")
-    assert said.code == 0 and "serinus: the evaluation of iris:2 on rows.csv failed: " in said.err
+    for more, code in ((), 1), (("--force",), 0):
+        said = cli("rollout", "start", "iris:2", "--manual", "--steps", "50", *more)
+        assert said.code == code and "the evaluation of iris:2 on rows.csv failed: " in said.err
 
 
 def test_a_rollout_of_a_version_that_nobody_judged_says_nothing(cli: Any) -> None:
