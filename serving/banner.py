@@ -33,7 +33,8 @@ def banner(settings: Settings) -> str:
         lines.append(f"  {name}: version {stable[name]} is stable; registered: {', '.join(registry.versions(name))}.")
     if not names:
         lines.append("  No model is registered yet: `serinus models register NAME PATH`.")
-    lines += [f"  Page:    {url}/ui", f"  Infer:   POST {url}/predict (rows, columns, CSV, Parquet), /v2/models/NAME/infer (Open Inference "
+    lines += [f"  Page:    {url}/ui",
+              f"  Infer:   POST {url}/predict (rows, columns, CSV, Parquet), /v2/models/NAME/infer (Open Inference "
               "Protocol),",
               "           /invocations (MLflow, SageMaker), /v1/models/NAME:predict (KServe V1)",
               f"  Look:    {url}/docs in a browser, /openapi.json, /metrics, /api/models, /api/rollouts/NAME",
