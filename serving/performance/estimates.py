@@ -57,6 +57,12 @@ class Estimates:
                  if name in realised and realised[name].value is not None}
         return replace(self, compared={**self.compared, hour: found})
 
+    def compare_hour(self, hour: int, realised: Mapping[str, Measure]) -> Estimates:
+        """Compare with what a whole hour turned out to be, long after its sample is gone."""
+        found = {name: {**measure, "realised": realised[name].value} for name, measure in self.hours[hour].items()
+                 if name in realised and realised[name].value is not None and realised[name].rows >= FEWEST}
+        return replace(self, compared={**self.compared, hour: found}) if found else self
+
     def since(self, oldest_hour: int) -> Estimates:
         """Without what is older."""
         return Estimates(*({hour: found for hour, found in side.items() if hour >= oldest_hour}

@@ -17,12 +17,13 @@ from serinus.serving.performance.causes import Judged, change, declared_slices, 
 from serinus.serving.performance.estimates import Estimates
 from serinus.serving.performance.promise import Promise
 from serinus.serving.performance.quality import Quality
-from serinus.serving.performance.realised import Window
+from serinus.serving.performance.realised import Window, together
 from serinus.serving.performance.sample import Hour, Rows, novel_share
 
 __all__ = ["Causes", "Known", "Live"]
 
 _ESTIMATES_AT_ONCE = 4
+_LATE_AT_ONCE = 20
 _REST = 19.0
 """After each piece of work, so many times as long as it took of the processor."""
 _NOVEL_HOURS = 3
@@ -95,7 +96,7 @@ class Live:
                   if self._judged.get(hour, (None,))[0] != (hours[hour].revision, windows[hour].revision)]
         rows = hours[wanted[0]].rows() if wanted else None
         if rows is None:
-            return False
+            return self._compare_late(windows, ripe - hours.keys())
         began, hour = time.thread_time(), wanted[0]
         scale = self.known.promise.scale if self.known.promise is not None else 1.0
         judged = Judged.of(definition, rows, truths(rows), scale)
@@ -106,6 +107,17 @@ class Live:
             self.estimates = before.compare(hour, promise.estimator, definition, judged.rows, judged.truth)
         self._rest("judge", began)
         return self.estimates is not before
+
+    def _compare_late(self, windows: Mapping[int, Window], ripe: set[int]) -> bool:
+        """Compare hours whose truths came when their sample was gone."""
+        definition = self.known.definition
+        if definition is None:
+            return False
+        late = (self.estimates.hours.keys() & ripe) - self.estimates.compared.keys()
+        for hour in sorted(late)[:_LATE_AT_ONCE]:
+            realised = definition.measure(together([windows[hour]], definition.digest))
+            self.estimates = self.estimates.compare_hour(hour, realised)
+        return bool(late)
 
     def look_for_causes(self, slices: tuple[str, ...], groups: tuple[str, ...]) -> None:
         """Look again where truths came since."""

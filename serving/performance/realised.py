@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from serinus.monitors.harm import LEVELS
 from serinus.monitors.metrics import Sums
 from serinus.serving.ground_truth.summary import WindowName
-from serinus.serving.store import Document
 
 __all__ = ["Realised", "Window", "together"]
 
@@ -41,13 +39,13 @@ class Realised:
     def __init__(self) -> None:
         self.windows: dict[WindowName, Window] = {}
 
-    def take(self, documents: Iterable[Document]) -> None:
-        """Follow the store's windows; what is not among them any more is forgotten."""
+    def take(self, windows: Mapping[WindowName, Mapping[str, Any]], oldest_hour: int) -> None:
+        """Follow the windows as they are in the store; older ones, and those that are gone, are forgotten."""
         found = {}
-        for document in documents:
-            name = WindowName.of(document.key)
-            known = self.windows.get(name)
-            found[name] = known if known is not None and known.revision == document.revision else _window(document)
+        for name, window in windows.items():
+            if name.hour >= oldest_hour:
+                known = self.windows.get(name)
+                found[name] = known if known and known.revision == window["revision"] else _window(window)
         self.windows = found
 
     def of(self, model: str, version: str, role: str) -> dict[int, Window]:
@@ -65,14 +63,14 @@ def together(windows: Iterable[Window], definition: str) -> Sums:
     return whole
 
 
-def _window(document: Document) -> Window:
-    parts = orjson.loads(document.body)["parts"].values()
+def _window(window: Mapping[str, Any]) -> Window:
+    parts = window["parts"].values()
     sums: dict[str, Sums] = {}
     for part in parts:
         if "sums" in part:
             known = sums.get(part["definition"], Sums({}, {}))
             sums[part["definition"]] = known + Sums.from_json(part["sums"])
-    return Window(document.revision, sum(part["predictions"] for part in parts),
+    return Window(window["revision"], sum(part["predictions"] for part in parts),
                   sum(part["labelled"] for part in parts), sums, _losses(parts))
 
 

@@ -10,7 +10,7 @@ import gc
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,11 @@ class JoinGroundTruth:
         self._publish_at = float("-inf")
         self._changed = False
         self._looked = self._clock()
+
+    @property
+    def windows(self) -> Mapping[WindowName, Mapping[str, Any]] | None:
+        """What the store says of all windows; None while that is not known here."""
+        return None if self._intake is None else self._windows
 
     def run(self, shared: Shared) -> None:
         """See `Job.run`."""

@@ -30,7 +30,7 @@ from serinus.serving.performance.realised import Realised, Window
 from serinus.serving.performance.sample import LiveSample, Looker, Rows, Who
 from serinus.serving.references import profile_bytes_of
 from serinus.serving.steward.job import Shared
-from serinus.serving.steward.join_ground_truth import WINDOW
+from serinus.serving.steward.join_ground_truth import JoinGroundTruth
 from serinus.serving.steward.judge_drift import watched_versions
 from serinus.serving.store import Conflict, Document, Fenced
 
@@ -41,6 +41,8 @@ VIEW, HARM, ESTIMATES = "performance.view", "performance.harm", "performance.est
 estimated."""
 
 _SHOWN_HOURS = 7 * 24
+_KEPT_HOURS = 35 * 24
+"""Truths may be so late; estimates wait for them."""
 _SAMPLED_HOURS = 48
 _LOOK_S = 2.0
 _READ_S = 0.1
@@ -48,16 +50,22 @@ _READ_S = 0.1
 _REST = 9.0
 """After each look, so many times as long as it took of the processor."""
 _REPORT_S = 300.0
-_SAVE_S = 5.0
+_SAVE_S = 15.0
 
 
 class MeasurePerformance:
-    """By the steward that holds the lease, from its host's log; each steward lets its own host know, from the store."""
+    """By the steward that holds the lease, from its host's log; each steward lets its own host know, from the store.
+
+    Args:
+        joined: the job that knows the windows of truths.
+        clock: Unix time.
+    """
 
     name = "measure_performance"
     period_s = 1.0
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, joined: JoinGroundTruth, clock: Callable[[], float] = time.time) -> None:
+        self._joined = joined
         self._clock = clock
         self._published: dict[str, int] = {}
         self._forget()
@@ -87,8 +95,10 @@ class MeasurePerformance:
         self._publish(shared)
 
     def _look(self, shared: Shared, epoch: int) -> None:
-        now = self._clock()
-        self._realised.take(shared.store.documents(WINDOW))
+        now, windows = self._clock(), self._joined.windows
+        if windows is None:  # not read yet
+            return
+        self._realised.take(windows, _hour(now) - _KEPT_HOURS)
         for model, who in sorted(self._watched(shared, now).items()):
             mature = _mature(shared, model)
             versions = [self._version(shared, one, mature, now, epoch) for one in sorted(who)]
@@ -120,14 +130,17 @@ class MeasurePerformance:
         hours = self._sample.hours.get(who, {}) if self._sample is not None else {}
         chosen = shared.settings.performance
         live.estimate(hours)
-        live.judge(hours, windows, ripe, lambda rows: _truths(shared, rows))
+        share = shared.settings.ground_truth.mature_share
+        late = {hour for hour, window in every.items() if window.labelled >= share * window.predictions > 0}
+        live.judge(hours, every, ripe | late, lambda rows: _truths(shared, rows))
         live.look_for_causes(chosen.slices, chosen.groups)
         live.look_at_quality(hours)
-        live.estimates = live.estimates.since(_hour(now) - _SHOWN_HOURS)
+        live.estimates = live.estimates.since(_hour(now) - _KEPT_HOURS)
         self._save(shared, who, live.estimates, now, epoch)
         promise = live.known.promise
         watched = self._watch_harm(shared, who, promise, every, now, epoch) if promise is not None else None
-        names = {_begins(hour): hour for hour in sorted({*windows, *live.estimates.hours})}
+        names = {_begins(hour): hour for hour in sorted({*windows, *live.estimates.hours})
+                 if hour > _hour(now) - _SHOWN_HOURS}
         told = documents.of_version(who, live, names, windows, ripe, live.novel_share(hours), watched)
         for condition in documents.conditions(who, told, promise, chosen.tolerance):
             self._report(shared, who, condition, now, epoch)

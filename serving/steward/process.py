@@ -58,10 +58,11 @@ _NICENESS = 10
 
 def all_jobs() -> list[Job]:
     """Every job, in the order in which those that are due together run: what was lost first, what is new last."""
+    joined = JoinGroundTruth()
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
             ShipTallies(), KeepShadow(), JoinPairs(), JoinAnswers(), Preflight(), JudgeRollouts(), TellReverse(),
-            ShipTicks(), LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), JoinGroundTruth(),
-            MeasurePerformance(), PublishMonitors(), EvaluateAlerts(), DeliverNotifications(), StartRetraining(),
+            ShipTicks(), LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), joined,
+            MeasurePerformance(joined), PublishMonitors(), EvaluateAlerts(), DeliverNotifications(), StartRetraining(),
             TellEvents(), SendEvents(), TellTraffic(), AdoptBoards(), WatchHeartbeats(), CompactLog(), CapLog(),
             CapKeys(), ClearRunFolders()]
 

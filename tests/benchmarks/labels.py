@@ -50,7 +50,7 @@ def main(rows: int = _ROWS) -> dict[str, float]:
         spool.close()
         join = JoinGroundTruth(lambda: _BEGIN + (_HOURS + 1) * 3600.0)
         joined = _cost(join, host, lambda: _is_done(host))
-        measure = MeasurePerformance(lambda: _BEGIN + (_HOURS + 1) * 3600.0)
+        measure = MeasurePerformance(join, lambda: _BEGIN + (_HOURS + 1) * 3600.0)
         began = time.monotonic()
         measured = _cost(measure, host, lambda: time.monotonic() - began > 20)
         return {"rows": rows, "join_seconds": round(joined, 2), "truths_per_second": round(rows / joined),

@@ -47,9 +47,9 @@ def test_a_classifier_promises_measures_loss_and_an_estimator(tmp_path: Path) ->
 
 def test_a_regression_is_estimated_from_its_inputs(tmp_path: Path) -> None:
     """Where errors are larger on some rows, those rows are estimated as worse, without their truth."""
-    frame = _rows(1500)
+    frame = _rows(700)
     draw = np.random.default_rng(1)
-    frame["y"] = 2 * frame["x"] + draw.normal(size=1500) * np.where(frame["z"] > 0, 2.0, 0.2)
+    frame["y"] = 2 * frame["x"] + draw.normal(size=700) * np.where(frame["z"] > 0, 2.0, 0.2)
     promise = _promise(tmp_path, LinearRegression(), frame)
     assert promise is not None and promise.estimator is not None
     registry = Registry(tmp_path)

@@ -20,6 +20,7 @@ from serinus.serving.performance.quality import Quality, quality_of
 from serinus.serving.prediction_log import SegmentWriter
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared
+from serinus.serving.steward.join_ground_truth import JoinGroundTruth
 from serinus.serving.steward.measure_performance import MeasurePerformance
 from tests.serving.ground_truth.simulation import HOUR_S, START
 from tests.serving.steward.hosts import shared
@@ -58,7 +59,10 @@ def test_answers_that_change_are_told(tmp_path: Path, model: Any, measure: str) 
     told = []
     for hour, spread in ((0, 0.3), (1, 1.5)):
         _log(host, model, _points(800, hour + 1, spread), 3 * hour)
-        MeasurePerformance(Clock(START + (3 * hour + 1) * HOUR_S)).run(host)
+        clock = Clock(START + (3 * hour + 1) * HOUR_S)
+        joined = JoinGroundTruth(clock)
+        joined.run(host)
+        MeasurePerformance(joined, clock).run(host)
         (found,) = published(host.home.performance, "parts")["versions"]
         told.append({one["measure"]: one["changed"] for one in found["quality"]}[measure])
     assert told == [False, True]

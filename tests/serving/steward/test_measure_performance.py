@@ -85,11 +85,13 @@ def _live(host: Shared, hour: int, people: pd.DataFrame, *, labelled: bool = Tru
 
 
 def _told(host: Shared, job: MeasurePerformance | None = None) -> dict[str, Any]:
+    join = JoinGroundTruth(Clock(NOW))
     if spooled(host.home.spool):
-        _finish(host, join := JoinGroundTruth(Clock(NOW)))
+        _finish(host, join)
         join._publish_at = float("-inf")
-        join.run(host)
-    job = job or MeasurePerformance(Clock(NOW))
+    join.run(host)
+    job = job or MeasurePerformance(join, Clock(NOW))
+    job._joined = join
     for _ in range(16):  # an hour is judged at a time
         job._look_at = float("-inf")
         for live in job._live.values():
@@ -245,16 +247,33 @@ def test_estimates_outlive_a_steward_and_the_log(host: Shared) -> None:
     assert after[1]["estimate"] is not None
 
 
+def test_truths_that_come_when_the_sample_is_gone_are_compared(host: Shared) -> None:
+    """An estimate waits for them in the store, whatever became of log and steward."""
+    people = _people(600, np.random.default_rng(9))
+    _live(host, 0, people)
+    before = {path: path.read_bytes() for path in host.home.spool.iterdir()}
+    for path in before:
+        path.unlink()
+    first = _told(host)["versions"][0]
+    assert (first["estimates"]["cohorts"], first["windows"][0]["labelled"]) == (0, 0)
+    for path, data in before.items():
+        path.write_bytes(data)
+    _finish(host, JoinGroundTruth(Clock(NOW)))
+    for path in segments(host.home.log):
+        path.unlink()
+    later = _told(host)["versions"][0]
+    assert (later["estimates"]["cohorts"], later["windows"][0]["labelled"]) == (1, 600)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_intervals_hold_and_nothing_cries_wolf(host: Shared, seed: int) -> None:
     """Over a day of inputs that wander while P(truth | row) stays: nine in ten intervals hold, nothing is withdrawn, no
     harm is seen; then the relation turns, and both are told within three hours."""
-    draw = np.random.default_rng(100 + seed)
+    draw, job = np.random.default_rng(100 + seed), MeasurePerformance(JoinGroundTruth(), Clock(NOW))
     for hour in range(24):
         _live(host, hour, _people(500, draw, float(np.sin(hour / 4)) / 2))
-    job = MeasurePerformance(Clock(NOW))
-    for _ in range(2):
+    for _ in range(2):  # the same job, so that all hours are judged
         calm = _told(host, job)["versions"][0]
     assert calm["estimates"]["cohorts"] == 24
     assert calm["estimates"]["coverage"] >= 0.9
