@@ -1,17 +1,26 @@
 // All models at a glance.
 
 import { ask, askFor, part } from "./api.js";
-import { colour, meter, spark, timeFigure } from "./charts.js";
+import { meter, spark, timeFigure } from "./charts.js";
 import { h } from "./dom.js";
-import { ago, measure, milliseconds, number, percent } from "./format.js";
+import { measure, milliseconds, number, percent } from "./format.js";
 import { alertsOf, best, driftBadge, phaseBadge } from "./words.js";
 
 export const title = () => "Models";
 
 export async function look(_, shared) {
   const [models, monitors, alerts, truth] = await Promise.all([ask("models"), ask("monitors"), ask("alerts"), ask("ground-truth"), shared.traffic.look()]);
-  const rollouts = await Promise.all(models.models.map((model) => askFor(`rollouts/${part(model.name)}`)));
+  const rollouts = await Promise.all(models.models.map(rollout));
   return { models: models.models.map((model, place) => ({ ...model, rollout: rollouts[place] })), monitors: monitors.versions, alerts, truth };
+}
+
+const known = new Map();
+
+/** Of the many models whose rollout is over, how it ended is asked for twice a minute only. */
+async function rollout({ name, candidate }) {
+  const last = known.get(name);
+  if (!last || candidate || last.running || Date.now() - last.at > 30_000) known.set(name, { at: Date.now(), running: candidate, found: await askFor(`rollouts/${part(name)}`) });
+  return known.get(name).found;
 }
 
 export function draw(data, _, { traffic }) {
