@@ -11,6 +11,7 @@ everything on the disk, and the next one goes on from there.
 
 from __future__ import annotations
 
+import mmap
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,7 @@ from serinus.serving.prediction_log.manifest import (
     shipped_path,
 )
 from serinus.serving.prediction_log.parquet import Shape, read_rows, table_of
-from serinus.serving.prediction_log.reader import SegmentEnd, is_open, read_segment, segments
+from serinus.serving.prediction_log.reader import SegmentEnd, is_open, read_frames, segments
 
 __all__ = ["as_parquet", "compact", "compact_segment", "finished", "recover", "remove", "rewrite"]
 
@@ -247,14 +248,17 @@ class _Parts:
 
 
 class _Reading:
-    """A segment's records; `end` says where they ended."""
+    """A finished segment's records; `end` says where they ended. Its bytes stay the system's, which may take them."""
 
     def __init__(self, segment: Path) -> None:
         self._segment = segment
         self.end = SegmentEnd(0, 0)
 
     def __iter__(self) -> Iterator[PredictionRecord]:
-        self.end = yield from read_segment(self._segment)
+        with self._segment.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            data = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ) if size else b""
+        self.end = yield from read_frames(memoryview(data), self._segment.name)
 
 
 def _hour(hour: int) -> str:

@@ -30,7 +30,7 @@ from serinus.serving.prediction_log.parquet import records_in
 from serinus.serving.prediction_log.writer import SEGMENT_SUFFIX, segment_name
 
 __all__ = ["EVERYTHING", "Choice", "Entry", "Follower", "SegmentEnd", "entries", "find", "is_open", "positioned",
-           "read", "read_segment", "segments", "stored"]
+           "read", "read_frames", "read_segment", "segments", "stored"]
 
 HOUR_MS = 3_600_000
 
@@ -90,7 +90,12 @@ def read_segment(segment: Path, choice: Choice = EVERYTHING) -> Generator[Predic
 
     Raises `FrameError` when the file is no segment of a known format.
     """
-    data = memoryview(segment.read_bytes())
+    return (yield from read_frames(memoryview(segment.read_bytes()), segment.name, choice))
+
+
+def read_frames(data: memoryview, name: str, choice: Choice = EVERYTHING) -> Generator[PredictionRecord, None,
+                                                                                        SegmentEnd]:
+    """The records in a segment's bytes; see `read_segment`."""
     if len(data) < HEADER_BYTES:  # its writer died, or the disk was full, before the header was whole
         return SegmentEnd(0, len(data))
     unpack_header(bytes(data[:HEADER_BYTES]))
@@ -111,7 +116,7 @@ def read_segment(segment: Path, choice: Choice = EVERYTHING) -> Generator[Predic
             if choice is EVERYTHING or choice.takes(record):
                 yield record
         else:
-            raise FrameError(f"{segment.name}: unknown frame kind {payload[0]}")
+            raise FrameError(f"{name}: unknown frame kind {payload[0]}")
     return SegmentEnd(offset, len(data) - offset)
 
 

@@ -59,9 +59,19 @@ def url_of(url: str, folder: Path) -> str:
     return f"{url.rstrip('/')}/{'shadow' if folder.name == 'shadow' else 'predictions'}"
 
 
+class WithoutPandas:
+    """Arrow looks for pandas when it makes an array, and loads it; here nobody needs the 50 MB that it takes."""
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        """See `importlib.abc.MetaPathFinder`."""
+        if name == "pandas":
+            raise ModuleNotFoundError("pandas is not wanted here")
+
+
 def main() -> int:
     """The program: prints what was done as JSON."""
     die_with_parent()
+    sys.meta_path.insert(0, WithoutPandas())
     settings = Settings.handed_over()
     sys.stdout.buffer.write(orjson.dumps(work(Home(settings.home), settings)))
     return 0
