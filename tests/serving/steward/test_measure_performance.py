@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from serinus.models import register
 from serinus.monitors.record import PredictionRecord
@@ -284,3 +288,60 @@ def test_intervals_hold_and_nothing_cries_wolf(host: Shared, seed: int) -> None:
     turned = _told(host, job)["versions"][0]
     assert turned["harm"]["state"] == "alarm"
     assert turned["change"]["relation"]["low"] > 0
+
+
+@pytest.mark.slow
+def test_a_regression_is_estimated_and_watched_too(tmp_path: Path) -> None:
+    """Rows on which errors are larger raise the estimate without truths, and the loss with them; words as inputs, and
+    missing ones, are no hindrance."""
+    draw = np.random.default_rng(11)
+
+    def houses(rows: int, hard: bool) -> pd.DataFrame:
+        size = draw.uniform(1.2, 2.0, rows) if hard else np.abs(draw.normal(size=rows))
+        frame = pd.DataFrame({"x": draw.normal(size=rows), "z": size * draw.choice([-1, 1], rows),
+                              "town": draw.choice(["Oslo", "Rome"], rows)})
+        frame.loc[::9, "z"] = np.nan
+        return frame.assign(price=10 * frame["x"] + draw.normal(size=rows) * (0.3 + frame["z"].abs().fillna(0.5) ** 2))
+
+    reference = houses(1500, False)
+    columns = make_column_transformer((OneHotEncoder(), ["town"]), (SimpleImputer(), ["x", "z"]))
+    fitted = make_pipeline(columns, LinearRegression()).fit(reference.drop(columns="price"), reference["price"])
+    register(fitted, "houses", home=tmp_path, reference=reference, target="price")
+    host = shared(tmp_path)
+    HoldLease().run(host)
+    for hour, (hard, labelled) in enumerate(((False, True), (True, False), (True, True))):
+        frame = houses(800, hard)
+        at, source = START + hour * HOUR_S + 60.0, IdSource(5 + hour)
+        sequence = source.sequence
+        uuid, _ = source.next(int(at * 1e9))
+        log = SegmentWriter(host.home.log, 5 + hour, 1 << 22)
+        inputs = {name: frame[name].to_numpy() for name in ("x", "z", "town")}
+        log.append(PredictionRecord(uuid, "", int(at * 1e9), 1, "houses", "1", "stable", 800, inputs, {
+            "predict": fitted.predict(frame)}, 0, 0, 0), sequence)
+        log.close()
+        if labelled:
+            spool = Spool(host.home.spool, 10**9)
+            spool.append([GroundTruth(prediction_id(uuid, row), "crm", "final", float(price), 0.0, at + 60.0)
+                          for row, price in enumerate(frame["price"])])
+            spool.close()
+    join = JoinGroundTruth(Clock(NOW))
+    _finish(host, join)
+    join._publish_at = float("-inf")
+    join.run(host)
+    job = MeasurePerformance(join, Clock(NOW))
+    for _ in range(6):
+        job._look_at = float("-inf")
+        for live in job._live.values():
+            live._due.clear()
+        job.run(host)
+    document = published(host.home.performance, "houses")
+    (version,) = document["versions"]
+    promised = version["promised"]["rmse"]["value"]
+    estimates = [window["estimate"]["rmse"] for window in version["windows"]]
+    assert document["measure"] == "rmse"
+    assert estimates[0]["low"] < promised < estimates[0]["high"]
+    assert estimates[1]["low"] > promised
+    assert version["windows"][2]["measures"]["rmse"]["low"] > promised
+    assert version["harm"]["rows"] == 1600
+    assert version["harm"]["state"] == "alarm"
+    assert version["change"]["verdict"] in ("inputs", "both", "unknown")
