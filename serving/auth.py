@@ -1,14 +1,16 @@
 """Who may call `/api`: a check of Host, Origin, content type and token, and who holds the token.
 
 Loopback is a convenience, not authentication: without a token, `/api` answers only where the server is bound to
-loopback and no proxy has forwarded the call: neither the settings nor a header speak of one. The peer's address is
-never asked; behind a proxy it is the proxy's.
+loopback and no proxy has forwarded the call: neither the settings nor a header speak of one. Under plain `bentoml
+serve` BentoML binds where it was told to, so the address at which the call came in must be loopback too. The peer's
+address is never asked; behind a proxy it is the proxy's.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
 from serinus.serving.errors import ControlRefused
 from serinus.serving.settings import Settings
@@ -30,13 +32,15 @@ def is_loopback(host: str) -> bool:
 
 
 def authorise(settings: Settings, headers: Mapping[bytes, bytes], method: str, *, untyped: bool = False,
-              scope: str | None = None, media_types: Container[str] = ("application/json",)) -> str:
+              scope: str | None = None, media_types: Container[str] = ("application/json",),
+              server: Sequence[Any] | None = None) -> str:
     """The name of the token with which the call is allowed, empty for one without. Raises `ControlRefused` (kind
     `forbidden`, `unauthorised` or `unsupported`).
 
     `scope` is what the token must be good for: `read` of a GET and `operate` of others, where nothing is said.
     `untyped`: a call without any content type will do (clients of the Open Inference Protocol send none); a form's
-    content type, which a page of another origin may send unasked, will not, and must not be in `media_types`.
+    content type, which a page of another origin may send unasked, will not, and must not be in `media_types`. `server`
+    is the address and port of this host at which the call came in, where that is known.
     """
     _check_host(settings, headers)
     if method not in ("GET", "HEAD"):
@@ -45,7 +49,13 @@ def authorise(settings: Settings, headers: Mapping[bytes, bytes], method: str, *
         typed = content_type.decode("latin-1") in media_types
         if not typed and not (untyped and b"content-type" not in headers):
             raise ControlRefused("A control call needs Content-Type: application/json.", "unsupported")
-    return _check_token(settings, headers, scope or ("read" if method in ("GET", "HEAD") else "operate"))
+    loopback = is_loopback(settings.server.host) and _came_in_locally(server)
+    return _check_token(settings, headers, scope or ("read" if method in ("GET", "HEAD") else "operate"), loopback)
+
+
+def _came_in_locally(server: Sequence[Any] | None) -> bool:
+    """By loopback, or by a Unix socket, which has no port."""
+    return server is None or server[1] is None or is_loopback(str(server[0]))
 
 
 def _check_host(settings: Settings, headers: Mapping[bytes, bytes]) -> None:
@@ -61,11 +71,11 @@ def _check_origin(headers: Mapping[bytes, bytes]) -> None:
         raise ControlRefused("A page of another origin may not make control calls.", "forbidden")
 
 
-def _check_token(settings: Settings, headers: Mapping[bytes, bytes], scope: str) -> str:
+def _check_token(settings: Settings, headers: Mapping[bytes, bytes], scope: str, loopback: bool) -> str:
     tokens = tokens_of(settings.control)
     if not tokens:
         proxied = settings.control.behind_proxy or any(name in headers for name in _FORWARDED)
-        if is_loopback(settings.server.host) and not proxied:
+        if loopback and not proxied:
             return ""
         raise ControlRefused("Control calls are closed: the server is not bound to loopback or stands behind a proxy, "
                              "and no token is set. Set SERINUS_CONTROL_TOKEN.", "forbidden")

@@ -81,9 +81,10 @@ class Control:
             return *problem, (b"allow", wanted.encode())
         try:
             if (method, parts) == ("POST", ["ground-truth"]):
-                return 202, await self._take_ground_truth(dict(scope["headers"]), receive)
+                return 202, await self._take_ground_truth(scope, receive)
             reads = method == "GET" or parts[2:] == ["analysis"] or parts[:1] == ["explain"]
-            holder = authorise(self._settings, dict(scope["headers"]), method, scope="read" if reads else "operate")
+            holder = authorise(self._settings, dict(scope["headers"]), method, scope="read" if reads else "operate",
+                               server=scope.get("server"))
             body = await json_body(receive) if method == "POST" else _asked(scope)
             return await self._dispatch(method, parts, _signed(body, holder))
         except ControlRefused as error:
@@ -104,7 +105,8 @@ class Control:
         if asked is None or self._explainer is None:
             return 404, {"error": f"There is no {scope['path']} here."}
         try:
-            authorise(self._settings, dict(scope["headers"]), method, scope="read", untyped=True)
+            authorise(self._settings, dict(scope["headers"]), method, scope="read", untyped=True,
+                      server=scope.get("server"))
             return 200, await self._explainer.of_rows(asked["model"], asked["version"], await _read_body(receive))
         except RequestError as error:
             return REQUEST_STATUS[error.kind], {"error": str(error)}
@@ -152,9 +154,11 @@ class Control:
         raise ControlRefused(f"There is no {method} /api/{'/'.join(parts)}; see GET /api/models and "
                              "GET /api/rollouts/MODEL.", "not_found")
 
-    async def _take_ground_truth(self, headers: dict[bytes, bytes],
+    async def _take_ground_truth(self, scope: MutableMapping[str, Any],
                                  receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> dict[str, Any]:
-        authorise(self._settings, headers, "POST", scope="feedback", media_types=MEDIA_TYPES)
+        headers = dict(scope["headers"])
+        authorise(self._settings, headers, "POST", scope="feedback", media_types=MEDIA_TYPES,
+                  server=scope.get("server"))
         return await self._inbox.take(headers, receive)
 
     async def _prediction(self, prediction_id: str, actor: str) -> dict[str, Any]:

@@ -58,10 +58,11 @@ class Repository:
         try:
             match path.removeprefix(PREFIX).rstrip("/").split("/"):
                 case ["index"] if method == "POST":
-                    known = self._is_allowed(dict(scope["headers"]))
+                    known = self._is_allowed(scope)
                     return 200, await asyncio.to_thread(self._index, _ready_only(await json_body(receive)), known)
                 case ["models", model, "load" | "unload" as verb] if method == "POST":
-                    authorise(self._settings, dict(scope["headers"]), method, untyped=True)
+                    authorise(self._settings, dict(scope["headers"]), method, untyped=True,
+                              server=scope.get("server"))
                     version = _parameters(await json_body(receive))
                     return await (self._load if verb == "load" else self._unload)(model, version)
                 case ["index"] | ["models", _, "load" | "unload"]:
@@ -145,9 +146,9 @@ class Repository:
     def _failures(self) -> dict[int, int]:
         return {board.pid: board.counters["load_failures"] for board in boards_of(self._run)}
 
-    def _is_allowed(self, headers: Mapping[bytes, bytes]) -> bool:
+    def _is_allowed(self, scope: Mapping[str, Any]) -> bool:
         try:
-            authorise(self._settings, headers, "GET")
+            authorise(self._settings, dict(scope["headers"]), "GET", server=scope.get("server"))
         except ControlRefused:
             return False
         return True

@@ -26,6 +26,17 @@ def refused(settings: Settings, headers: dict[bytes, Any], method: str = "POST")
     return caught.value.kind
 
 
+def test_a_call_from_outside_needs_a_token_wherever_the_settings_say_we_listen() -> None:
+    """BentoML binds where it was told to; `Host: localhost` is what the caller says."""
+    outside = ("10.1.2.3", 3000)
+    with pytest.raises(ControlRefused, match="no token is set"):
+        authorise(LOCAL, JSON, "POST", server=outside)
+    for inside in (("127.0.0.1", 3000), ("::1", 3000), ("/run/serinus.sock", None), None):
+        authorise(LOCAL, JSON, "POST", server=inside)
+    tokened = Settings(control=ControlSettings(token="s3cret"))
+    authorise(tokened, JSON | {b"authorization": b"Bearer s3cret"}, "POST", server=outside)
+
+
 @pytest.mark.parametrize("host", [b"127.0.0.1:3000", b"localhost", b"localhost:3000", b"[::1]:3000", b"127.0.0.9"])
 def test_this_host_may(host: bytes) -> None:
     """Without a token, as long as the server is bound to loopback."""
