@@ -123,7 +123,7 @@ def _status(address: re.Match[str] | None) -> int:
 
     assert address is not None
     connection = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=20)
-    connection.request("GET", "/ui")
+    connection.request("GET", "/ui/")
     status = connection.getresponse().status
     connection.close()
     return status
