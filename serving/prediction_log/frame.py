@@ -27,7 +27,7 @@ from serinus.monitors.record import PredictionRecord
 
 __all__ = ["CONTEXT", "FORMAT", "HEADER_BYTES", "MAGIC", "PREDICTION", "ArrayLayout", "Context", "FrameError",
            "Layout", "decode_context", "decode_prediction", "encode_context", "encode_prediction", "frame", "layout",
-           "pack_header", "unpack_header"]
+           "pack_header", "unpack_header", "uuid_in"]
 
 FORMAT = 1
 MAGIC = b"SRNSEG\r\n"
@@ -152,6 +152,11 @@ def _head_of(char: str, shape: tuple[int, ...], itemsize: int) -> bytes:
 
 def _remark(code: int, data: bytes) -> tuple[bytes, bytes]:
     return _REMARK.pack(code, len(data)), data
+
+
+def uuid_in(payload: memoryview) -> bytes:
+    """Whose prediction frame it is, without decoding the rest."""
+    return bytes(payload[8:24])
 
 
 def decode_prediction(payload: memoryview, contexts: Mapping[int, Context]) -> PredictionRecord:

@@ -24,6 +24,7 @@ from serinus.serving.prediction_log.frame import (
     decode_prediction,
     unframe,
     unpack_header,
+    uuid_in,
 )
 from serinus.serving.prediction_log.manifest import Manifest, Part, manifest_of, manifests, parquet_folder
 from serinus.serving.prediction_log.parquet import records_in
@@ -111,6 +112,8 @@ def read_frames(data: memoryview, name: str, choice: Choice = EVERYTHING) -> Gen
                 others.add(number)
         elif payload[0] == PREDICTION:
             if others and int.from_bytes(payload[2:4], "little") in others:
+                continue
+            if choice.uuid is not None and uuid_in(payload) != choice.uuid:
                 continue
             record = decode_prediction(payload, contexts)
             if choice is EVERYTHING or choice.takes(record):
