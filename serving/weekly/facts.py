@@ -144,13 +144,18 @@ def _harm(home: Home, model: str) -> tuple[Mapping[str, Any], ...]:
 
 def _quality(home: Home, registry: Registry, store: Store, known: Facts) -> Iterator[Quality]:
     """Exact sums over the windows of ground truth; of hours of which too little is known yet, nothing."""
+    import orjson
+
     from serinus.serving.ground_truth.columns import answers_of
+    from serinus.serving.ground_truth.summary import WindowName
     from serinus.serving.performance.document import main_measure
     from serinus.serving.performance.realised import Realised, together
     from serinus.serving.steward.join_ground_truth import WINDOW
 
     realised = Realised()
-    realised.take(document for document in store.documents(WINDOW) if document.key.startswith(f"{known.model}:"))
+    windows_of = {WindowName.of(document.key): {"revision": document.revision, **orjson.loads(document.body)}
+                  for document in store.documents(WINDOW) if document.key.startswith(f"{known.model}:")}
+    realised.take(windows_of, int(2 * known.begin - known.end) // _HOUR_S)
     early = _too_early(home, known.model)
     for version, role in sorted({(name.version, name.role) for name in realised.windows}):
         try:

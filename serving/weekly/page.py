@@ -16,8 +16,8 @@ _WORDS = {State.FINE: "● fine", State.UNKNOWN: "? unknown", State.LOOK: "△ l
 _MORE = """
 .week td:first-child{width:8em;color:var(--soft)}.week td:nth-child(2){width:8em}.week td{vertical-align:top}
 h3{margin-top:22px}ol.todo{padding-left:22px}ol.todo li{margin:8px 0}ol.todo code{font-size:14px;overflow-wrap:anywhere}
-.when td:first-child{white-space:nowrap;color:var(--soft);font-variant-numeric:tabular-nums;width:11em;vertical-align:top}
-.bar{fill:var(--now)}.bar.later{fill:var(--before)}
+.when td:first-child{white-space:nowrap;color:var(--soft);font-variant-numeric:tabular-nums;width:11em}
+.when td{vertical-align:top}.bar{fill:var(--now)}
 @media (max-width:560px){.week td,.when td{display:block;width:auto!important;border-bottom:0;padding:2px 0}
 .week tr,.when tr{display:block;border-bottom:1px solid var(--line);padding:8px 0}}
 """
