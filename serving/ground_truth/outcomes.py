@@ -3,8 +3,8 @@
     {"prediction_id": "0190…-0", "value": "bad", "event_time": "2026-01-05T10:00:00Z", "source": "crm"}
 
 `value` is required (but of a retraction), and so is `prediction_id`, or in its place `key`, the caller's own. `kind` is
-final, provisional, revision, retract or event; an event has a `name` (click, revenue) and a number. A row that cannot be
-used is named with its reason, and keeps no other row out.
+final, provisional, revision, retract or event; an event has a `name` (click, revenue) and a number. A row that cannot
+be used is named with its reason, and keeps no other row out.
 """
 
 from __future__ import annotations
