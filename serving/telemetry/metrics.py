@@ -218,7 +218,8 @@ def _of_performance(part: str) -> Callable[[Counted], Iterator[Point]]:
 
     def points(counted: Counted) -> Iterator[Point]:
         for attributes, version in _performing(counted):
-            latest = next((window[part] for window in reversed(version["windows"]) if window[part]), {})
+            found = (window[part] for window in reversed(version["windows"]) if window[part])
+            latest: Mapping[str, Any] = next(found, {})
             yield from (Point({**attributes, names.MEASURE: name}, measure["value"])
                         for name, measure in latest.items() if measure["value"] is not None)
 
