@@ -37,7 +37,15 @@ def guarded(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         answer = call(server, "POST", "/api/rollouts/iris/start", "ci-secret", {"version": "2", "steps": "50",
                                                                                "actor": "ana"})
         assert answer.status == 202, answer.body
+        eventually(lambda: _followed(server), 60)
         yield server
+
+
+def _followed(server: Server) -> bool:
+    known = call(server, "GET", "/api/rollouts/iris", "look-secret").json()
+    workers = known["workers"]
+    return (known["record"]["phase"] == "canary" and len(workers) == server.workers_wanted
+            and all(worker["ready"] and worker["follows"] for worker in workers))
 
 
 def call(server: Server, method: str, path: str, token: str = "", body: Any = None, **headers: str) -> Answer:
