@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from math import isnan
 from pathlib import Path
 from traceback import format_tb
 from typing import Any, NamedTuple
@@ -86,11 +87,10 @@ class Look(NamedTuple):
 
     def by_row(self, rows: int) -> tuple[float | None, ...] | None:
         """The p-value of each of a request's rows, None for those that are not observed."""
-        p = self.p_values()
-        if p is None or self.chosen is None:
-            return None if p is None else tuple(p.tolist())
-        known = dict(zip(self.chosen.tolist(), p.tolist(), strict=True))
-        return tuple(known.get(row) for row in range(rows))
+        if self.novelty is None:
+            return None
+        p = self.logged(rows)
+        return () if p is None else tuple(None if isnan(one) else one for one in p.tolist())
 
 
 class Waiting:

@@ -13,6 +13,7 @@ __all__ = ["control", "of_model", "repository", "server"]
 
 _TEXT: Schema = {"type": "string"}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
+_OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
 _HTML: Schema = {"text/html": {"schema": _TEXT}}
 _VERBS = ("start", "promote", "approve", "pause", "resume", "freeze", "abort", "retry", "rollback")
 _VERDICTS = ("successful", "failed", "running", "inconclusive", "error")
@@ -97,27 +98,14 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
         **secured}}, "/api/rollouts/{model}": {"parameters": [_model()], "get": {
             "operationId": "rollout", "tags": ["control"], "summary": "How a model's rollout stands",
             "responses": {"200": answer("The rollout.", rollout), **failed}, **secured}}}
-    alerts: Schema = {"type": "array", "items": {"type": "object"}}
-    counts: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
-    told = _object(alerts=alerts, silences=alerts, counts=counts, notifications={"type": "object"})
-    paths["/api/alerts"] = {"get": {
-        "operationId": "alerts", "tags": ["control"], "summary": "What is wrong and lasts, and who was told",
-        "responses": {"200": answer("Alerts, silences, and how many messages arrived.", told), **failed}, **secured}}
-    watched = {"200": answer("One document for each version that is watched.", _object(
-        versions={"type": "array", "items": {"type": "object"}})), **failed}
-    paths["/api/monitors"] = {"get": {
-        "operationId": "monitors", "tags": ["control"], "summary": "What the monitors see in all versions",
-        "responses": watched, **secured}}
-    paths["/api/monitors/{model}"] = {"parameters": [_model()], "get": {
-        "operationId": "monitor", "tags": ["control"], "summary": "What the monitors see in a model's versions",
-        "responses": watched, **secured}}
+    paths |= _watched(failed, secured)
     paths["/api/predictions/{prediction_id}"] = _prediction(failed, secured)
     paths |= _dashboard(failed, secured)
     paths |= _ground_truth(failed, changed, secured)
     paths["/api/performance/{model}"] = {"parameters": [_model()], "get": {
         "operationId": "performance", "tags": ["control"], "summary": "What a model's answers turned out to be worth",
         "responses": {"200": answer("By version and hour: realised and estimated measures, calibration, slices, harm.",
-                                    _object(model=_TEXT, verdict=_TEXT, versions=alerts)), **failed}, **secured}}
+                                    _object(model=_TEXT, verdict=_TEXT, versions=_OBJECTS)), **failed}, **secured}}
     paths |= _views(rollout, failed, changed, secured)
     for verb in _VERBS:
         good = "200" if verb == "rollback" else "202"
@@ -130,6 +118,23 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
         "operationId": "drain", "tags": ["control"], "summary": "Be no longer ready, and end what is under way",
         "requestBody": json_body({"type": "object"}, required=False),
         "responses": {"202": answer("The server drains.", _object(draining={"const": True})), **changed}, **secured}}
+    return paths
+
+
+def _watched(failed: dict[str, Schema], secured: dict[str, Any]) -> dict[str, Schema]:
+    """Alerts and monitors."""
+    counts: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
+    told = _object(alerts=_OBJECTS, silences=_OBJECTS, counts=counts, notifications={"type": "object"})
+    paths: dict[str, Schema] = {"/api/alerts": {"get": {
+        "operationId": "alerts", "tags": ["control"], "summary": "What is wrong and lasts, and who was told",
+        "responses": {"200": answer("Alerts, silences, and how many messages arrived.", told), **failed}, **secured}}}
+    watched = {"200": answer("One document for each version that is watched.", _object(versions=_OBJECTS)), **failed}
+    paths["/api/monitors"] = {"get": {
+        "operationId": "monitors", "tags": ["control"], "summary": "What the monitors see in all versions",
+        "responses": watched, **secured}}
+    paths["/api/monitors/{model}"] = {"parameters": [_model()], "get": {
+        "operationId": "monitor", "tags": ["control"], "summary": "What the monitors see in a model's versions",
+        "responses": watched, **secured}}
     return paths
 
 
