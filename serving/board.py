@@ -206,6 +206,7 @@ class Board:
         self._bases: dict[Labels, int] = {}
         self._tallies: dict[bytes, int] = {}
         self._free = list(range(_HEADER_WORDS, _LAST_MARK, 2))
+        self._sharing = 0
         words = self.words
         words[_W_FORMAT], words[_W_PID], words[_W_START_TICKS] = FORMAT, pid, ticks
         words[_W_INCARNATION], words[_W_STARTED_NS] = incarnation, time.time_ns()
@@ -287,21 +288,34 @@ class Board:
         """Mark a predict call as under way since `started_ns`; the mark outlives a crash. Returns its slot for `end`.
         `kind` has the version's `mark_tag` above its lowest 8 bits.
 
-        More calls at once than there are slots share the last one.
+        More calls at once than there are slots share the last one: it says what the latest of them is, a candidate's
+        before any other, until all of them came back.
         """
         words = self.words
         words[_W_IN_FLIGHT] += 1
-        slot = self._free.pop() if self._free else _LAST_MARK
+        if not self._free:
+            return self._begin_shared(kind, started_ns)
+        slot = self._free.pop()
         words[slot + 1] = started_ns
         words[slot] = kind
         return slot
 
+    def _begin_shared(self, kind: int, started_ns: int) -> int:
+        self._sharing += 1
+        if kind & 0xFF >= self.words[_LAST_MARK] & 0xFF:
+            self.words[_LAST_MARK + 1], self.words[_LAST_MARK] = started_ns, kind
+        return _LAST_MARK
+
     def end(self, slot: int) -> None:
         """The marked call came back."""
-        self.words[slot] = 0
         self.words[_W_IN_FLIGHT] -= 1
         if slot != _LAST_MARK:
+            self.words[slot] = 0
             self._free.append(slot)
+            return
+        self._sharing -= 1
+        if not self._sharing:
+            self.words[slot] = 0
 
     def abandon(self) -> None:
         """Nobody waits any more for what is under way: it ends with the process, and that is no crash."""
@@ -391,8 +405,14 @@ def read(path: Path) -> Reading:
 
 
 def is_owned(path: Path) -> bool:
-    """Whether the process that made the board at `path` still lives."""
-    return is_locked(path)
+    """Whether the process that made the board at `path` still lives. A child that it forked may hold the lock on."""
+    return is_locked(path) and _lives(path)
+
+
+def _lives(path: Path) -> bool:
+    """Whether the process that a board is named after is there; also where nothing can be known of processes."""
+    pid, ticks = map(int, path.name.split("-")[:2])
+    return start_ticks(pid) == ticks
 
 
 def adopt(path: Path) -> Reading | None:

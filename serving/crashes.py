@@ -1,8 +1,9 @@
 """Crashes: a worker that died in a call of a candidate takes that candidate off the whole host, at once.
 
 A mark on the board is set before a call and outlives the process. Whoever finds the board of a dead worker first, the
-steward or the worker that is started in its place, casts the veto, before anybody loads the candidate again. What ends
-with the whole server blames nobody: nobody looks at the boards of another server.
+steward or the worker that is started in its place, casts the veto, before anybody loads the candidate again. A death
+that is found when the candidate has just been promoted takes it back to the version before. What ends with the whole
+server blames nobody: nobody looks at the boards of another server.
 """
 
 from __future__ import annotations
@@ -34,18 +35,33 @@ def blame_all(home: Home, run: RunFolder) -> None:
 
 
 def blame(home: Home, run: RunFolder, dead: Reading) -> None:
-    """Veto each candidate in whose calls a dead worker was, and write that into what it counted."""
-    for record, calls in _accused(home, dead):
+    """Write into what a dead worker counted in how many calls of a candidate it was, and take each such candidate off,
+    but for one whose rollout is frozen: a person decides there."""
+    for record, version, calls in _accused(home, dead):
         note_crashes(run.tallies, dead.incarnation, record.rollout_id, calls)
-        reason = f"worker {dead.pid} died while {calls} of its calls {'was' if calls == 1 else 'were'} under way"
-        with suppress(ControlRefused):  # the rollout is over
-            cast_veto(home, record.model, actor="serinus", reason=reason)
-            _log.error("%s:%s is taken off: %s.", record.model, record.candidate, reason)
+        if record.phase is not Phase.FROZEN:
+            _take_off(home, record, version, f"worker {dead.pid} died while {calls} of its calls "
+                                             f"{'was' if calls == 1 else 'were'} under way")
 
 
-def _accused(home: Home, dead: Reading) -> Iterator[tuple[RolloutRecord, int]]:
+def _take_off(home: Home, record: RolloutRecord, version: str, reason: str) -> None:
+    try:
+        cast_veto(home, record.model, actor="serinus", reason=reason)
+        _log.error("%s:%s is taken off: %s.", record.model, version, reason)
+    except ControlRefused as error:  # nothing is kept to go back to
+        _log.error("%s:%s stays, although %s: %s", record.model, version, reason, error)
+
+
+def _accused(home: Home, dead: Reading) -> Iterator[tuple[RolloutRecord, str, int]]:
     tags = [mark.tag for mark in dead.marks if mark.kind == _CANDIDATE]
     for record in read_snapshot(home.snapshot).records.values() if tags else ():
-        calls = tags.count(mark_tag(record.model, str(record.candidate)))
-        if calls and record.running and record.phase is not Phase.FROZEN:
-            yield record, calls
+        version = str(_tried(record))
+        if calls := tags.count(mark_tag(record.model, version)):
+            yield record, version, calls
+
+
+def _tried(record: RolloutRecord) -> str | None:
+    """The version that is on trial, or was until it was promoted."""
+    if record.phase is Phase.PROMOTED:
+        return record.stable
+    return record.candidate if record.running else None

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from serinus.serving.crashes import blame_all
 from serinus.serving.rollout import controller, verdicts
 from serinus.serving.rollout.analysis import Action, Verdict, judge
 from serinus.serving.rollout.errors import TransitionRefused
@@ -51,8 +52,10 @@ class JudgeRollouts:
         """See `Job.run`."""
         if shared.lease is None or shared.is_behind():
             return
-        vetoed = read_vetoes(shared.home.vetoes).by_model
         records = [record for record in shared.store.records().values() if _is_judged(record)]
+        if records:
+            blame_all(shared.home, shared.run)  # no step is taken over a death that can be seen already
+        vetoed = read_vetoes(shared.home.vetoes).by_model
         for record in records:
             if record.model not in vetoed:
                 with suppress(Conflict, Fenced, TransitionRefused):  # somebody was faster: decided anew in a second

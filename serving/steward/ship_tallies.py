@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 
+from serinus.serving.crashes import blame_all
 from serinus.serving.files import locked, write_atomically
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.rollout.callers import Callers, join, read_callers, write_callers
@@ -51,8 +52,10 @@ class ShipTallies:
         """See `Job.run`."""
         running = {record.rollout_id: record for record in shared.store.records().values() if record.running}
         readings, left = [], []
-        for path in _tallies(shared.home):
-            ended = not is_owned(path)  # before it is read: what is read then is all there is
+        paths = {path: not is_owned(path) for path in _tallies(shared.home)}
+        if any(paths.values()):
+            blame_all(shared.home, shared.run)  # the calls that a worker died in are written into what it left
+        for path, ended in paths.items():  # looked at before it is read: what is read of an ended one is all there is
             reading = _read(path, ended)
             if reading is not None:
                 self._ship(shared.store, reading)

@@ -230,6 +230,35 @@ def test_marks_show_calls_under_way(tmp_path: Path) -> None:
     assert len({board.begin(1, 1) for _ in range(63)}) == 63  # the shared slot was not given out twice
 
 
+def test_the_shared_slot_lasts_until_all_came_back(tmp_path: Path) -> None:
+    """And says that a candidate is among them, whatever came after."""
+    board = Board(tmp_path)
+    for _ in range(63):
+        board.begin(1, 1)
+    slots = [board.begin(kind, 1) for kind in (1, 2, 1)]
+    for slot in slots[:2]:
+        board.end(slot)
+        assert read(board.path).marks[-1].kind == 2
+    board.end(slots[2])
+    assert len(read(board.path).marks) == 63
+
+
+def test_a_forked_child_does_not_keep_its_parent_alive(tmp_path: Path) -> None:
+    """It inherits the lock, and may outlive the worker: the board is nobody's all the same."""
+    process = child("import os, sys, time; from pathlib import Path; from serinus.serving.board import Board; "
+                    "board = Board(Path(sys.argv[1])); board.begin(2, 1); pid = os.fork(); "
+                    "print(pid, flush=True) if pid else time.sleep(60); os.kill(os.getpid(), 9)", tmp_path)
+    assert process.stdout is not None
+    orphan = int(process.stdout.readline())
+    try:
+        process.wait(10)
+        (path,) = boards_in(tmp_path)
+        assert not is_owned(path)
+        assert [mark.kind for mark in read(path).marks] == [2]
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+
+
 def test_a_worker_says_how_it_is(tmp_path: Path) -> None:
     """Ready, generation, veto and heartbeat are seen by others at once."""
     board = Board(tmp_path)
