@@ -90,7 +90,7 @@ class Check:
     def route(self, plan: Judgement) -> str:
         """How the candidate is certified to be no worse; empty while it is not.
 
-        `ratio`: its rate is below `margin` times stable's. `absolute`: its own rate is below the tolerance. `paired`.
+        `ratio`: its rate is below `margin` times stable's. `absolute`: its own rate is surely a rare one. `paired`.
         """
         if not self.weights:
             return "paired" if self.certified else ""
@@ -98,8 +98,7 @@ class Check:
         if float(ratio) >= log(1 / plan.beta):
             return "ratio"
         others = probability_bounds(self.arms.stable, self.arms.stable_units, plan.beta).high
-        allowed = max(plan.tolerance, min(0.5, plan.margin * others))
-        return "absolute" if self.upper(plan.beta) < allowed else ""
+        return "absolute" if self.upper(plan.beta) < plan.rare(others) else ""
 
     def upper(self, beta: float) -> float:
         """What the candidate's own rate is at most."""

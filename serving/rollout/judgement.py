@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from serinus.serving.rollout.errors import PlanInvalid
 
-__all__ = ["BUDGET", "CHECKS", "LIMITS", "Judgement"]
+__all__ = ["BUDGET", "CHECKS", "LIMITS", "RARE", "Judgement"]
 
 CHECKS = {
     "failures": "Hard failures: the version raised an exception, or its process died.",
@@ -29,6 +29,9 @@ CHECKS = {
 BUDGET: Mapping[str, float] = {"failures": 0.1, "errors": 0.3, "latency": 0.2, "invalid": 0.05, "mix": 0.1,
                                "ground_truth": 0.2, "slices": 0.05}
 """The share of `alpha` that each check may spend."""
+
+RARE = 0.02
+"""A larger rate is not rare: a candidate is certified by its own rate below this only, else by comparison."""
 
 _SHARE, _NUMBER, _SECONDS, _CHANCE = (0, 10_000), (1, 10**9), (0, 10**9), (1e-6, 0.5)
 LIMITS: Mapping[str, tuple[float, float]] = {
@@ -88,7 +91,8 @@ class Judgement:
     margin: float = 1.5
     """A rate this many times stable's is what a certificate excludes."""
     tolerance: float = 0.005
-    """Or the certificate says that the candidate's own rate is below this, or below `margin` times stable's bound."""
+    """Or the certificate says that the candidate's own rate is rare: below this, or below 2 % and below `margin` times
+    what stable's may be at most."""
     accuracy_margin: float = 0.01
     """In a shadow: the loss of accuracy that the certificate by pairs with ground truth excludes."""
     mix_tolerance: float = 0.02
@@ -110,6 +114,10 @@ class Judgement:
     def alpha_of(self, check: str) -> float:
         """The share of `alpha` that a check may spend in all."""
         return self.alpha * BUDGET[check]
+
+    def rare(self, stable: float) -> float:
+        """Below which rate of its own a candidate is certified, where stable's may be as high as `stable`."""
+        return max(self.tolerance, min(RARE, self.margin * stable))
 
     def approvers_at(self, weight: int, *, last: bool) -> int:
         """How many persons have to approve the end of a step at this weight."""

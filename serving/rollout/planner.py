@@ -8,7 +8,7 @@ costs a little more. So
     harm of ratio ρ is found when     Σ_j events_j(ρ) · KL(p_j(ρ), p_j(ratio))  ≥ log(1/α) + 1.5
     no harm is certified when         Σ_j events_j(1) · KL(p_j(1), p_j(margin)) ≥ log(1/β) + 1
 
-over all steps j so far, or, for what is rare, when the candidate's own bound is below the tolerance. These are means:
+over all steps j so far, or when the candidate's own rate is surely a rare one (`Judgement.rare`). These are means:
 half of the rollouts need less, half more. The tests hold them against simulated rollouts.
 """
 
@@ -202,7 +202,7 @@ def _by_bound(plan: Judgement, course: _Course, rate: float) -> bool:
     others = int(min(_NEVER, sum(course.units) - course.exposed))
     bound = probability_bounds(round(theirs * rate), theirs, plan.beta).high
     stables = probability_bounds(round(others * rate), others, plan.beta).high
-    return bound < max(plan.tolerance, min(0.5, plan.margin * stables))
+    return bound < plan.rare(stables)
 
 
 def _smallest(plan: Judgement, check: str, course: _Course, rate: float, *, parts: int = 1) -> float:

@@ -104,8 +104,7 @@ def _judge_canary(course: Course, plan: Judgement, pairs: Pairs) -> Ending:
     for minute in range(MINUTES):
         step = minute // STEP_MINUTES
         evidence = _evidence(course, minute, pairs)
-        verdict = judge(plan, Phase.CANARY, int(STEPS[step] * 10_000), evidence, step_id=str(step),
-                        last=step == len(STEPS) - 1)
+        verdict = judge(plan, Phase.CANARY, int(STEPS[step] * 10_000), evidence, step_id=str(step))
         if verdict.action is Action.ROLL_BACK:
             return _ending(course, ROLLED_BACK, minute + 1)
         if verdict.action is Action.HOLD and verdict.cause != "silence":

@@ -47,6 +47,36 @@ def test_flawless_is_certified_by_its_own_rate() -> None:
     assert look(window(candidate=500, errors=(0, 0))).action is Action.WAIT
 
 
+def test_what_is_not_rare_is_compared() -> None:
+    """Both arms are equal: below 2 % the candidate's own rate is enough, above it only the ratio, with more units."""
+    rare = look(window(weight=0.5, candidate=2_000, errors=(12, 12)), weight=5000)
+    assert rare.reason == "Certified to be no worse: errors (absolute)."
+    assert look(window(weight=0.5, candidate=2_000, errors=(60, 60)), weight=5000).action is Action.WAIT
+    more = look(window(weight=0.5, candidate=8_000, errors=(240, 240)), weight=5000)
+    assert more.reason == "Certified to be no worse: errors (ratio)."
+
+
+@pytest.mark.parametrize(("rate", "times"), [(0.02, 1.5), (0.05, 1.5), (0.05, 2.0), (0.1, 1.5)])
+def test_a_worse_version_is_hardly_ever_certified(rate: float, times: float) -> None:
+    """At equal shares, looked at from 200 units of each arm on: at most beta of 60 are, and most sound ones."""
+    worse = [_certified(np.random.default_rng(seed), rate, times * rate) for seed in range(60)]
+    assert sum(worse) <= 3
+    assert sum(_certified(np.random.default_rng(seed), rate, rate) for seed in range(10)) >= 6
+
+
+def _certified(rng: np.random.Generator, stable: float, candidate: float) -> bool:
+    """Whether it is before it is rolled back, and before 8,000 units."""
+    seen, theirs, others = 0, 0, 0
+    for units in (200, 300, 400, 500, 700, 1_000, 1_400, 2_000, 3_000, 4_500, 8_000):
+        theirs, others = (before + int(rng.binomial(units - seen, rate))
+                          for before, rate in ((theirs, candidate), (others, stable)))
+        seen = units
+        verdict = look(window(weight=0.5, candidate=units, errors=(theirs, others)), weight=5000)
+        if verdict.action is not Action.WAIT:
+            return verdict.action is Action.ADVANCE
+    return False
+
+
 def test_worse_is_rolled_back_with_its_counts() -> None:
     """In words for a person on call: counts, ratio, odds."""
     verdict = look(window(errors=(300, 300)))
