@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from serinus.monitors.sequential.hard_failures import HardFailures
 from serinus.serving.errors import Cancelled, PredictionFailed
 from serinus.serving.request import InferenceRequest
-from serinus.serving.rollout.answers import AnswerWriter, Given
+from serinus.serving.rollout.answers import NO_CLASS, AnswerWriter, Given
 from serinus.serving.rollout.baseline import Baseline
 from serinus.serving.rollout.judgement import Judgement
 from serinus.serving.rollout.state import Phase, RolloutRecord
@@ -76,20 +76,21 @@ class Trial:
                 valid = False
         if not valid:
             self.tally.count(arm, choice.key_hash, assigned, Part.INVALID)
-        elif name is not None and name in outputs and self.answers.wants(now_ns):
-            self._keep(assigned, choice, request, outputs[name][0], uuid)
+        elif self.answers.wants(now_ns):
+            label = outputs[name][0] if name is not None and name in outputs else None
+            self._keep(assigned, choice, request, self.answers.labels.get(label, NO_CLASS), uuid)
 
-    def _keep(self, assigned: int, choice: Choice, request: InferenceRequest, label: object, uuid: bytes) -> None:
-        """For a truth that comes later. What is personal makes no slice."""
-        number, inputs = self.answers.labels.get(label), request.inputs
-        if number is None:
+    def _keep(self, assigned: int, choice: Choice, request: InferenceRequest, label: int, uuid: bytes) -> None:
+        """For a truth or an event that comes later. What is personal makes no slice."""
+        if label == NO_CLASS and self.answers.labels:
             return
+        inputs = request.inputs
         for arm in self.arms:
             if arm.guard is not None and arm.guard.personal:
                 hidden = arm.guard.hidden(inputs, {})[0]
                 inputs = {name: array for name, array in inputs.items() if hidden.get(name) is array}
         window = self.tally.window_of(choice.key_hash, assigned)
-        self.answers.add(Given(uuid, choice.key_hash, number, window, int(choice.arm.role == CANDIDATE)),
+        self.answers.add(Given(uuid, choice.key_hash, label, window, int(choice.arm.role == CANDIDATE)),
                          values_at(inputs, 0))
 
     def settle(self, assigned: int, choice: Choice, error: str, took_ns: int) -> None:
@@ -166,7 +167,8 @@ class Trials:
                            candidate.version)
             return None
         limit = log(judgement.judges_of("failures") * self._workers / judgement.alpha_of("failures"))
-        answers = AnswerWriter(self._answers, record.rollout_id, self._incarnation, record.model, baseline.labels)
+        answers = AnswerWriter(self._answers, record.rollout_id, self._incarnation, record.model, baseline.labels,
+                               any_answer=bool(judgement.all_events))
         trial = Trial(tally, answers, baseline, limit, lambda reason: self._veto(record.model, reason))
         self._trials[record.rollout_id] = trial
         return trial

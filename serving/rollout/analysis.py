@@ -91,7 +91,10 @@ class Check:
         """How the candidate is certified to be no worse; empty while it is not.
 
         `ratio`: its rate is below `margin` times stable's. `absolute`: its own rate is surely a rare one. `paired`.
+        Outcome events have none: they come late, so few of them prove nothing.
         """
+        if self.kind == "events":
+            return ""
         if not self.weights:
             return "paired" if self.certified else ""
         ratio = rate_ratio.non_inferiority(self.weights, self.candidate, self.stable, margin=plan.margin)
@@ -288,10 +291,11 @@ def _check(plan: Judgement, name: str, windows: Sequence[Window], parts: int) ->
     counts = [window.events.get(name, _NONE) for window in windows]
     candidate, stable = tuple(arms.candidate for arms in counts), tuple(arms.stable for arms in counts)
     evidence = float(rate_ratio.harm_since(weights, candidate, stable, ratio=plan.ratio))
-    if kind == "mix":
+    wanted = kind == "events" and name.partition(":")[2] in plan.wanted_events
+    if kind == "mix" or wanted:
         others = [1 - weight for weight in weights]
         rarer = float(rate_ratio.harm_since(others, stable, candidate, ratio=plan.ratio))
-        evidence = max(evidence, rarer) - log(2)
+        evidence = rarer if wanted else max(evidence, rarer) - log(2)
     total = Arms(*(sum(column) for column in zip(*counts, strict=True)))
     return Check(name, total, evidence, _limit(plan, kind, parts), weights, candidate, stable)
 

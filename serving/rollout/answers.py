@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from serinus.serving.rollout.tally import Window
 from serinus.serving.shadow.slices import Slices
 
-__all__ = ["RATE", "AnswerWriter", "Answered", "Given", "answers_in", "blank_answers",
-           "read_answers"]
+__all__ = ["NO_CLASS", "RATE", "AnswerWriter", "Answered", "Given", "answers_in", "blank_answers", "read_answers"]
 
 _log = logging.getLogger("serinus.rollout")
 
@@ -34,6 +33,8 @@ SUFFIX = ".answers"
 RATE = 50
 """Answers a second that a worker keeps, at most."""
 MOST = 1_000_000
+NO_CLASS = -1
+"""Stands for the class of an answer that has none, a number."""
 _ROW = np.dtype([("uuid", "V16"), ("key", "<u8"), ("label", "<i8"), ("slices", "<u8"), ("bucket", "<u4"),
                  ("step", "<u2"), ("arm", "<u2")])
 _PACK = struct.Struct("<16sQqQIHH")
@@ -41,7 +42,7 @@ assert _PACK.size == _ROW.itemsize
 
 
 class Given(NamedTuple):
-    """One answer: `label` is its class's number, `arm` 1 for the candidate."""
+    """One answer: `label` is its class's number or `NO_CLASS`, `arm` 1 for the candidate."""
 
     uuid: bytes
     key: int
@@ -63,16 +64,18 @@ class Answered:
 
 
 class AnswerWriter:
-    """Keeps a sample of answers in `folder`. The first ones, from which the slices are learnt, wait in memory."""
+    """Keeps a sample of answers in `folder`: those with a class, or `any_answer`. The first ones, from which the slices
+    are learnt, wait in memory."""
 
-    def __init__(self, folder: Path, rollout_id: str, incarnation: str, model: str, labels: Sequence[object]) -> None:
+    def __init__(self, folder: Path, rollout_id: str, incarnation: str, model: str, labels: Sequence[object], *,
+                 any_answer: bool = False) -> None:
         self.path = folder / f"{rollout_id}-{incarnation}{SUFFIX}"
         self.labels = {label: number for number, label in enumerate(labels)}
         self._head = {"format": FORMAT, "rollout_id": rollout_id, "model": model, "labels": list(map(str, labels))}
         self._slices = Slices()
         self._early: list[tuple[Given, Mapping[str, str]]] = []
         self._file = -1
-        self._left = MOST if labels else 0
+        self._left = MOST if labels or any_answer else 0
         self._second = self._taken = 0
 
     def wants(self, now_ns: int) -> bool:

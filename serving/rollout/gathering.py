@@ -86,6 +86,7 @@ def _window(record: RolloutRecord, plan: Plan, step: int, bucket: int, parts: Ma
         events |= {name: _arms(parts, name) for name in PARTS[Part.LATENCY:]}
     events |= _mix(parts, baseline)
     events |= _by_truth(parts)
+    events |= _outcome_events(parts, plan)
     return Window(_weight(plan, step), units[1] + new[1], units[0] + new[0], events, step_name(record.rollout_id, step))
 
 
@@ -111,8 +112,20 @@ def _mix(parts: Mapping[str, list[int]], baseline: Baseline) -> dict[str, Arms]:
 def _by_truth(parts: Mapping[str, list[int]]) -> dict[str, Arms]:
     """Answers that are known to be right or wrong."""
     names = [name.removesuffix(_UNITS) for name in parts if name.startswith(_BY_TRUTH) and name.endswith(_UNITS)]
-    return {name: Arms(parts[name][1], max(parts[name + _UNITS][1], parts[name][1]), parts[name][0],
-                       max(parts[name + _UNITS][0], parts[name][0])) for name in sorted(names)}
+    return {name: _told(parts, name) for name in sorted(names)}
+
+
+def _outcome_events(parts: Mapping[str, list[int]], plan: Plan) -> dict[str, Arms]:
+    """One entry for each event that the plan names, also of those that never came: what each may spend must not
+    change."""
+    names = [f"events:{name}" for name in plan.judgement.all_events] if plan.judgement else []
+    return {name: _told(parts, name) for name in names}
+
+
+def _told(parts: Mapping[str, list[int]], name: str) -> Arms:
+    """What was told later, with its own units."""
+    return Arms(parts[name][1], max(parts[name + _UNITS][1], parts[name][1]), parts[name][0],
+                max(parts[name + _UNITS][0], parts[name][0]))
 
 
 def _weight(plan: Plan, step: int) -> float:

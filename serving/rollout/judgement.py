@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from serinus.serving.rollout.errors import PlanInvalid
 
-__all__ = ["BUDGET", "CHECKS", "LIMITS", "RARE", "Judgement"]
+__all__ = ["BUDGET", "CHECKS", "LIMITS", "LONGEST_EVENT", "MOST_EVENTS", "RARE", "Judgement"]
 
 CHECKS = {
     "failures": "Hard failures: the version raised an exception, or its process died.",
@@ -23,12 +23,14 @@ CHECKS = {
     "mix": "Each class's share of the predictions, more or less often than stable gives it.",
     "ground_truth": "Predictions that turned out wrong.",
     "slices": "Errors and wrong predictions within each declared slice.",
+    "events": "Predictions that had an outcome event which the plan names: one of `events` more often than stable's, "
+              "one of `wanted_events` less often.",
 }
 """What is compared between the arms, and what it means."""
 
 BUDGET: Mapping[str, float] = {"failures": 0.1, "errors": 0.3, "latency": 0.2, "invalid": 0.05, "mix": 0.1,
-                               "ground_truth": 0.2, "slices": 0.05}
-"""The share of `alpha` that each check may spend."""
+                               "ground_truth": 0.2, "slices": 0.05, "events": 0.1}
+"""How `alpha` is shared among the checks that a plan asks for; events only where it names some."""
 
 RARE = 0.02
 """A larger rate is not rare: a candidate is certified by its own rate below this only, else by comparison."""
@@ -40,6 +42,8 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "approve": (0, 5), "approve_from": (1, 10_000), "hold_s": _SECONDS, "alpha": _CHANCE, "beta": _CHANCE,
     "tolerance": _CHANCE, "accuracy_margin": _CHANCE, "mix_tolerance": _CHANCE, "ratio": (1, 10), "margin": (1.01, 10)}
 """The smallest and the largest value of each number."""
+LONGEST_EVENT, MOST_EVENTS = 256, 10
+"""The longest name of an event, and how many a plan may name in each list."""
 _WHOLE = ("approve", "approve_from", "shadow", "certify_from", "holdback", "shadow_pairs", "step_units")
 
 _HOUR_S = 3600.0
@@ -97,10 +101,18 @@ class Judgement:
     """In a shadow: the loss of accuracy that the certificate by pairs with ground truth excludes."""
     mix_tolerance: float = 0.02
     """In a shadow: how much a class's share may differ, as a difference of shares."""
+    events: tuple[str, ...] = ()
+    """Outcome events, such as complaint or override, of which more than stable's predictions have are harm."""
+    wanted_events: tuple[str, ...] = ()
+    """Outcome events, such as click, of which fewer than stable's predictions have are harm."""
 
     def __post_init__(self) -> None:
         if isinstance(self.approve, bool):
             object.__setattr__(self, "approve", int(self.approve))
+        for name in ("events", "wanted_events"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
+        if twice := set(self.events) & set(self.wanted_events):
+            raise PlanInvalid(f"A plan's event is harm or wanted, not both: {', '.join(sorted(twice))}.")
         for name, (low, high) in LIMITS.items():
             _check(name, getattr(self, name), low, high, whole=name in _WHOLE)
         if self.margin <= self.ratio:
@@ -113,7 +125,14 @@ class Judgement:
 
     def alpha_of(self, check: str) -> float:
         """The share of `alpha` that a check may spend in all."""
-        return self.alpha * BUDGET[check]
+        if self.all_events:
+            return self.alpha * BUDGET[check] / sum(BUDGET.values())
+        return self.alpha * BUDGET[check] if check != "events" else 0.0
+
+    @property
+    def all_events(self) -> tuple[str, ...]:
+        """The outcome events that are compared."""
+        return self.events + self.wanted_events
 
     def rare(self, stable: float) -> float:
         """Below which rate of its own a candidate is certified, where stable's may be as high as `stable`."""
@@ -131,7 +150,7 @@ class Judgement:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        return asdict(self) | {"events": list(self.events), "wanted_events": list(self.wanted_events)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Judgement:
@@ -140,6 +159,15 @@ class Judgement:
         if unknown := sorted(set(data) - known):
             raise PlanInvalid(f"A plan has no {', '.join(map(repr, unknown))}. It knows: {', '.join(sorted(known))}.")
         return cls(**data)
+
+
+def _names(name: str, value: object) -> tuple[str, ...]:
+    names = tuple(value) if isinstance(value, list | tuple) else ()
+    sound = all(isinstance(each, str) and 0 < len(each) <= LONGEST_EVENT for each in names)
+    if not isinstance(value, list | tuple) or not sound or len(set(names)) < len(names) or len(names) > MOST_EVENTS:
+        raise PlanInvalid(f"A plan's {name} must be a list of at most {MOST_EVENTS} different names such as "
+                          f"complaint, got {value!r}.")
+    return names
 
 
 def _check(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:

@@ -21,10 +21,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from serinus.serving.rollout.errors import PlanInvalid
-from serinus.serving.rollout.judgement import LIMITS, Judgement
+from serinus.serving.rollout.judgement import LIMITS, LONGEST_EVENT, MOST_EVENTS, Judgement
 from serinus.serving.rollout.state import DEFAULT_ROLLBACK_WINDOW_S, Plan
 
 __all__ = ["parse", "read", "schema", "to_document"]
@@ -140,8 +140,12 @@ def _percents(steps: Any, where: str) -> str:
 
 def _property(kind: Any, default: Any, description: str, limits: tuple[float, float] | None) -> dict[str, Any]:
     choices = get_args(kind)
-    if isinstance(kind, UnionType):
-        found: dict[str, Any] = {"type": [_TYPES[choice] for choice in choices]}
+    if get_origin(kind) is tuple:
+        found: dict[str, Any] = {"type": "array", "uniqueItems": True, "maxItems": MOST_EVENTS,
+                                 "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_EVENT}}
+        default = list(default)
+    elif isinstance(kind, UnionType):
+        found = {"type": [_TYPES[choice] for choice in choices]}
     else:
         found = {"enum": list(choices)} if choices else {"type": _TYPES[kind]}
     if limits is not None:

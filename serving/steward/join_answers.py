@@ -1,8 +1,10 @@
-"""Job: join ground truth, whenever it comes, to what both arms of a rollout answered: which answers were wrong.
+"""Job: join ground truth, whenever it comes, to what both arms of a rollout answered: which answers were wrong, and
+which had an outcome event that the plan names.
 
 A truth belongs to the step in which its request was assigned. Of a caller with a routing key one wrong answer counts,
-his first one, and one answer of each arm: he is the unit. What is told is the state after a whole round, so a truth
-that is revised counts as it stands.
+his first one, and one answer of each arm: he is the unit. The same of events, but that every answer is a unit: nobody
+tells of a complaint that was not made. What is told is the state after a whole round, so a truth that is revised counts
+as it stands.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -21,14 +24,14 @@ from numpy.typing import NDArray
 from serinus.serving.ground_truth import State, resolve
 from serinus.serving.ground_truth.resolution import alike
 from serinus.serving.ids import prediction_id
-from serinus.serving.rollout.answers import Answered, answers_in, read_answers
+from serinus.serving.rollout.answers import NO_CLASS, Answered, answers_in, read_answers
 from serinus.serving.rollout.gathering import TRUTHS
 from serinus.serving.rollout.state import RolloutRecord
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.ship_tallies import name_of
 from serinus.serving.store import Conflict, Document
 
-__all__ = ["JoinAnswers", "counts_of"]
+__all__ = ["JoinAnswers", "Joined", "counts_of", "event_counts"]
 
 _FORMAT = 1
 _BUDGET_S = 0.1
@@ -37,6 +40,15 @@ _UNKNOWN, _RIGHT, _WRONG = -1, 0, 1
 
 Line = tuple[int, int, str, int, int]
 """Step, bucket, part, arm and number."""
+
+
+class Joined(NamedTuple):
+    """The answers of a file with what became of them: `outcomes` are 1 for wrong, 0 for right, less for unknown;
+    `events` has a column for each event that is compared, 1 where the answer had it."""
+
+    answered: Answered
+    outcomes: NDArray[np.int8]
+    events: NDArray[np.bool_]
 
 
 @dataclass
@@ -86,30 +98,40 @@ class JoinAnswers:
 
 def _round(shared: Shared, record: RolloutRecord, paths: Sequence[Path]) -> Iterator[None]:
     """Ask about everything once, with a breath now and then, and tell it."""
-    found = []
+    assert record.plan is not None and record.plan.judgement is not None
+    names, found = record.plan.judgement.all_events, []
     for path in paths:
         answered = read_answers(path)
         if answered is None:
             continue
-        outcomes = np.full(len(answered.rows), _UNKNOWN, np.int8)
-        for place in range(0, len(outcomes), _CHUNK):
-            outcomes[place:place + _CHUNK] = _outcomes(shared, answered, place)
+        number = len(answered.rows)
+        joined = Joined(answered, np.full(number, _UNKNOWN, np.int8), np.zeros((number, len(names)), bool))
+        for place in range(0, number, _CHUNK):
+            _look_up(shared, joined, names, place)
             yield
-        found.append((answered, outcomes))
-    _tell(shared, record, counts_of(found))
+        found.append(joined)
+    _tell(shared, record, counts_of(found) + event_counts(found, names))
 
 
-def counts_of(found: Iterable[tuple[Answered, NDArray[np.int8]]]) -> list[Line]:
-    """How many answers with a truth each arm gave in each window, and how many were wrong; by slice too. Outcomes are
-    1 for wrong, 0 for right, less for unknown."""
+def event_counts(found: Sequence[Joined], names: Sequence[str]) -> list[Line]:
+    """How many answers each arm gave in each window, and how many had each of these events."""
+    if not found or not names:
+        return []
+    kept = [joined.answered.rows["bucket"] > 0 for joined in found]  # erased ones are blank
+    rows = np.concatenate([joined.answered.rows[there] for joined, there in zip(found, kept, strict=True)])
+    had = np.concatenate([joined.events[there] for joined, there in zip(found, kept, strict=True)])
+    units, _ = _units(rows, 0)
+    return [line for number, name in enumerate(names)
+            for line in _lines(f"events:{name}", rows, units, had[:, number])]
+
+
+def counts_of(found: Iterable[Joined]) -> list[Line]:
+    """How many answers with a truth each arm gave in each window, and how many were wrong; by slice too."""
     rows, wrong, inside, strangers = [], [], defaultdict(list), 0
-    for answered, outcomes in found:
+    for answered, outcomes, _ in found:
         known = outcomes >= _RIGHT
         mine = answered.rows[known]
-        units = mine["key"].copy()
-        nobody = units == 0
-        units[nobody] = np.arange(1, nobody.sum() + 1, dtype=np.uint64) + np.uint64(strangers)  # each his own
-        strangers += int(nobody.sum())
+        units, strangers = _units(mine, strangers)
         rows.append((mine, units))
         wrong.append(outcomes[known] == _WRONG)
         for number, name in enumerate(answered.slices):
@@ -124,6 +146,14 @@ def counts_of(found: Iterable[tuple[Answered, NDArray[np.int8]]]) -> list[Line]:
         mask = np.concatenate([masks.get(index, np.zeros(len(mine), bool)) for index, (mine, _) in enumerate(rows)])
         found_lines += _lines(f"slices:{name}", every[mask], units[mask], failed[mask])
     return found_lines
+
+
+def _units(rows: NDArray[np.void], strangers: int) -> tuple[NDArray[np.uint64], int]:
+    """Whose each row is: his key's hash, or where there is none a number of its own, after that many `strangers`."""
+    units = rows["key"].copy()
+    nobody = units == 0
+    units[nobody] = np.arange(1, nobody.sum() + 1, dtype=np.uint64) + np.uint64(strangers)
+    return units, strangers + int(nobody.sum())
 
 
 def _lines(part: str, rows: NDArray[np.void], units: NDArray[np.uint64], wrong: NDArray[np.bool_]) -> list[Line]:
@@ -147,18 +177,20 @@ def _counted(part: str, rows: NDArray[np.void]) -> list[Line]:
     return [(step, bucket, part, arm, number) for (step, bucket, arm), number in sorted(found.items())]
 
 
-def _outcomes(shared: Shared, answered: Answered, place: int) -> list[int]:
-    rows, settings = answered.rows[place:place + _CHUNK], shared.settings.ground_truth
+def _look_up(shared: Shared, joined: Joined, names: Sequence[str], place: int) -> None:
+    """Ask what became of some of the answers, from that place on."""
+    answered, settings = joined.answered, shared.settings.ground_truth
+    rows = answered.rows[place:place + _CHUNK]
     ids = [prediction_id(row["uuid"].tobytes(), 0) for row in rows]
     known = shared.store.ground_truth(ids)
-    found = []
-    for name, label in zip(ids, rows["label"].tolist(), strict=True):
-        truth = resolve(known[name], settings.conflict, settings.sources) if known.get(name) else None
-        if truth is None or truth.state is not State.LABELLED:
-            found.append(_UNKNOWN)
-        else:
-            found.append(_RIGHT if alike(truth.value) == alike(answered.labels[label]) else _WRONG)
-    return found
+    for index, (name, label) in enumerate(zip(ids, rows["label"].tolist(), strict=True), place):
+        if not known.get(name):
+            continue
+        truth = resolve(known[name], settings.conflict, settings.sources)
+        joined.events[index] = [event in truth.events for event in names]
+        if truth.state is State.LABELLED and label != NO_CLASS:
+            right = alike(truth.value) == alike(answered.labels[label])
+            joined.outcomes[index] = _RIGHT if right else _WRONG
 
 
 def _tell(shared: Shared, record: RolloutRecord, lines: list[Line]) -> None:

@@ -13,8 +13,10 @@ from serinus.serving.rollout.judgement import BUDGET, CHECKS
 def test_the_budget_is_spent_once() -> None:
     """Every check has a share of alpha, and together they have all of it."""
     assert BUDGET.keys() == CHECKS.keys()
-    assert sum(BUDGET.values()) == pytest.approx(1.0)
-    assert sum(map(Judgement(alpha=0.02).alpha_of, CHECKS)) == pytest.approx(0.02)
+    plain, with_events = Judgement(alpha=0.02), Judgement(alpha=0.02, wanted_events=("click",))
+    assert [sum(map(plan.alpha_of, CHECKS)) for plan in (plain, with_events)] == pytest.approx([0.02, 0.02])
+    assert (plain.alpha_of("errors"), plain.alpha_of("events")) == (0.3 * 0.02, 0.0)
+    assert with_events.alpha_of("events") == pytest.approx(0.02 / 11)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,10 @@ def test_the_budget_is_spent_once() -> None:
         ({"after_hold": "promote"}, "after_hold roll_back or stay"),
         ({"approve": 6}, "approve must be a whole number from 0 to 5, got 6"),
         ({"approve": 1.5}, "approve must be a whole number"),
+        ({"events": "complaint"}, "events must be a list of at most 10 different names such as complaint, got 'compl"),
+        ({"wanted_events": ["click", "click"]}, "wanted_events must be a list of at most 10 different names"),
+        ({"events": [""]}, "events must be a list"),
+        ({"events": ["click"], "wanted_events": ["click"]}, "event is harm or wanted, not both: click"),
         ({"gate": "maybe"}, "gate is no_fail, pass or ignore, got 'maybe'"),
     ],
 )
@@ -44,7 +50,7 @@ def test_what_makes_no_sense_is_refused(values: dict[str, Any], sentence: str) -
 
 def test_a_judgement_is_read_as_written_and_unknown_words_are_named() -> None:
     """A word that is misspelt must not silently leave its default."""
-    plan = Judgement(shadow=500, approve=True)
+    plan = Judgement(shadow=500, approve=True, events=("complaint",))
     assert Judgement.from_dict(plan.to_dict()) == plan
     with pytest.raises(PlanInvalid, match="A plan has no 'alfa'"):
         Judgement.from_dict({"alfa": 0.01})

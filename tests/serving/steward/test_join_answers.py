@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import uuid
+from dataclasses import replace
 
 import pytest
 
 from serinus.serving.ids import IdSource, prediction_id
-from serinus.serving.rollout import Phase, RolloutRecord, controller
-from serinus.serving.rollout.answers import AnswerWriter, Given, answers_in
+from serinus.serving.rollout import Judgement, Phase, Plan, RolloutRecord, controller
+from serinus.serving.rollout.answers import NO_CLASS, AnswerWriter, Given, answers_in, blank_answers
 from serinus.serving.rollout.gathering import TRUTHS, Counted, gather
 from serinus.serving.rollout.tally import Window
 from serinus.serving.rollout.transitions import RollBack
@@ -16,7 +18,7 @@ from serinus.serving.steward.job import Shared
 from serinus.serving.steward.join_answers import JoinAnswers
 from serinus.serving.steward.judge_rollouts import JudgeRollouts
 from serinus.serving.store import GroundTruth
-from tests.serving.steward.trials import baseline_for, judged, past_preflight
+from tests.serving.steward.trials import PLAN, baseline_for, judged, past_preflight
 
 __all__ = ["judged"]
 
@@ -26,8 +28,8 @@ LABELS = ("0", "1")
 class Answers:
     """A canary of `wine` 2, and what a worker kept of it."""
 
-    def __init__(self, host: Shared) -> None:
-        self.host, self.record = host, past_preflight(host)
+    def __init__(self, host: Shared, plan: Plan = PLAN, labels: tuple[str, ...] = LABELS) -> None:
+        self.host, self.record, self.labels = host, past_preflight(host, plan), labels
         self.baseline = baseline_for(host, self.record)
         self.now = 0.0
         self.job = JoinAnswers(monotonic=lambda: self.now)
@@ -38,13 +40,14 @@ class Answers:
              worker: str = "00aa") -> str:
         """An answer's prediction id."""
         if worker not in self._writers:
-            self._writers[worker] = AnswerWriter(self.host.home.pairs, self.record.rollout_id, worker, "wine", LABELS)
+            self._writers[worker] = AnswerWriter(self.host.home.pairs, self.record.rollout_id, worker, "wine",
+                                                 self.labels, any_answer=not self.labels)
         uuid, _ = self._ids.next(time.time_ns())
         self._writers[worker].add(Given(uuid, key, label, Window(step, bucket), arm), {"region": region})
         return prediction_id(uuid, 0)
 
-    def say(self, prediction: str, value: object, kind: str = "final", at: float = 0.0) -> None:
-        self.host.store.add_ground_truths([GroundTruth(prediction, "crm", kind, value, at, time.time())])
+    def say(self, prediction: str, value: object, kind: str = "final", at: float = 0.0, name: str = "") -> None:
+        self.host.store.add_ground_truths([GroundTruth(prediction, "crm", kind, value, at, time.time(), name)])
 
     def joined(self) -> dict[str, tuple[int, int, int, int]]:
         """By check: the candidate's wrong answers, its answers with a truth, and stable's."""
@@ -58,7 +61,7 @@ class Answers:
         found: dict[str, tuple[int, int, int, int]] = {}
         for window in evidence.windows:
             for name, arms in window.events.items():
-                if name.startswith(("ground_truth", "slices")):
+                if name.startswith(("ground_truth", "slices", "events")):
                     before = found.get(name, (0, 0, 0, 0))
                     found[name] = tuple(a + b for a, b in zip(before, arms, strict=True))  # type: ignore[assignment]
         return found
@@ -126,6 +129,46 @@ def test_a_less_accurate_candidate_is_rolled_back(answers: Answers) -> None:
     assert "ground_truth: 30 of 100 against 45 of 900" in record.reason
     answers.joined()
     assert not answers_in(answers.host.home.pairs)
+
+
+@pytest.fixture
+def events(judged: Shared) -> Answers:
+    """A model that gives numbers, tried by a plan that names two kinds of events."""
+    judgement = replace(PLAN.judgement or Judgement(), events=("complaint",), wanted_events=("click",))
+    return Answers(judged, replace(PLAN, judgement=judgement), labels=())
+
+
+def test_outcome_events_are_counted_in_both_arms(events: Answers) -> None:
+    """Every answer is a unit, a caller counts once, however often he complains; other events count nowhere, and what
+    was erased is no unit."""
+    ids = [events.give(arm, NO_CLASS, key=key) for arm, key in ((1, 0), (1, 0), (0, 0), (0, 9), (0, 9))]
+    assert events.joined() == {"events:complaint": (0, 2, 0, 2), "events:click": (0, 2, 0, 2)}
+    for prediction in (ids[0], ids[3], ids[4], ids[4]):
+        events.say(prediction, 1.0, "event", name="complaint")
+    events.say(ids[1], 3.0, "event", name="click")
+    events.say(ids[2], 5.0, "event", name="revenue")
+    assert events.joined() == {"events:complaint": (1, 2, 1, 2), "events:click": (1, 2, 0, 2)}
+    (path,) = answers_in(events.host.home.pairs)[events.record.rollout_id]
+    assert blank_answers(path, {(uuid.UUID(ids[0][:36]).bytes, 0)}) == 1
+    assert events.joined() == {"events:complaint": (0, 1, 1, 2), "events:click": (1, 1, 0, 2)}
+
+
+@pytest.mark.parametrize(("name", "often", "reason"), [
+    ("complaint", (30, 45), "events:complaint: 30 of 100 against 45 of 900"),
+    ("click", (5, 450), "events:click: 5 of 100 against 450 of 900")])
+def test_a_candidate_is_rolled_back_for_its_outcome_events(name: str, often: tuple[int, int], reason: str,
+                                                           events: Answers) -> None:
+    """For more complaints than stable's answers have, and for fewer clicks."""
+    for arm, number, with_event in ((1, 100, often[0]), (0, 900, often[1])):
+        for index in range(number):
+            prediction = events.give(arm, NO_CLASS)
+            if index < with_event:
+                events.say(prediction, 1.0, "event", name=name)
+    events.joined()
+    JudgeRollouts().run(events.host)
+    record = events.host.store.record("wine")
+    assert record is not None
+    assert (record.phase, reason in record.reason) == (Phase.ROLLING_BACK, True)
 
 
 def test_a_round_may_take_several_turns(answers: Answers) -> None:
