@@ -25,6 +25,7 @@ Example:
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ def harm(weights: ArrayLike, candidate: ArrayLike, stable: ArrayLike, *, ratio: 
     Returns:
         `[…]` natural logarithms; roll back when one reaches log(1/α).
     """
-    ratios = np.geomspace(ratio, LARGEST, _POINTS + 1)
+    ratios = _grid(ratio, LARGEST, _POINTS + 1)
     return _mixture(_log_likelihood(weights, candidate, stable, ratios), ratios, _USUAL_HARM)
 
 
@@ -72,7 +73,7 @@ def non_inferiority(weights: ArrayLike, candidate: ArrayLike, stable: ArrayLike,
 
     Promote when it reaches log(1/β).
     """
-    ratios = np.geomspace(margin, SMALLEST, _POINTS + 1)
+    ratios = _grid(margin, SMALLEST, _POINTS + 1)
     return _mixture(_log_likelihood(weights, candidate, stable, ratios), ratios, 1.0)
 
 
@@ -83,7 +84,7 @@ def harm_since(weights: ArrayLike, candidate: ArrayLike, stable: ArrayLike, *, r
     s = 1, 2, … share the rest as 1/(s(s+1)); together that is one, so the mixture is an e-process too. Late harm is not
     drowned by a long good time before it.
     """
-    ratios = np.geomspace(ratio, LARGEST, _POINTS + 1)
+    ratios = _grid(ratio, LARGEST, _POINTS + 1)
     since = _since(_log_likelihoods(weights, candidate, stable, ratios))
     evidence = _mixture(since, ratios, _USUAL_HARM)
     later = np.arange(1, evidence.shape[-1])
@@ -97,7 +98,7 @@ def interval(weights: ArrayLike, candidate: ArrayLike, stable: ArrayLike, *, alp
 
     Arguments as for `harm`, for one rollout (`[J]`). The interval is rounded outwards to a grid of 2.5 %.
     """
-    ratios = np.geomspace(SMALLEST, LARGEST, _FINE)
+    ratios = _grid(SMALLEST, LARGEST, _FINE)
     likelihood = _log_likelihood(weights, candidate, stable, ratios)
     mixture = logsumexp(likelihood) - np.log(_FINE)
     possible = np.flatnonzero(mixture - likelihood < np.log(1 / alpha))
@@ -112,6 +113,14 @@ def logsumexp(values: Floats) -> Floats:
     top = values.max(axis=-1, keepdims=True)
     total: Floats = top[..., 0] + np.log(np.exp(values - top).sum(axis=-1))
     return total
+
+
+@lru_cache(64)
+def _grid(first: float, last: float, points: int) -> Floats:
+    """Ratios in geometric steps; one look at a rollout asks for the same ones many times."""
+    found: Floats = np.geomspace(first, last, points)
+    found.flags.writeable = False
+    return found
 
 
 def _mixture(likelihood: Floats, ratios: Floats, around: float) -> Floats:
