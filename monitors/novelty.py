@@ -251,12 +251,14 @@ class Novelty:
 
 def _folded(scaling: Scaling, whitening: Whitening) -> tuple[Floats, Floats, float]:
     """Standardising and whitening as one map, x → x·matrix − offset, and the score up to which no value of a row can
-    be so far out that it would have been cut. Without a full matrix there is no such map, and no such score."""
+    be so far out that it would have been cut: a value is the whitened row times a column of the inverse map, so at
+    most their lengths' product. Without a full matrix there is no such map, and no such score."""
     if whitening.matrix is None:
         return np.zeros((len(scaling.centre), 0)), np.zeros(0), -1.0
     matrix = scaling.weight[:, None] * whitening.matrix
-    least = float(whitening.gains.min(initial=1.0))  # the least factor by which whitening stretches
-    return np.ascontiguousarray(matrix), (scaling.centre * scaling.weight) @ whitening.matrix, (_FAR * least) ** 2
+    longest = ((whitening.directions / (whitening.gains + whitening.rest)) ** 2).sum(axis=1).max(initial=0.0)
+    offset = (scaling.centre * scaling.weight) @ whitening.matrix
+    return np.ascontiguousarray(matrix), offset, _FAR**2 / longest if longest else _FAR**2
 
 
 def halves(rows: int, width: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

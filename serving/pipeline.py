@@ -345,16 +345,23 @@ class Pipeline:
     async def _wait(self, future: asyncio.Future[Any], call: Call, arm: Arm, *, watch: bool) -> Any:
         """The future's result, unless the deadline passes or, where it is watched for, the client goes away: then
         what has not begun is cancelled."""
-        gone = asyncio.ensure_future(_disconnected(call.receive)) if watch else None
+        ended: list[RequestError] = []
+
+        def end(error: RequestError) -> None:
+            ended.append(error)
+            future.cancel()
+
+        gone = asyncio.ensure_future(_gone(call.receive, end)) if watch else None
+        late = future.get_loop().call_later(self._deadline_s, lambda: end(TimedOut(
+            f"Model {arm.name}:{arm.version} did not answer within {self._deadline_s:g} s.")))
         try:
-            await asyncio.wait([future] if gone is None else [future, gone], timeout=self._deadline_s,
-                               return_when=asyncio.FIRST_COMPLETED)
-            if future.done():
-                return await future
-            if gone is not None and gone.done():
-                raise Cancelled("The client went away before its answer.")
-            raise TimedOut(f"Model {arm.name}:{arm.version} did not answer within {self._deadline_s:g} s.")
+            return await future
+        except asyncio.CancelledError:
+            if not ended:
+                raise
+            raise ended[0] from None
         finally:
+            late.cancel()
             future.cancel()
             if gone is not None:
                 gone.cancel()
@@ -455,9 +462,9 @@ def _bound(arm: Arm, ids: SpanContextIds | None) -> Callable[..., Outputs]:
     return partial(within, ids, arm.model.predict) if arm.runs_user_code and ids is not None else arm.model.predict
 
 
-async def _disconnected(receive: Receive) -> None:
-    if (await receive())["type"] != "http.disconnect":  # the body was whole, so nothing else should come
-        await asyncio.Event().wait()
+async def _gone(receive: Receive, end: Callable[[RequestError], None]) -> None:
+    if (await receive())["type"] == "http.disconnect":  # the body was whole, so nothing else should come
+        end(Cancelled("The client went away before its answer."))
 
 
 def _soon(loop: asyncio.AbstractEventLoop, function: Callable[[int], None], argument: int) -> None:

@@ -120,6 +120,17 @@ def test_one_row_and_many_are_scored_alike() -> None:
     assert novelty.p_values(novelty.scores(rows)).tolist() == [novelty.p_value(score) for score in singles]
 
 
+def test_values_that_are_cut_are_cut_in_the_short_way_too() -> None:
+    """Where columns say nearly the same, a row far along with them scores low: the one map is left in time."""
+    rng = np.random.default_rng(17)
+    novelty = Novelty.fit(rng.normal(size=(2_000, 1)) + 0.3 * rng.normal(size=(2_000, 6)))
+    along = np.linspace(-60, 60, 401)[:, None] * np.ones(6) + 0.1 * rng.normal(size=(401, 6))
+    whitened = novelty.whitening(novelty.scaling.standardise(along))
+    expected = (whitened**2).sum(axis=1)
+    assert np.allclose([novelty.score(row) for row in along], expected, rtol=1e-9)
+    assert np.allclose([float(novelty.scores(row[None])[0]) for row in along], expected, rtol=1e-9)
+
+
 def test_a_row_of_float32_is_no_rarer_than_the_same_of_float64() -> None:
     """Ties stay ties when a value lost its last digits on the way."""
     rows = np.random.default_rng(13).choice([0.1, 0.7, 1.3], size=(500, 2))
