@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
 import random
-import signal
 import threading
-import time
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -18,52 +14,39 @@ import pytest
 
 from serinus.monitors.record import PredictionRecord
 from serinus.serving import prediction_log
+from serinus.serving.home import Home
 from serinus.serving.prediction_log import SegmentWriter, entries, is_open, segments
 from serinus.serving.prediction_log.manifest import parquet_folder
 from tests.integration.client import Answer, Client, Crowd
 from tests.integration.conftest import Start
-from tests.integration.server import Server, eventually
+from tests.integration.deaths import Deaths
+from tests.integration.server import eventually
 from tests.integration.zoo import CREDIT_INFER, CREDIT_ROWS, IRIS_INFER
-
-RESPAWN_S = 3.0
-SILENCE_S = 2.0
-_OTHERS = ("serinus.serving.steward ", "serinus.serving.prediction_log.upkeep")
 
 
 @pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.slow)])
 def test_no_answer_is_missing_from_the_log(home: Path, start: Start, kills: int) -> None:
-    """Workers, the steward and the compaction are killed again and again under load: each whole answer is logged once,
-    in a segment or in Parquet, and the server goes on."""
-    server = start(home, environ={"SERINUS_LOG_SEGMENT_BYTES": "8192"})
+    """Every kind of process is killed at random moments under load, some with all the others: each whole answer is read
+    once, then and at the end, from a segment or from Parquet, and the server goes on or is started anew."""
     seed = 20_261_121
-    picks = random.Random(seed)
-    respawns, others = [], 0
-    with Crowd([server.client(5) for _ in range(6)], _ask, pause=0.02) as crowd:
-        for _ in range(kills):
-            crowd.wait_for(50)
-            victim = picks.choice(sorted(server.ready_workers()))
-            respawns.append(_kill_and_time_respawn(server, victim))
-            for name in picks.sample(_OTHERS, picks.randrange(len(_OTHERS) + 1)):
-                others += _kill(server, name)
-            eventually(lambda: len(server.ready_workers()) == 2, 120)
-        crowd.wait_for(200)
-        eventually(lambda: list(parquet_folder(server.home.log).rglob("*.parquet")), 60)
-    assert server.stop() == 0
-    answers = crowd.answers()
-    assert Counter({200: len(answers)}) == Counter(answer.status for answer in answers)
-    received = [_prediction(answer) for answer in answers]
-    logged = _logged(server.home.log)
-    assert len(received) == len(set(received))
-    assert [prediction for prediction in received if logged[prediction] != 1] == []
-    assert {1} == set(logged.values())
-    assert len(logged) - len(received) <= 6 * kills  # written, but the answer died with its worker
-    silences = _silences([exchange.answered for exchange in crowd.exchanges if exchange.answer is not None])
-    compacted = sum(entry.manifest is not None for entry in entries(server.home.log))
-    print(f"\n{kills} kills of workers, {others} of stewards and compactions, {compacted} segments compacted, "
-          f"{len(received)} answers, {len(logged) - len(received)} logged but not received, "
-          f"respawn max {max(respawns):.2f} s, longest silence {max(silences):.2f} s, seed {seed}")
-    assert max(respawns) <= RESPAWN_S
-    assert max(silences) <= SILENCE_S
+    deaths = Deaths(home, start, random.Random(seed))
+    with Crowd([deaths.server.client(5) for _ in range(6)], _ask, pause=0.05) as crowd:
+        for victim in deaths.victims(kills):
+            crowd.wait_for(20, 180)
+            if deaths.kill(victim):  # all of the server
+                _assert_read_once(home, crowd)
+        crowd.wait_for(200, 180)
+        eventually(lambda: list(parquet_folder(deaths.server.home.log).rglob("*.parquet")), 60)
+    assert deaths.server.stop() == 0
+    logged = _assert_read_once(home, crowd)
+    answers = len(_received(crowd))
+    broken = sum(exchange.answer is None for exchange in crowd.exchanges)
+    assert len(logged) - answers <= broken  # written, but the answer died with its worker
+    compacted = sum(entry.manifest is not None for entry in entries(Home(home).log))
+    print(f"\nkilled: {dict(deaths.count)}; {compacted} segments compacted; {answers} answers, each read once; "
+          f"{len(logged) - answers} logged but not received; longest silence {max(_silences(crowd)):.1f} s; "
+          f"seed {seed}")
+    assert deaths.count.total() == kills
 
 
 def test_a_kill_in_mid_write_leaves_a_log_that_reads(home: Path, start: Start) -> None:
@@ -113,21 +96,20 @@ def _ask(client: Client, number: int) -> Answer:
     return client.post("/v2/models/iris/infer", IRIS_INFER)
 
 
-def _kill_and_time_respawn(server: Server, victim: int) -> float:
-    before = set(server.find("worker.service"))
-    os.kill(victim, signal.SIGKILL)
-    killed = time.monotonic()
-    eventually(lambda: set(server.find("worker.service")) - before, 30)
-    return time.monotonic() - killed
+def _assert_read_once(home: Path, crowd: Crowd) -> Counter[str]:
+    """What the log says, in which stands every answer that had come before it was read."""
+    received = _received(crowd)
+    logged = _logged(Home(home).log)
+    assert len(received) == len(set(received))
+    assert [prediction for prediction in received if logged[prediction] != 1] == []
+    assert {1} == set(logged.values())
+    return logged
 
 
-def _kill(server: Server, name: str) -> int:
-    """How many of these processes there were."""
-    found = server.find(name)
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return len(found)
+def _received(crowd: Crowd) -> list[str]:
+    answers = crowd.answers()
+    assert {answer.status for answer in answers} == {200}
+    return [_prediction(answer) for answer in answers]
 
 
 def _prediction(answer: Answer) -> str:
@@ -137,7 +119,8 @@ def _prediction(answer: Answer) -> str:
     return str(document["parameters"]["prediction_id"])
 
 
-def _silences(moments: list[float]) -> list[float]:
+def _silences(crowd: Crowd) -> list[float]:
+    moments = [exchange.answered for exchange in crowd.exchanges if exchange.answer is not None]
     return [later - earlier for earlier, later in itertools.pairwise(sorted(moments))]
 
 
