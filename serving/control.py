@@ -142,6 +142,8 @@ class Control:
             case "POST", ["explain", model] if self._explainer is not None:
                 actor = str(body.get("actor", "api"))
                 return 200, await self._explainer.of_prediction(model, _prediction_id(body), actor)
+            case "POST", ["alerts", alert_id, "acknowledge"]:
+                return 200, await self._ask_steward({**body, "verb": "acknowledge", "alert": alert_id})
             case "POST", ["rollouts", model, "analysis"]:
                 return await self._gate(model, body)
             case "POST", ["rollouts", model, "rollback"]:
@@ -319,7 +321,7 @@ def _method_of(parts: list[str]) -> str:
             return "GET"
         case ["models"] | ["alerts"] | ["traffic"] | ["ui"] | ["monitors"] | ["monitors", _] | ["rollouts", _]:
             return "GET"
-        case ["drain"] | ["explain", _]:
+        case ["drain"] | ["explain", _] | ["alerts", _, "acknowledge"]:
             return "POST"
         case ["rollouts", _, verb] if verb in _POSTED:
             return "POST"

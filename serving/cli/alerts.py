@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -66,9 +67,14 @@ def list_alerts(everything: bool, home: Path | None, url: str | None, as_json: b
 @click.argument("alert_id", metavar="ID")
 @actor_option
 @home_option
-def acknowledge(alert_id: str, actor: str | None, home: Path | None) -> None:
+@url_option
+def acknowledge(alert_id: str, actor: str | None, home: Path | None, url: str | None) -> None:
     """Say that you look after the alert ID: it is not repeated, unless it gets worse."""
     by = actor_or_user(actor)
+    if url is not None:
+        taken = _remote(url, f"/{quote(alert_id, safe='')}/acknowledge", {"actor": by})["alert"]
+        click.echo(f"{taken['acknowledged_by']} looks after alert {taken['id']}.")
+        return
     book = _change(home, lambda found: found.acknowledge(alert_id, by, time.time()))
     click.echo(f"{by} looks after alert {book.find(alert_id).id}.")
 
@@ -140,10 +146,10 @@ def _local(home: Path | None) -> dict[str, Any]:
         store.close()
 
 
-def _remote(url: str) -> dict[str, Any]:
+def _remote(url: str, path: str = "", body: dict[str, Any] | None = None) -> dict[str, Any]:
     from serinus.serving.cli.remote import RemoteServer
 
-    return RemoteServer(url).call("GET", "/api/alerts", None)
+    return RemoteServer(url).call("GET" if body is None else "POST", f"/api/alerts{path}", body)
 
 
 def _change(home: Path | None, change: Callable[[AlertBook], AlertBook]) -> AlertBook:

@@ -165,6 +165,10 @@ class AsyncClient:
         """What is wrong and lasts."""
         return await self.send(calls.alerts())
 
+    async def acknowledge(self, alert_id: str) -> Alert:
+        """Say, by the client's `actor`, that somebody looks after an alert: it is not repeated unless it gets worse."""
+        return await self.send(calls.acknowledge(alert_id, self.actor))
+
     async def send(self, call: Call[T]) -> T:
         """Make a call, and make it again where that is safe, sensible and in time."""
         deadline, attempts = time.monotonic() + self._timeout, 0

@@ -22,9 +22,9 @@ from serinus.serving.protocols.documents import dumps
 from serinus.serving.request import is_request_id
 from serinus.serving.store import JournalEntry
 
-__all__ = ["act", "alerts", "analysis", "explain", "explain_prediction", "feedback", "ground_truth", "journal",
-           "models", "monitors", "outcomes", "performance", "predict", "prediction", "ready", "roll_back", "signature",
-           "start", "status"]
+__all__ = ["acknowledge", "act", "alerts", "analysis", "explain", "explain_prediction", "feedback", "ground_truth",
+           "journal", "models", "monitors", "outcomes", "performance", "predict", "prediction", "ready", "roll_back",
+           "signature", "start", "status"]
 
 JOURNAL_PAGE = 1000
 _OUTCOMES = 50_000
@@ -103,6 +103,12 @@ def monitors(model: str | None) -> Call[tuple[Monitored, ...]]:
 def alerts() -> Call[tuple[Alert, ...]]:
     """What is wrong and lasts."""
     return get("/api/alerts", documents.read_alerts)
+
+
+def acknowledge(alert_id: str, actor: str) -> Call[Alert]:
+    """Somebody looks after an alert. Twice comes to the same but for an entry in the journal."""
+    return post(f"/api/alerts/{quote(alert_id, safe='')}/acknowledge", {"actor": actor},
+                lambda document: documents.read_alert(document["alert"]))
 
 
 def ground_truth(model: str | None) -> Call[dict[str, Any]]:

@@ -170,6 +170,10 @@ class Client:
         """What is wrong and lasts."""
         return self.send(calls.alerts())
 
+    def acknowledge(self, alert_id: str) -> Alert:
+        """Say, by the client's `actor`, that somebody looks after an alert: it is not repeated unless it gets worse."""
+        return self.send(calls.acknowledge(alert_id, self.actor))
+
     def send(self, call: Call[T]) -> T:
         """Make a call, and make it again where that is safe, sensible and in time."""
         deadline, attempts = time.monotonic() + self._timeout, 0

@@ -13,8 +13,8 @@ from serinus.serving.rollout.state import FULL_WEIGHT, RUNNING
 from serinus.serving.store import JournalEntry
 
 __all__ = ["Alert", "Contribution", "Explanation", "Monitored", "Receipt", "RolledBack", "Rollout", "ServedModel",
-           "read_alerts", "read_journal", "read_models", "read_monitors", "read_rolled_back", "read_rollout",
-           "read_signature"]
+           "read_alert", "read_alerts", "read_journal", "read_models", "read_monitors", "read_rolled_back",
+           "read_rollout", "read_signature"]
 
 Document = Mapping[str, Any]
 
@@ -208,5 +208,10 @@ def read_monitors(document: Document) -> tuple[Monitored, ...]:
 
 def read_alerts(document: Document) -> tuple[Alert, ...]:
     """`GET /api/alerts`."""
-    return tuple(Alert(each["id"], each["model"], each["version"], each["kind"], each["severity"], each["state"],
-                       each["summary"], each) for each in document["alerts"])
+    return tuple(map(read_alert, document["alerts"]))
+
+
+def read_alert(document: Document) -> Alert:
+    """One of them."""
+    return Alert(document["id"], document["model"], document["version"], document["kind"], document["severity"],
+                 document["state"], document["summary"], document)

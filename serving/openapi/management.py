@@ -98,7 +98,7 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
         **secured}}, "/api/rollouts/{model}": {"parameters": [_model()], "get": {
             "operationId": "rollout", "tags": ["control"], "summary": "How a model's rollout stands",
             "responses": {"200": answer("The rollout.", rollout), **failed}, **secured}}}
-    paths |= _watched(failed, secured)
+    paths |= _watched(failed, changed, secured)
     paths["/api/predictions/{prediction_id}"] = _prediction(failed, secured)
     paths |= _dashboard(failed, secured)
     paths |= _ground_truth(failed, changed, secured)
@@ -121,13 +121,20 @@ def control(secured: dict[str, Any]) -> dict[str, Schema]:
     return paths
 
 
-def _watched(failed: dict[str, Schema], secured: dict[str, Any]) -> dict[str, Schema]:
+def _watched(failed: dict[str, Schema], changed: dict[str, Schema], secured: dict[str, Any]) -> dict[str, Schema]:
     """Alerts and monitors."""
     counts: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
     told = _object(alerts=_OBJECTS, silences=_OBJECTS, counts=counts, notifications={"type": "object"})
     paths: dict[str, Schema] = {"/api/alerts": {"get": {
         "operationId": "alerts", "tags": ["control"], "summary": "What is wrong and lasts, and who was told",
         "responses": {"200": answer("Alerts, silences, and how many messages arrived.", told), **failed}, **secured}}}
+    alert: Schema = {"name": "alert", "in": "path", "required": True, "schema": _TEXT}
+    paths["/api/alerts/{alert}/acknowledge"] = {"parameters": [alert], "post": {
+        "operationId": "alert.acknowledge", "tags": ["control"],
+        "summary": "Somebody looks after an alert: it is not repeated, unless it gets worse",
+        "requestBody": json_body({"type": "object", "properties": {"actor": _TEXT}}, required=False),
+        "responses": {"200": answer("The alert, and who has it.", _object(alert={"type": "object"})), **changed},
+        **secured}}
     watched = {"200": answer("One document for each version that is watched.", _object(versions=_OBJECTS)), **failed}
     paths["/api/monitors"] = {"get": {
         "operationId": "monitors", "tags": ["control"], "summary": "What the monitors see in all versions",

@@ -8,9 +8,12 @@ from typing import Any
 
 from serinus.models.errors import ModelError
 from serinus.models.registry import Registry
+from serinus.monitors.alerts import UnknownAlert
+from serinus.serving.alerting import change_book, message_counts
 from serinus.serving.errors import ControlRefused
 from serinus.serving.gates import objection
 from serinus.serving.predictions import ground_truth_of
+from serinus.serving.published_alerts import as_document, publish
 from serinus.serving.rollout import controller, plan_file, verdicts
 from serinus.serving.rollout.controller import Outcome
 from serinus.serving.rollout.errors import RolloutError
@@ -38,6 +41,8 @@ def carry_out(shared: Shared, request: dict[str, Any]) -> dict[str, Any]:
         if request.get("verb") == "forget":
             shared.truths_forgotten = True
             return {"truths": forget(shared.store, shared.home, request)}
+        if request.get("verb") == "acknowledge":
+            return {"alert": _acknowledge(shared, request)}
         if request.get("verb") in _READING:
             return look(shared.store, model, request)
         if read_vetoes(shared.home.vetoes).by_model.get(model) is not None:
@@ -53,6 +58,17 @@ def carry_out(shared: Shared, request: dict[str, Any]) -> dict[str, Any]:
         return {"error": str(error), "kind": "not_found"}
     shared.publish()
     return {"record": outcome.record.to_dict(), "notice": outcome.notice}
+
+
+def _acknowledge(shared: Shared, request: dict[str, Any]) -> dict[str, Any]:
+    """Somebody looks after an alert; who reads the alerts next sees it. Raises `ControlRefused` or `StoreError`."""
+    now, by = time.time(), str(request.get("actor", "api"))
+    try:
+        book = change_book(shared.store, lambda found: found.acknowledge(str(request["alert"]), by, now))
+    except UnknownAlert as error:
+        raise ControlRefused(str(error), "not_found") from None
+    publish(shared.home.run, as_document(book, message_counts(shared.store), now))
+    return asdict(book.find(str(request["alert"])))
 
 
 def look(store: Store, model: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,12 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+import serinus
 from serinus.models import register
+from serinus.monitors.alerts import Condition
+from serinus.serving.alerting import report
+from serinus.serving.client import Unknown
+from serinus.serving.store import SqliteStore
 from tests.integration.browser import Browser, browsing
 from tests.integration.client import Client
 from tests.integration.server import Server, eventually
@@ -199,6 +205,33 @@ def test_a_rollback_through_the_button(served: Server, page: Browser) -> None:
         entries = client.get("/api/rollouts/people/journal", BEARER).json()["entries"]
     done = next(entry for entry in entries if entry["reason"] == "seen on the page")
     assert (done["kind"], done["actor"]) == ("roll_back", "dashboard")
+
+
+def test_an_alert_is_looked_after_by_a_button(served: Server, page: Browser) -> None:
+    """It asks for a name, which everybody sees from then on; a client and a command do the same from elsewhere."""
+    store = SqliteStore(served.home.store, create=False)
+    for kind in ("error_rate", "missing"):
+        report(store, Condition("people", "1", kind, "alarm", True, f"Too much {kind}."), time.time())
+    _open(page, "#/alerts")
+    page.wait_for("Too much error_rate.", "main")
+    page.run("""[...document.querySelectorAll('article')].find((one) => one.innerText.includes('Too much error_rate.'))
+        .querySelector('[data-verb=acknowledge]').click()""")
+    page.wait_for("Too much error_rate.", "dialog[open]")
+    page.click("dialog button.main")
+    assert page.run("return document.querySelector('dialog').open"), "nobody is not somebody"
+    page.type("#name", f"ana{ENTER}")
+    page.wait_for("Looked after by\nana", "main")
+    with serinus.Client(f"http://127.0.0.1:{served.port}", TOKEN, actor="ben") as client:
+        held = {alert.kind: alert for alert in client.alerts()}
+        assert client.acknowledge(held["missing"].id).document["acknowledged_by"] == "ben"
+        with pytest.raises(Unknown, match="expected the id of one open alert"):
+            client.acknowledge("zz")
+        seen = {alert.kind: alert.document["acknowledged_by"] for alert in client.alerts()}
+    assert (seen["error_rate"], seen["missing"]) == ("ana", "ben")
+    with served.client() as plain:
+        assert plain.post(f"/api/alerts/{held['missing'].id}/acknowledge", {}).status == 401
+        assert plain.get(f"/api/alerts/{held['missing'].id}/acknowledge", BEARER).status == 405
+    eventually(lambda: "alert.acknowledged" in {entry.kind for entry in store.journal("people")}, 20)
 
 
 def test_what_is_refused_is_said_where_it_was_asked(served: Server, page: Browser) -> None:

@@ -27,10 +27,10 @@ export function askToken(why, use) {
       h("button", { type: "button", click: closeDialog }, "Cancel"))));
 }
 
-/** Ask before something is changed. `act(reason, name)` does it; its error is shown in place. */
-export function confirm({ title, text, verb, danger, act }) {
+/** Ask before something is changed, for a reason or (not `reasoned`) for a name alone. `act(reason, name)` does it; its error is shown in place. */
+export function confirm({ title, text, verb, danger, reasoned = true, act }) {
   const reason = h("input", { id: "reason", type: "text", maxlength: "300", autocomplete: "off" });
-  const name = h("input", { id: "name", type: "text", maxlength: "60", autocomplete: "name", value: localStorage.getItem(NAME) ?? "" });
+  const name = h("input", { id: "name", type: "text", maxlength: "60", autocomplete: "name", required: !reasoned, value: localStorage.getItem(NAME) ?? "" });
   const said = h("p", { role: "alert", class: "problem" });
   const go = h("button", { type: "submit", class: danger ? "danger" : "main" }, verb);
   const submit = async (event) => {
@@ -47,7 +47,7 @@ export function confirm({ title, text, verb, danger, act }) {
     }
   };
   open(h("form", { submit }, h("h2", { id: "dialog-title" }, title), h("p", {}, text),
-    h("label", { for: "reason" }, "Reason, for the journal"), reason, h("label", { for: "name" }, "Your name"), name, said,
+    reasoned && [h("label", { for: "reason" }, "Reason, for the journal"), reason], h("label", { for: "name" }, "Your name"), name, said,
     h("div", { class: "row" }, go, h("button", { type: "button", click: closeDialog }, "Cancel"))));
-  reason.focus();
+  (reasoned ? reason : name).focus();
 }

@@ -54,6 +54,13 @@ def test_a_rollback_prints_what_the_server_says(cli: Any, server: FakeServer) ->
                                          "  Process 7 obeyed after 12 ms."]
 
 
+def test_an_alert_is_looked_after_from_elsewhere(cli: Any, server: FakeServer) -> None:
+    """Under the name of who does."""
+    server.answer("POST", "/api/alerts/3f/acknowledge", {"alert": {"id": "3f0a", "acknowledged_by": "ana (token ops)"}})
+    assert cli("alerts", "ack", "3f", "--actor", "ana").out == "ana (token ops) looks after alert 3f0a.\n"
+    assert server.asked[-1][2] == {"actor": "ana"}
+
+
 def test_a_refusal_is_the_servers_own_sentence(cli: Any, server: FakeServer) -> None:
     """Problem details become one sentence and exit code 1."""
     server.answer("POST", "/api/rollouts/iris/promote", {"detail": "Cannot promote now."}, 409)
