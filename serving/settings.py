@@ -249,7 +249,8 @@ class PerformanceSettings(_Section):
     sample_rows: int = Field(default=2_000, ge=100, le=20_000)
     """Of each version and hour, so many rows are looked at for estimates, slices and causes: a random sample."""
     slices: tuple[str, ...] = ()
-    """Inputs whose values are judged each by itself, such as `region`, or two of them: `region × channel`."""
+    """Inputs whose values are judged each by itself, such as `region`, or two of them: `region × channel`; and outcome
+    events, `event:complaint`: predictions that had one, and those that had none."""
     groups: tuple[str, ...] = ()
     """Inputs between whose values no model should differ: gaps in how often, and how well, each is selected."""
 

@@ -30,7 +30,8 @@ _NOVEL_HOURS = 3
 _QUALITY_HOURS = 3
 
 Array = NDArray[Any]
-Truths = Callable[[Rows], Array]
+Became = Callable[[Rows], tuple[Rows, Array]]
+"""The rows with the outcome events that they had, and their truths."""
 
 
 class Known(NamedTuple):
@@ -86,7 +87,7 @@ class Live:
         self._rest("estimate", began)
         return self.estimates is not before
 
-    def judge(self, hours: Mapping[int, Hour], windows: Mapping[int, Window], ripe: set[int], truths: Truths) -> bool:
+    def judge(self, hours: Mapping[int, Hour], windows: Mapping[int, Window], ripe: set[int], became: Became) -> bool:
         """Hold the sample of one hour against the truths that came; whether estimates were compared."""
         definition = self.known.definition
         if definition is None or self._rests("judge"):
@@ -99,7 +100,7 @@ class Live:
             return self._compare_late(windows, ripe - hours.keys())
         began, hour = time.thread_time(), wanted[0]
         scale = self.known.promise.scale if self.known.promise is not None else 1.0
-        judged = Judged.of(definition, rows, truths(rows), scale)
+        judged = Judged.of(definition, *became(rows), scale)
         self._judged[hour] = (hours[hour].revision, windows[hour].revision), judged
         self._stale = True
         before, promise = self.estimates, self.known.promise

@@ -41,8 +41,10 @@ from serinus.serving.prediction_log.frame import (
 from serinus.serving.prediction_log.manifest import Manifest
 from serinus.serving.prediction_log.reader import EVERYTHING, positioned
 
-__all__ = ["Hour", "LiveSample", "Looker", "Rows", "Who", "novel_share"]
+__all__ = ["EVENT", "Hour", "LiveSample", "Looker", "Rows", "Who", "novel_share"]
 
+EVENT = "event:"
+"""Before the name of an outcome event among what is declared: its values are `yes` and `no`."""
 _MOST_ROWS = 20_000
 """Of a version in a role, all hours together."""
 _PENDING = 512
@@ -76,7 +78,7 @@ class Looker:
         profile: by which its rows are binned; None where they are not.
         features: which of its features.
         personal: fields that do not stand in the log as they were.
-        declared: inputs whose values are kept.
+        declared: inputs whose values are kept; events among them come with the truths.
         output: where answers stand that no truth can be held against.
     """
 
@@ -124,7 +126,7 @@ class Rows(NamedTuple):
         codes: bins `[n, R]`.
         numbers: `[n, F]`.
         novel: novelty p-values `[n]`, NaN where unknown.
-        declared: values of declared inputs as text, by their name.
+        declared: values of declared inputs, and of events once they are known, as text, by their name.
     """
 
     keys: Array
@@ -144,6 +146,11 @@ class Rows(NamedTuple):
         return Rows(self.keys[places], tuple(self.ids[place] for place in places.tolist()), self.answers[places],
                     None if self.scores is None else self.scores[places], self.codes[places], self.numbers[places],
                     self.novel[places], {name: values[places] for name, values in self.declared.items()})
+
+    def declaring(self, more: Mapping[str, Array]) -> Rows:
+        """The same rows with more that is declared."""
+        return Rows(self.keys, self.ids, self.answers, self.scores, self.codes, self.numbers, self.novel,
+                    {**self.declared, **more})
 
     def outcomes(self, truth: Array) -> Outcomes:
         """With their truth."""

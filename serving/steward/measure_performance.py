@@ -27,7 +27,7 @@ from serinus.serving.performance.promise import Promise, promise_of, watched_fea
 from serinus.serving.performance.published import keep_only, publish
 from serinus.serving.performance.quality import quality_of
 from serinus.serving.performance.realised import Realised, Window
-from serinus.serving.performance.sample import LiveSample, Looker, Rows, Who
+from serinus.serving.performance.sample import EVENT, LiveSample, Looker, Rows, Who
 from serinus.serving.references import profile_bytes_of
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.join_ground_truth import JoinGroundTruth
@@ -132,7 +132,7 @@ class MeasurePerformance:
         live.estimate(hours)
         share = shared.settings.ground_truth.mature_share
         late = {hour for hour, window in every.items() if window.labelled >= share * window.predictions > 0}
-        live.judge(hours, every, ripe | late, lambda rows: _truths(shared, rows))
+        live.judge(hours, every, ripe | late, lambda rows: _became(shared, rows))
         live.look_for_causes(chosen.slices, chosen.groups)
         live.look_at_quality(hours)
         live.estimates = live.estimates.since(_hour(now) - _KEPT_HOURS)
@@ -159,9 +159,7 @@ class MeasurePerformance:
         if known.definition is None and known.quality is None:
             return None
         answers = answers_of(shared.registry.get(who.model, who.version).signature)
-        chosen = shared.settings.performance
-        named = [part.strip() for key in (*chosen.slices, *chosen.groups) for part in key.split("×")]
-        return Looker(answers, known.profile, known.features, _personal(shared, who), tuple(dict.fromkeys(named)),
+        return Looker(answers, known.profile, known.features, _personal(shared, who), _declared(shared),
                       known.quality.output if known.quality is not None else "")
 
     def _save(self, shared: Shared, who: Who, estimates: Estimates, now: float, epoch: int) -> None:
@@ -229,15 +227,26 @@ def _personal(shared: Shared, who: Who) -> frozenset[str]:
     return frozenset([*expected.personal, *expected.outputs])
 
 
-def _truths(shared: Shared, rows: Rows) -> NDArray[Any]:
-    """What is held true of each row; None where nothing is."""
+def _declared(shared: Shared) -> tuple[str, ...]:
+    """What makes slices and groups: inputs, and outcome events."""
+    chosen = shared.settings.performance
+    named = [part.strip() for key in (*chosen.slices, *chosen.groups) for part in key.split("×")]
+    return tuple(dict.fromkeys(named))
+
+
+def _became(shared: Shared, rows: Rows) -> tuple[Rows, NDArray[Any]]:
+    """The rows with the declared events that they had, and what is held true of each; None where nothing is."""
     settings, found = shared.settings.ground_truth, shared.store.ground_truth(rows.ids)
+    events = {name: np.full(len(rows), "no", object) for name in _declared(shared) if name.startswith(EVENT)}
     truth = np.empty(len(rows), object)
-    for place, name in enumerate(rows.ids):
-        if name in found:
-            known = resolve(found[name], settings.conflict, settings.sources)
+    for place, prediction in enumerate(rows.ids):
+        if prediction in found:
+            known = resolve(found[prediction], settings.conflict, settings.sources)
             truth[place] = known.value if known.state is State.LABELLED else None
-    return truth
+            for name in events:
+                if name.removeprefix(EVENT) in known.events:
+                    events[name][place] = "yes"
+    return rows.declaring(events), truth
 
 
 def _keep(shared: Shared, kind: str, key: str, told: Mapping[str, Any], now: float, epoch: int) -> None:

@@ -25,7 +25,7 @@ from serinus.serving.ground_truth import Spool
 from serinus.serving.ground_truth.spool import spooled
 from serinus.serving.ids import IdSource, prediction_id
 from serinus.serving.performance import published
-from serinus.serving.prediction_log import SegmentWriter, segments
+from serinus.serving.prediction_log import SegmentWriter, read, segments
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.join_ground_truth import JoinGroundTruth
@@ -58,7 +58,7 @@ def _people(rows: int, draw: np.random.Generator, middle: float = 0.0) -> pd.Dat
 def host(trained: Path, tmp_path: Path) -> Shared:
     """A host with one version, this steward in the lead."""
     shutil.copytree(trained, tmp_path / "home")
-    made = shared(tmp_path / "home", performance={"slices": ["region"], "groups": ["region"]})
+    made = shared(tmp_path / "home", performance={"slices": ["region", "event:complaint"], "groups": ["region"]})
     HoldLease().run(made)
     return made
 
@@ -86,6 +86,17 @@ def _live(host: Shared, hour: int, people: pd.DataFrame, *, labelled: bool = Tru
     score = 1 / (1 + np.exp(-3 * people["x"].to_numpy()))
     _hour(host, hour, np.clip(score, 1e-9, 1 - 1e-9), people["late"].tolist() if labelled else [],
           x=people["x"].to_numpy(), region=people["region"].to_numpy())
+
+
+def _complain(host: Shared, hour: int, upset: pd.Series[bool]) -> None:
+    """Tell of those whom an hour's request was about that they complained, some of them twice."""
+    at = START + hour * HOUR_S + 60.0
+    (record,) = (each for each in read(host.home.log) if each.received_ns == int(at * 1e9))
+    spool = Spool(host.home.spool, 10**9)
+    rows = [prediction_id(record.prediction_uuid, row) for row in np.flatnonzero(upset)]
+    spool.append([GroundTruth(name, "desk", "event", 1.0, at + 90.0 + again, at + 90.0, "complaint")
+                  for name in rows for again in range(1 + (name[-1] in "02468"))])
+    spool.close()
 
 
 def _told(host: Shared, job: MeasurePerformance | None = None) -> dict[str, Any]:
@@ -217,16 +228,23 @@ def test_estimates_are_compared_and_withdrawn(host: Shared) -> None:
 
 
 def test_slices_and_gaps_are_told(host: Shared) -> None:
-    """Of declared inputs every value, of others what was found and tested; gaps between groups."""
-    draw = np.random.default_rng(6)
+    """Of declared inputs every value, of declared events those with one and those without, of other inputs what was
+    found and tested; gaps between groups."""
+    draw, complaints = np.random.default_rng(6), 0
     for hour in range(3):
         people = _people(1500, draw)
         odd = (people["region"] == "south") & (draw.random(1500) < 0.5) | (people["x"] > 1.6)
         _live(host, hour, people.assign(late=people["late"].where(~odd, 1 - people["late"])))
+        if hour < 2:
+            upset = odd & (draw.random(1500) < 0.5)
+            _complain(host, hour, upset)
+            complaints += int(upset.sum())
     version = _told(host)["versions"][0]
     declared = {one["slice"]: one for one in version["slices"] if one["kind"] == "declared"}
     assert {name: one["verdict"] for name, one in declared.items()} == {
-        "region=north": "no worse", "region=south": "worse"}
+        "region=north": "no worse", "region=south": "worse", "event:complaint=no": "no worse",
+        "event:complaint=yes": "worse"}
+    assert declared["event:complaint=yes"]["rows"] == complaints
     south, north = (declared[f"region={name}"]["measures"]["accuracy"] for name in ("south", "north"))
     assert south["high"] < north["low"]
     found = [one for one in version["slices"] if one["kind"] == "found"]
