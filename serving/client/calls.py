@@ -17,7 +17,7 @@ from serinus.serving.client.answer import Answer
 from serinus.serving.client.call import Call, Resend, get, post
 from serinus.serving.client.documents import Alert, Explanation, Monitored, Receipt, RolledBack, Rollout, ServedModel
 from serinus.serving.client.errors import ClientError
-from serinus.serving.client.inputs import Columns, Rows, Tensors
+from serinus.serving.client.inputs import Columns, Rows, Tensors, arrow_table
 from serinus.serving.protocols.documents import dumps
 from serinus.serving.request import is_request_id
 from serinus.serving.store import JournalEntry
@@ -134,15 +134,23 @@ def outcomes(prediction_id: Any, value: Any, key: Any = None, **further: Any) ->
 def feedback(rows: Any) -> Iterator[Call[Receipt]]:
     """Outcomes, as dicts or as a DataFrame with such columns, in bodies that a server takes. They are sent again by
     themselves where that counts once: truths do, events do not."""
-    if hasattr(rows, "to_dict"):
-        gaps = rows.isna()
-        rows = [{name: value for name, value in row.items() if not gap[name]} for row, gap in zip(
-            rows.to_dict("records"), gaps.to_dict("records"), strict=True)]
-    remaining, first = iter(rows), 0
+    remaining, first = iter(_records(rows)), 0
     while part := [{name: _json(value) for name, value in row.items()} for row in islice(remaining, _OUTCOMES)]:
         once = any(row.get("kind") == "event" or "name" in row for row in part)
         yield post("/api/ground-truth", part, _receipt_from(first), Resend.REFUSED if once else Resend.ALWAYS)
         first += len(part)
+
+
+def _records(rows: Any) -> Any:
+    """The rows of a frame as dicts without its gaps; anything else as it is."""
+    if hasattr(rows, "isna"):
+        gaps = rows.isna()
+        return [{name: value for name, value in row.items() if not gap[name]} for row, gap in zip(
+            rows.to_dict("records"), gaps.to_dict("records"), strict=True)]
+    if (table := arrow_table(rows)) is not None:
+        return [{name: value for name, value in row.items() if value is not None and value == value}
+                for row in table.to_pylist()]
+    return rows
 
 
 def status(model: str) -> Call[Rollout]:

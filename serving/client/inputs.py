@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,8 @@ from serinus.serving.client.errors import ClientError
 from serinus.serving.protocols.binary_tensors import encode
 from serinus.serving.protocols.documents import dumps
 
-__all__ = ["Columns", "Document", "Rows", "Tensors", "is_large", "prepare", "to_document", "to_instances",
-           "to_tensors"]
+__all__ = ["Columns", "Document", "Rows", "Tensors", "arrow_table", "is_large", "prepare", "to_document",
+           "to_instances", "to_tensors"]
 
 _MANY = 200
 """Rows from which binary tensors are worth the look at what the model takes."""
@@ -66,17 +67,25 @@ def prepare(inputs: Any) -> Rows | Columns | Tensors:
         return _mapping(inputs)
     if _is_frame(inputs):
         return _frame(inputs)
-    if hasattr(inputs, "__arrow_c_stream__"):
-        import pyarrow as pa
-
-        table = pa.table(inputs)
+    if isinstance(inputs, np.ndarray) or hasattr(inputs, "to_frame"):  # an array, or a Series of pandas or Polars
+        return Tensors({None: np.asarray(inputs)})
+    if (table := arrow_table(inputs)) is not None:
         return Columns({name: _arrow_column(table.column(name)) for name in table.column_names}, table.num_rows)
     if isinstance(inputs, list | tuple) and inputs and all(isinstance(row, Mapping) for row in inputs):
         return Rows([{str(name): _plain(value) for name, value in row.items()} for row in inputs])
-    if isinstance(inputs, np.ndarray | list | tuple):
+    if isinstance(inputs, list | tuple):
         return Tensors({None: np.asarray(inputs)})
     raise ClientError(f"Inputs: expected a DataFrame, an array, a dict of columns or a list of rows, got "
                       f"{type(inputs).__name__}.")
+
+
+def arrow_table(inputs: Any) -> Any:
+    """A frame of Polars, Arrow or any library that speaks Arrow, as Arrow's table; None for anything else."""
+    if not hasattr(inputs, "__arrow_c_stream__"):
+        return None
+    import pyarrow as pa
+
+    return pa.table(inputs)
 
 
 def is_large(inputs: Rows | Columns | Tensors) -> bool:
@@ -206,6 +215,8 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if isinstance(value, str | int | float):
         return value
+    if isinstance(value, Decimal):
+        return float(value)
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     raise ClientError(f"Inputs: expected numbers, text, booleans, dates or lists of them, got {type(value).__name__}.")

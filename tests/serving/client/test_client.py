@@ -8,6 +8,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 import serinus
@@ -158,6 +161,17 @@ def test_a_callers_own_keys_travel(ask: Any) -> None:
         ask(server.url, "feedback", key=["order-7", "order-8"], value=["paid", "lost"])
     assert server.asked[0][2]["x-prediction-key"] == "order-7,order-8"
     assert server.asked[1][3] == b'[{"key":"order-7","value":"paid"},{"key":"order-8","value":"lost"}]'
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_outcomes_come_as_a_frame(ask: Any, library: Any) -> None:
+    """Of any library; a gap is nothing that was said."""
+    taken = Mood(202, {"accepted": 2, "rejected": [], "rejected_count": 0})
+    with moody([taken]) as server:
+        frame = library({"prediction_id": ["p-0", "p-1"], "value": [1, 0], "source": ["ops", None]})
+        assert ask(server.url, "send_outcomes", frame).accepted == 2
+    assert server.asked[0][3] == (b'[{"prediction_id":"p-0","value":1,"source":"ops"},'
+                                  b'{"prediction_id":"p-1","value":0}]')
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:3000", "localhost", ""])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -53,11 +54,12 @@ def _gaps(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("rows", [2, 500])
-@pytest.mark.parametrize("form", ["pandas", "arrow", "columns", "rows", "nullable"])
+@pytest.mark.parametrize("form", ["pandas", "polars", "arrow", "columns", "rows", "nullable"])
 def test_a_table_arrives_as_it_is(form: str, rows: int) -> None:
     """Whatever library holds it, few rows or many, as JSON or as tensors: the same values, gaps included."""
     frame = _people(rows)
-    inputs: Any = {"pandas": frame, "arrow": pa.Table.from_pandas(frame), "columns": _expected(frame),
+    inputs: Any = {"pandas": frame, "polars": pl.from_pandas(frame), "arrow": pa.Table.from_pandas(frame),
+                   "columns": _expected(frame),
                    "rows": [dict(zip(frame, row, strict=True)) for row in zip(*_expected(frame).values(), strict=True)],
                    "nullable": frame.convert_dtypes()}[form]
     sent = prepare(inputs)
@@ -67,6 +69,24 @@ def test_a_table_arrives_as_it_is(form: str, rows: int) -> None:
     if isinstance(sent, Columns):
         packed = to_tensors(sent, PEOPLE)
         assert packed is not None and _gaps(_read(packed, PEOPLE)) == _expected(frame)
+
+
+def test_a_polars_frame_of_every_type() -> None:
+    """Categories, dates, decimals and lists become what JSON has; the numbers stay in their types; a Series is an
+    array, and what is not collected yet is no frame."""
+    days = [dt.date(2026, 1, 5), None]
+    frame = pl.DataFrame({
+        "small": pl.Series([1, 2], dtype=pl.UInt8), "kind": pl.Series(["a", None], dtype=pl.Categorical),
+        "price": pl.Series(["1.5", None]).cast(pl.Decimal(9, 2)), "day": days, "marks": [[1, 2], [3]]})
+    sent = prepare(frame)
+    assert isinstance(sent, Columns) and sent.columns["small"].dtype == np.uint8
+    assert {name: array.tolist() for name, array in sent.columns.items()} == {
+        "small": [1, 2], "kind": ["a", None], "price": [1.5, None], "day": ["2026-01-05", None], "marks": [[1, 2], [3]]}
+    for series in (pl.Series("text", ["hi", "ho"]), pd.Series(["hi", "ho"])):
+        alone = prepare(series)
+        assert isinstance(alone, Tensors) and alone.tensors[None].tolist() == ["hi", "ho"]
+    with pytest.raises(ClientError, match="got LazyFrame"):
+        prepare(frame.lazy())
 
 
 def test_one_row_is_a_dict_of_values() -> None:
