@@ -55,6 +55,7 @@ margin = 2.0
 accuracy_margin = 0.05
 mix_tolerance = 0.05
 hold_s = 600
+hold_on_drift = false        # one of its stories drifts on purpose, and nobody is there to look
 """, encoding="utf-8")
 
 

@@ -76,4 +76,5 @@ class Evidence:
     """Callers, or requests without routing keys, that the candidate answered in the present step, where some of them
     are counted in earlier windows already: a caller counts once in a rollout. None: those of the step's windows."""
     signals: Mapping[str, str] = field(default_factory=dict)
-    """Reasons to hold from elsewhere: drift of the candidate's inputs alone, estimated performance, a user's own."""
+    """Reasons to hold from elsewhere, by cause: a candidate that workers cannot load, drift of the model's inputs,
+    estimated performance."""

@@ -85,7 +85,11 @@ class Judgement:
     hold_s: float = _DAY_S
     """How long a rollout may be held for want of data before `after_hold` decides."""
     after_hold: Literal["roll_back", "stay"] = "roll_back"
-    """What follows a hold that lasts too long."""
+    """What follows a hold that lasts too long; one for `drift` or `estimate` stays, for these prove nothing."""
+    hold_on_drift: bool = True
+    """Whether it is held when the model's inputs begin to drift while it runs."""
+    hold_on_estimate: bool = True
+    """Whether it is held when the candidate is estimated, without truths, to be clearly worse than stable."""
     alpha: float = 0.05
     """The chance that a version which is no worse is ever rolled back by the statistics, over all checks."""
     beta: float = 0.05
@@ -109,6 +113,9 @@ class Judgement:
     def __post_init__(self) -> None:
         if isinstance(self.approve, bool):
             object.__setattr__(self, "approve", int(self.approve))
+        for name in ("hold_on_drift", "hold_on_estimate"):
+            if not isinstance(getattr(self, name), bool):
+                raise PlanInvalid(f"A plan's {name} must be true or false, got {getattr(self, name)!r}.")
         for name in ("events", "wanted_events"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))
         if twice := set(self.events) & set(self.wanted_events):

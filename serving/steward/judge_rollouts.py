@@ -16,8 +16,10 @@ from serinus.serving.rollout.errors import TransitionRefused
 from serinus.serving.rollout.evidence import Evidence
 from serinus.serving.rollout.gathering import PAIRS, TRUTHS, Counted, gather, pairs_of
 from serinus.serving.rollout.judgement import Judgement
+from serinus.serving.rollout.signals import SIGNALS
 from serinus.serving.rollout.state import Phase, RolloutRecord
 from serinus.serving.rollout.transitions import Advance, Event, Hold, Resume, RollBack
+from serinus.serving.steward.hold_signals import HoldSignals
 from serinus.serving.steward.input_marks import InputMarks
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.preflight import ENOUGH, baseline_of, keep_baseline, loading, stables_answers
@@ -45,6 +47,7 @@ class JudgeRollouts:
         self._clock = clock
         self._monotonic = monotonic
         self._marks = InputMarks()
+        self._signals = HoldSignals()
         self._changed: dict[str, tuple[int, float]] = {}
         self._told: dict[str, tuple[tuple[Any, ...], float]] = {}
 
@@ -67,7 +70,7 @@ class JudgeRollouts:
         assert record.plan is not None and record.plan.judgement is not None
         now, plan = self._clock(), record.plan.judgement
         self._marks.note(shared, record, now)
-        verdict = self._verdict(shared, record, plan, self._evidence(shared, record, now))
+        verdict = self._verdict(shared, record, plan, self._evidence(shared, record, plan, now))
         event = next_event(record, plan, verdict, now, _gap(shared, record, now), shared.holder)
         told = verdicts.to_dict(record, plan, verdict, now)
         self._publish(shared, record, told, now, epoch)
@@ -99,7 +102,7 @@ class JudgeRollouts:
         if found != known:
             keep_baseline(shared, found, now)
 
-    def _evidence(self, shared: Shared, record: RolloutRecord, now: float) -> Evidence:
+    def _evidence(self, shared: Shared, record: RolloutRecord, plan: Judgement, now: float) -> Evidence:
         store = shared.store
         counted = Counted.of(record.rollout_id, store.counters(record.rollout_id), store.documents(CALLER_COUNTS),
                              store.documents(TRUTHS))
@@ -108,7 +111,7 @@ class JudgeRollouts:
         assert baseline is not None  # nothing leaves its preflight without one
         return gather(record, counted, baseline, pairs=pairs, shadow_failed=died, elapsed_s=record.elapsed_at(now),
                       silent_s=self._silent(record, counted.total + pairs.pairs),
-                      signals={"loading": _cannot_load(shared, record)})
+                      signals={"loading": _cannot_load(shared, record), **self._signals.of(shared, record, plan)})
 
     def _silent(self, record: RolloutRecord, total: int) -> float:
         """For how long nothing was counted, as far as this steward knows; pauses and steps begin anew."""
@@ -146,14 +149,15 @@ def next_event(record: RolloutRecord, plan: Judgement, verdict: Verdict, now: fl
 
 
 def _while_held(record: RolloutRecord, plan: Judgement, verdict: Verdict, now: float, actor: str) -> Event | None:
-    """A person's pause is a person's to end; any other ends with its cause, or after too long."""
+    """A person's pause is a person's to end; any other ends with its cause, or after too long, but for what proves
+    nothing."""
     held_s = now - record.updated
     if not record.cause:
         return None
     gone = held_s >= plan.step_s if record.cause == _OUTAGE else verdict.action is not Action.HOLD
     if gone:
         return Resume(record.cause, actor=actor, reason=f"The cause of the hold is gone. {verdict.reason}")
-    if held_s >= plan.hold_s and plan.after_hold == "roll_back":
+    if held_s >= plan.hold_s and plan.after_hold == "roll_back" and not {record.cause, verdict.cause} & {*SIGNALS}:
         return RollBack(actor=actor, reason=f"Held for {held_s / 3600:.1f} h for {record.cause}, longer than the plan "
                                             f"allows. {verdict.reason}")
     return None

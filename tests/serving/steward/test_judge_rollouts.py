@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
@@ -13,7 +15,9 @@ from serinus.serving.rollout.analysis import Action, Verdict
 from serinus.serving.rollout.gathering import PAIRS
 from serinus.serving.rollout.transitions import Advance, Event, Hold, Resume, RollBack
 from serinus.serving.steward.job import Shared
+from serinus.serving.steward.judge_drift import VIEW as MONITORS
 from serinus.serving.steward.judge_rollouts import JudgeRollouts, next_event
+from serinus.serving.steward.measure_performance import VIEW as PERFORMANCE
 from serinus.serving.steward.ship_tallies import ShipTallies
 from serinus.serving.store import Document
 from tests.serving.steward.hosts import worker
@@ -250,3 +254,54 @@ def test_a_plan_may_hold_for_ever() -> None:
     assert PLAN.judgement is not None
     patient = replace(PLAN.judgement, after_hold="stay")
     assert next_event(HELD, patient, Verdict(Action.HOLD, "why"), START + 9 * DAY, False, "judge") is None
+
+
+DRIFTS = {"drift": {"alarm": True, "since": START + 1, "text": "Drift of age up 0.5 sd.", "features": [
+    {"name": "age", "side": "input", "drifted": True}]}}
+
+
+def told(host: Shared, kind: str, key: str, body: dict[str, Any]) -> None:
+    known = host.store.document(kind, key)
+    revision = known.revision if known else 0
+    host.store.put_document(Document(kind, key, revision + 1, orjson.dumps(body), START), expected_revision=revision)
+
+
+def test_drift_of_the_inputs_holds_until_a_person_has_looked(judged: Shared, time: Time) -> None:
+    """With the reason in words; however long it lasts nothing is rolled back, and who resumes it is not held up by the
+    same alarm again, but by the next one."""
+    tally = tally_of(judged, past_preflight(judged, replace(PLAN, judgement=replace(PLAN.judgement, hold_s=20)), START))
+    told(judged, MONITORS, "wine:1", DRIFTS)
+    record = time.pass_(5, lambda: count(tally, 10, 90, now=time.now))
+    assert (record.phase, record.cause, record.weight) == (Phase.HOLD, "drift", 1000)
+    assert "The inputs of the model drift since the rollout began (age)" in record.reason
+    assert time.pass_(60, lambda: count(tally, 10, 90, now=time.now)).phase is Phase.HOLD
+    controller.resume(judged.store, "wine", "ana", now=time.now)
+    assert time.pass_(5, lambda: count(tally, 10, 90, now=time.now)).phase is Phase.CANARY
+    told(judged, MONITORS, "wine:1", {"drift": {**DRIFTS["drift"], "since": time.now + 1}})
+    assert time.judge().cause == "drift"
+    told(judged, MONITORS, "wine:1", {"drift": {**DRIFTS["drift"], "alarm": False}})
+    assert time.judge().phase is Phase.CANARY, "it goes on by itself when the alarm is closed"
+    assert kinds(judged) == ["advance", "hold", "resume", "hold", "resume"]
+
+
+def test_an_estimate_that_is_worse_holds_and_is_waived_by_a_person(judged: Shared, time: Time) -> None:
+    """It is no proof: who resumes it has decided for the rest of the rollout."""
+    tally = tally_of(judged, past_preflight(judged, now=START))
+    hour = datetime.fromtimestamp(START // 3600 * 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    told(judged, PERFORMANCE, "wine", {"versions": [
+        {"version": version, "role": role, "measure": "rmse", "windows": [{"hour": hour, "estimate": {
+            "rmse": {"value": value, "low": value - 1, "high": value + 1, "rows": 900}}}]}
+        for version, role, value in (("1", "stable", 10.0), ("2", "candidate", 20.0))]})
+    record = time.pass_(5, lambda: count(tally, 10, 90, now=time.now))
+    assert (record.phase, record.cause) == (Phase.HOLD, "estimate")
+    assert "rmse of the candidate is estimated at 20 (19 to 21), of stable at 10 (9 to 11)" in record.reason
+    controller.resume(judged.store, "wine", "ana", now=time.now)
+    assert time.pass_(15, lambda: count(tally, 10, 90, now=time.now)).phase is Phase.CANARY
+
+
+def test_a_plan_may_switch_the_signals_off(judged: Shared, time: Time) -> None:
+    """Then nobody reads them."""
+    off = replace(PLAN, judgement=replace(PLAN.judgement, hold_on_drift=False))
+    tally = tally_of(judged, past_preflight(judged, off, START))
+    told(judged, MONITORS, "wine:1", DRIFTS)
+    assert time.pass_(15, lambda: count(tally, 10, 90, now=time.now)).phase is Phase.CANARY
