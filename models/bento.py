@@ -65,18 +65,20 @@ class BuiltBento(NamedTuple):
     versions: tuple[ModelVersion, ...]
 
 
-def build(versions: Sequence[ModelVersion], *, home: Path, code: Path | None = None) -> BuiltBento:
-    """Build a Bento with exactly these versions of `home`, and the modules in `code`.
+def build(versions: Sequence[ModelVersion], *, home: Path, code: Path | None = None,
+          packages: Sequence[str] = ()) -> BuiltBento:
+    """Build a Bento with exactly these versions of `home`, the modules in `code`, and further `packages`.
 
     Raises DigestMismatch where a version's files were changed, BentoFailed where BentoML refuses.
     """
     with tempfile.TemporaryDirectory(prefix="serinus-bento-") as folder:
-        write_context(Path(folder), versions, home=home, code=code)
+        write_context(Path(folder), versions, home=home, code=code, packages=packages)
         tag = _call_bentoml(Path(folder))
     return BuiltBento(tag, _bentoml_home() / "bentos" / Path(*tag.split(":")), tuple(versions))
 
 
-def write_context(folder: Path, versions: Sequence[ModelVersion], *, home: Path, code: Path | None = None) -> None:
+def write_context(folder: Path, versions: Sequence[ModelVersion], *, home: Path, code: Path | None = None,
+                  packages: Sequence[str] = ()) -> None:
     """Lay out in `folder` what the Bento will hold, `bentofile.yaml` included."""
     _copy_program(folder)
     _copy_versions(folder / "bundle", versions, Trust(home))
@@ -85,7 +87,8 @@ def write_context(folder: Path, versions: Sequence[ModelVersion], *, home: Path,
             raise BentoFailed(f"{code}: expected the folder that holds your modules, got none.")
         shutil.copytree(code, folder / "user_code", ignore=_not_users_code)
     # JSON is YAML too, and needs no escaping of our own.
-    (folder / "bentofile.yaml").write_text(json.dumps(_bentofile(versions, code is not None), indent=2), "utf-8")
+    document = _bentofile(versions, code is not None, packages)
+    (folder / "bentofile.yaml").write_text(json.dumps(document, indent=2), "utf-8")
 
 
 def requirements() -> list[str]:
@@ -149,7 +152,7 @@ def _not_users_code(path: str, names: list[str]) -> set[str]:
     return {*_NOT_CODE(path, names), *environments}
 
 
-def _bentofile(versions: Sequence[ModelVersion], with_code: bool) -> dict[str, object]:
+def _bentofile(versions: Sequence[ModelVersion], with_code: bool, packages: Sequence[str]) -> dict[str, object]:
     folders = ["serinus", *_PARTS, "bundle", *(["user_code"] if with_code else [])]
     return {
         "service": "serinus.bento:service",
@@ -158,7 +161,7 @@ def _bentofile(versions: Sequence[ModelVersion], with_code: bool) -> dict[str, o
         "labels": {chosen.tag.replace(":", "."): chosen.digest for chosen in versions},
         "include": [f"/{folder}/**" for folder in folders],
         "exclude": ["__pycache__/", "*.py[co]"],
-        "python": {"lock_packages": False, "packages": requirements()},
+        "python": {"lock_packages": False, "packages": [*requirements(), *packages]},
     }
 
 

@@ -29,9 +29,12 @@ def command() -> None:
 @click.argument("tags", metavar="NAME[:VERSION]...", nargs=-1, required=True)
 @click.option("--code", type=click.Path(path_type=Path, file_okay=False),
               help="Folder with your own modules that pickles refer to; it comes first on the Bento's search path.")
+@click.option("--package", "packages", multiple=True, metavar="REQUIREMENT",
+              help="A further library that the image installs, such as s3fs for log.url; may be said again.")
 @home_option
 @click.option("--json", "--output-json", "as_json", is_flag=True, help="Print JSON.")
-def build(tags: tuple[str, ...], code: Path | None, home: Path | None, as_json: bool) -> None:
+def build(tags: tuple[str, ...], code: Path | None, packages: tuple[str, ...], home: Path | None,
+          as_json: bool) -> None:
     """Build a Bento with exactly these versions, pinned by digest and read-only.
 
     NAME without a VERSION means its stable version, an alias the version that it stands for now. Works without network.
@@ -44,7 +47,7 @@ def build(tags: tuple[str, ...], code: Path | None, home: Path | None, as_json: 
     versions = list({version.tag: version for version in (_version(folder, tag) for tag in tags)}.values())
     if not as_json:
         click.echo(f"Building with {', '.join(version.tag for version in versions)} …", err=True)
-    built = build_bento(versions, home=folder.path, code=code)
+    built = build_bento(versions, home=folder.path, code=code, packages=packages)
     if as_json:
         print_json({"tag": built.tag, "path": str(built.path),
                     "versions": {version.tag: version.digest for version in built.versions}})

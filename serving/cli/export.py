@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from serinus.serving.errors import CommandError
+
+if TYPE_CHECKING:
+    from serinus.serving.exports import Installation
 
 __all__ = ["command"]
 
@@ -61,6 +64,9 @@ def alerts(out: Path | None, **chosen: float | None) -> None:
               help="Most pods (default 1). With more, each has rollouts and a log of its own, which end with it.")
 @click.option("--port", type=click.IntRange(1, 65535), help="In the container (default 3000).")
 @click.option("--storage", help="Room for the home (default 20Gi).")
+@click.option("--log-url", metavar="URL",
+              help="Where the log is copied to, such as s3://bucket/log; credentials come from the secret NAME-log, if "
+                   "there is one.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Write a kustomize base into this folder (default: print one stream of YAML documents).")
 def kubernetes(out: Path | None, **chosen: Any) -> None:
@@ -69,7 +75,7 @@ def kubernetes(out: Path | None, **chosen: Any) -> None:
     from serinus.serving.exports import Installation, kubernetes
 
     installation = Installation(**_given(chosen))
-    _check(installation.name, installation.storage)
+    _check(installation)
     if installation.least > installation.most:
         raise click.UsageError(f"--min-replicas {installation.least} is more than --max-replicas {installation.most}.")
     files = kubernetes(installation)
@@ -106,12 +112,15 @@ def _given(chosen: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if value is not None}
 
 
-def _check(name: str, storage: str) -> None:
+def _check(chosen: Installation) -> None:
+    name, storage, url = chosen.name, chosen.storage, chosen.log_url
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?", name):
         raise click.UsageError(f"--name: expected at most 47 of a to z, 0 to 9 and -, beginning with a letter, got "
                                f"{name!r}.")
     if not re.fullmatch(r"[1-9][0-9]{0,5}(Mi|Gi|Ti|M|G|T)", storage):
         raise click.UsageError(f"--storage: expected a size such as 20Gi, got {storage!r}.")
+    if url is not None and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s@]+", url):
+        raise click.UsageError(f"--log-url: expected a URL without credentials, such as s3://bucket/log, got {url!r}.")
 
 
 def _tell(text: str, out: Path | None) -> None:

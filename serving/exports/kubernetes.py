@@ -1,7 +1,8 @@
 """A kustomize base for a Bento's image: one file for each resource, to keep in version control and lay overlays over.
 
-Pods share nothing yet: the store is a file of SQLite's. So the base is one pod with a volume of its own. With more
-(`most` above 1) each has its own rollouts, log and alerts, in a folder that ends with it.
+Pods share no state yet: the store is a file of SQLite's. So the base is one pod with a volume of its own. With more
+(`most` above 1) each has its own rollouts, ground truth, monitors, alerts and log, in a folder that ends with it.
+Copies of the log (`log_url`) go to one place from all of them: its files are named by who wrote them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Installation(NamedTuple):
     most: int = 1
     port: int = 3000
     storage: str = "20Gi"
+    log_url: str | None = None
 
     @property
     def is_alone(self) -> bool:
@@ -58,16 +60,26 @@ def _about(chosen: Installation) -> str:
             "kubectl apply -k .\n"
             "\n"
             "The image: serinus bento build NAME:VERSION …; bentoml containerize serinus_service:latest; push it, and\n"
-            "name it under `images` in an overlay. PostgreSQL for shared state and object storage for the log will\n"
-            f"come as further keys of the secret {chosen.name}; there are no such settings yet.")
+            "name it under `images` in an overlay. State that pods share (PostgreSQL) is to come; there is no such\n"
+            f"setting yet.{_about_copies(chosen) if chosen.log_url else ''}")
+
+
+def _about_copies(chosen: Installation) -> str:
+    return ("\n\n"
+            f"Copies of the log in {chosen.log_url}: the image needs the library for it (`serinus bento build\n"
+            "--package s3fs`, or gcsfs), and the pod the right to write there: by the account that your cloud gives it, or by a secret\n"
+            "whose keys become variables, such as\n"
+            f"kubectl create secret generic {_copies(chosen)} --from-literal=AWS_ACCESS_KEY_ID=… \\\n"
+            "  --from-literal=AWS_SECRET_ACCESS_KEY=…")
 
 
 def _about_deployment(chosen: Installation) -> str:
     if chosen.is_alone:
         return ("One pod, replaced by stopping it first: two must not write to one volume. Requests wait or fail for\n"
                 "the seconds between.")
-    return ("Each pod has its own rollouts, prediction log and alerts, and they end with it: pods share no store yet.\n"
-            "To change versions, ship another image.")
+    return ("Pods share no state yet: each has rollouts, ground truth, monitors, alerts and a log of its own, which\n"
+            "end with it. A rollback, a truth or an acknowledgement reaches one of them. To change versions, ship\n"
+            "another image.")
 
 
 _ABOUT_VOLUME = "Prediction log, rollouts, ground truth. `log.cap_bytes` (10 GB) and the versions have to fit in."
@@ -80,6 +92,11 @@ def _about_autoscaler(chosen: Installation) -> str:
         return ("Held at one pod: see deployment.yaml. With --max-replicas N pods come and go by load, each with\n"
                 "rollouts and a log of its own.")
     return "By CPU alone: requests are answered by the processor, not by waiting."
+
+
+def _copies(chosen: Installation) -> str:
+    """The secret with what it takes to write copies of the log."""
+    return f"{chosen.name}-log"
 
 
 def _labels(chosen: Installation) -> dict[str, str]:
@@ -120,6 +137,7 @@ def _container(chosen: Installation) -> dict[str, Any]:
                  "--timeout-graceful-shutdown", str(_DRAIN_S)],
         "ports": [{"name": _PORT, "containerPort": chosen.port}],
         "env": _environment(chosen),
+        **({"envFrom": [{"secretRef": {"name": _copies(chosen), "optional": True}}]} if chosen.log_url else {}),
         "startupProbe": _probe("/readyz", every_s=2, failures=150),  # models may take minutes to load
         "readinessProbe": _probe("/readyz", every_s=5, failures=2),
         "livenessProbe": _probe("/livez", every_s=10, failures=6),
@@ -145,6 +163,7 @@ def _environment(chosen: Installation) -> list[dict[str, Any]]:
         {"name": "SERINUS_SERVER_WORKERS", "value": str(chosen.workers)},
         {"name": "SERINUS_CONTROL_ALLOWED_HOSTS", "value": ",".join(hosts)},
         {"name": "SERINUS_TELEMETRY_LOG_FORMAT", "value": "json"},
+        *([{"name": "SERINUS_LOG_URL", "value": chosen.log_url}] if chosen.log_url else []),
         {"name": "SERINUS_CONTROL_TOKEN",  # without it control calls are closed
          "valueFrom": {"secretKeyRef": {"name": chosen.name, "key": "token", "optional": True}}}]
 

@@ -11,5 +11,5 @@ def yaml_text(document: Any, comment: str = "") -> str:
     """The document as YAML, with the comment's lines before it."""
     import yaml
 
-    head = "".join(f"# {line}\n" for line in comment.splitlines())
+    head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
     return head + str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10_000))

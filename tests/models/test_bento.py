@@ -1,5 +1,6 @@
 """Exchange with BentoML's own model store, as BentoML's own API reads and writes it."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -21,7 +22,7 @@ from serinus.models import (
     register,
     register_file,
 )
-from serinus.models.bento import BentoFailed, export_model, import_model
+from serinus.models.bento import BentoFailed, export_model, import_model, requirements, write_context
 
 STORE = Path(os.environ["BENTOML_HOME"]) / "models"
 
@@ -60,6 +61,13 @@ def test_a_graph_that_bentoml_saved_is_imported(graph, home):
     assert (version.tag, version.adapter, version.artifact) == ("cancer:1", "onnx", "artifact/saved_model.onnx")
     assert version.libraries["onnx"]
     assert Registry(home).load(version).signature == version.signature
+
+
+def test_further_libraries_are_installed_after_ours(home, tmp_path, fitted):
+    """What a setting needs, such as copies of the log in an object store."""
+    write_context(tmp_path / "context", [register(fitted, "cancer", home=home)], home=home, packages=["s3fs"])
+    assert json.loads((tmp_path / "context" / "bentofile.yaml").read_text())["python"]["packages"] == [
+        *requirements(), "s3fs"]
 
 
 def test_versions_are_found_exactly(fitted, home):

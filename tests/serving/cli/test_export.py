@@ -33,7 +33,8 @@ def test_files_are_written_where_they_should(cli: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [
     ("kubernetes", "--name", "Churn!"), ("kubernetes", "--storage", "much"), ("alerts", "--errors", "7"),
-    ("kubernetes", "--min-replicas", "3", "--max-replicas", "2"), ("collector", "--slow", "0")])
+    ("kubernetes", "--min-replicas", "3", "--max-replicas", "2"), ("collector", "--slow", "0"),
+    ("kubernetes", "--log-url", "bucket"), ("kubernetes", "--log-url", "s3://key:secret@bucket/log")])
 def test_what_cannot_be_is_wrong_usage(words: tuple[str, ...], cli: Any) -> None:
     """With what was wanted and what came."""
     said = cli("export", *words)

@@ -18,7 +18,8 @@ from serinus.serving.settings import Settings
 
 ALONE = Installation(name="churn", image="registry.example/churn:1")
 MANY = ALONE._replace(least=2, most=6, workers=4, port=8080)
-CHOICES = pytest.mark.parametrize("chosen", [ALONE, MANY], ids=["one pod", "many pods"])
+COPIED = MANY._replace(log_url="s3://bucket/log")
+CHOICES = pytest.mark.parametrize("chosen", [ALONE, MANY, COPIED], ids=["one pod", "many pods", "copied log"])
 
 
 def resources(chosen: Installation) -> dict[str, dict[str, Any]]:
@@ -128,10 +129,20 @@ def test_one_pod_keeps_its_home_and_more_have_one_each() -> None:
     assert (scaled["minReplicas"], scaled["maxReplicas"]) == (2, 6)
 
 
+def test_copies_of_the_log_have_a_secret_of_their_own() -> None:
+    """What it takes to write them stands in no file; a pod whose cloud knows it needs no secret."""
+    inner, text = container(COPIED), kubernetes(COPIED)["kustomization.yaml"]
+    assert inner["envFrom"] == [{"secretRef": {"name": "churn-log", "optional": True}}]
+    given = {each["name"]: each.get("value", "x") for each in inner["env"]}
+    assert Settings.resolve(environ=given).log.url == "s3://bucket/log"
+    assert "kubectl create secret generic churn-log" in text and "--package s3fs" in text
+    assert "envFrom" not in container(ALONE) and "churn-log" not in str(kubernetes(ALONE))
+
+
 def test_what_is_not_there_yet_is_said() -> None:
-    """PostgreSQL and object storage have no settings, so none are written."""
-    text = kubernetes(ALONE)["kustomization.yaml"]
-    assert re.search(r"PostgreSQL.*\n.*no such settings yet", text)
+    """Shared state has no setting, so none is written, and what pods do not share is named."""
+    assert re.search(r"PostgreSQL.*no such\n# setting yet", kubernetes(ALONE)["kustomization.yaml"])
+    assert "share no state yet" in kubernetes(MANY)["deployment.yaml"]
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on the path")
