@@ -65,10 +65,9 @@ def _about(chosen: Installation) -> str:
 
 
 def _about_copies(chosen: Installation) -> str:
-    return ("\n\n"
-            f"Copies of the log in {chosen.log_url}: the image needs the library for it (`serinus bento build\n"
-            "--package s3fs`, or gcsfs), and the pod the right to write there: by the account that your cloud gives it, or by a secret\n"
-            "whose keys become variables, such as\n"
+    return (f"\n\nCopies of the log in {chosen.log_url}: the image needs the library for it (`serinus bento build\n"
+            "--package s3fs`, or gcsfs), and the pod the right to write there: by the account that your cloud gives\n"
+            "it, or by a secret whose keys become variables, such as\n"
             f"kubectl create secret generic {_copies(chosen)} --from-literal=AWS_ACCESS_KEY_ID=… \\\n"
             "  --from-literal=AWS_SECRET_ACCESS_KEY=…")
 
