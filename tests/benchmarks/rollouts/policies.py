@@ -98,6 +98,8 @@ POLICIES: dict[str, Callable[[Course], Ending]] = {
     "Serinus, shadow 10 % first": serinus_shadow,
 }
 
+OURS = tuple(name for name in POLICIES if name.startswith("Serinus"))
+
 
 def _judge_canary(course: Course, plan: Judgement, pairs: Pairs) -> Ending:
     """Every minute; a step that may not end yet goes on (events go on as in its last minute's weight), a hold waits."""
