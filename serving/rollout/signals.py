@@ -50,7 +50,7 @@ def looked(journal: Iterable[JournalEntry], record: RolloutRecord) -> Looked:
 
 def drift(view: Mapping[str, Any] | None, since: float) -> str:
     """Why the stable version's monitor says that the model's inputs drift, where that began after `since`."""
-    found = {} if view is None else view.get("drift", {})
+    found = (view or {}).get("drift") or {}  # none while a reference is learnt
     began = found.get("since")
     if not found.get("alarm") or began is None or began < since:
         return ""
