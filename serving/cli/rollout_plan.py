@@ -13,7 +13,7 @@ import click
 from serinus.serving.cli.options import home_option, json_option, open_home, url_option
 from serinus.serving.cli.output import print_json, table
 from serinus.serving.errors import CommandError
-from serinus.serving.rollout.judgement import Judgement
+from serinus.serving.rollout.judgement import RARE, Judgement
 from serinus.serving.rollout.state import Phase, Plan
 
 if TYPE_CHECKING:
@@ -171,7 +171,9 @@ def _told(found: Outlook, chosen: Plan, traffic: Traffic) -> Iterator[str]:
     judgement = chosen.judgement
     if judgement is not None:
         yield (f"A version that is no worse is rolled back in at most {100 * judgement.alpha:g} % of rollouts, however "
-               "often one looks. FINDS: the smallest rate that half of the rollouts find by the end of the step.")
+               "often one looks. FINDS: the smallest rate that half of the rollouts find by the end of the step. "
+               f"Certified: every rate is below {judgement.margin:g} times stable's, or rare, which is below "
+               f"{100 * max(RARE, judgement.tolerance):g} %.")
     yield from found.remarks
 
 
