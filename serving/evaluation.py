@@ -71,7 +71,7 @@ from serinus.serving.store import Conflict, Document, JournalEntry, SqliteStore,
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BAD_INPUT", "Asked", "Judged", "evaluate", "read_policy"]
+__all__ = ["BAD_INPUT", "Asked", "Judged", "evaluate", "look", "read_policy", "take_down"]
 
 KIND = "evaluation"
 LOOKS = "evaluation-looks"
@@ -278,7 +278,7 @@ class _Setup:
             _taken(self.inputs, kept), known, classes, ours, against, against_words, self.current is None,
             _taken(columns, kept), self.data[self.asked.ids or "index"].to_numpy()[kept],
             None if self.asked.group is None else self.data[self.asked.group].astype(str).to_numpy()[kept],
-            _look(self.store, self.candidate.version, self.digest),
+            look(self.store, f"{self.candidate.version.name}:{self.digest}", self.candidate.version.digest),
             frozenset(expectations_of(self.candidate.version, self.registry).personal))
 
     def judge(self) -> Gate:
@@ -419,15 +419,15 @@ def _processor() -> str:
                 platform.machine())
 
 
-def _look(store: Store, version: ModelVersion, digest: str) -> int:
-    """The number of this look at these rows: the same version again is no new one."""
-    key = f"{version.name}:{digest}"
+def look(store: Store, key: str, digest: str) -> int:
+    """The number of this look at what `key` names: a version at the same rows, or more rows of a version. The same
+    digest again is no new one."""
     while True:
         found = store.document(LOOKS, key)
         seen: list[str] = orjson.loads(found.body)["versions"] if found else []
-        if version.digest in seen:
-            return seen.index(version.digest) + 1
-        seen.append(version.digest)
+        if digest in seen:
+            return seen.index(digest) + 1
+        seen.append(digest)
         revision = found.revision if found else 0
         body = orjson.dumps({"format": FORMAT, "versions": seen})
         try:
@@ -444,10 +444,15 @@ def _keep(judged: Judged, asked: Asked, registry: Registry, version: ModelVersio
         registry.attach(version, {f"{folder}/{name}": data for name, data in judged.files().items()})
     except OSError as error:
         raise CommandError(f"The verdict on {version.tag} cannot be kept: {one_line(error)}.") from None
+    take_down(gate, store, version, asked.policy, asked.approver, asked.by)
+
+
+def take_down(gate: Gate, store: Store, version: ModelVersion, policy: Policy, approver: str, by: str) -> None:
+    """Enter a verdict in the model's journal."""
     record = store.record(version.name)
     text = f"Version {version.version} was evaluated on {gate.evaluated.data}: {gate.verdict}. {gate.sentence}"
     store.append(JournalEntry(
-        version.name, KIND, time.time(), record.generation if record else 0, asked.approver or asked.by, "",
+        version.name, KIND, time.time(), record.generation if record else 0, approver or by, "",
         {"text": text[:1000], "version": version.version, "verdict": str(gate.verdict), "digest": gate.digest,
          "data": gate.evaluated.digest, "rows": gate.evaluated.rows, "against": gate.evaluated.against,
-         "policy": asked.policy.digest, "approver": asked.approver}))
+         "policy": policy.digest, "approver": approver}))

@@ -28,7 +28,7 @@ from serinus.monitors.calibration import FEWEST, classwise
 from serinus.monitors.calibrators import Method
 from serinus.monitors.performance import Definition, Outcomes
 from serinus.serving.errors import CommandError
-from serinus.serving.ground_truth.resolution import State, resolve
+from serinus.serving.ground_truth.final import final_truths
 from serinus.serving.home import Home
 from serinus.serving.ids import prediction_id
 from serinus.serving.registration import read_reference, with_trust
@@ -178,11 +178,9 @@ def _truths(home: Home, ids: Sequence[str]) -> dict[str, Any]:
         return {}
     store = SqliteStore(home.store, create=False)
     try:
-        resolved = {name: resolve(rows) for name, rows in store.ground_truth(ids).items()}
+        return final_truths(store, ids)
     finally:
         store.close()
-    return {name: truth.value for name, truth in resolved.items()
-            if truth.state is State.LABELLED and not truth.provisional}
 
 
 def _usable(labelled: _Labelled, definition: Definition, parent: ModelVersion) -> _Labelled:

@@ -29,11 +29,12 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @click.command("evaluate")
 @click.argument("tag", metavar="NAME[:VERSION]")
-@click.option("--data", type=click.Path(path_type=Path), required=True,
+@click.option("--data", type=click.Path(path_type=Path),
               help="CSV or Parquet: rows that the model has not seen, with their ground truth.")
-@click.option("--target", required=True, help="The data's column that the model predicts.")
+@click.option("--target", help="The data's column that the model predicts.")
 @click.option("--against", metavar="VERSION",
-              help="Hold it against this version (default: the stable one, else the one before).")
+              help="Hold it against this version (default: the stable one, else the one before); `shadow`: against "
+                   "stable, on what its shadow was asked and ground truth came for, without --data.")
 @click.option("--policy", type=click.Path(path_type=Path), help="TOML file of margins, floors, slices, groups, limits.")
 @click.option("--reference", type=click.Path(path_type=Path),
               help="CSV or Parquet with rows of the training: looks for them in the data.")
@@ -45,23 +46,32 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as a page.")
 @home_option
 @json_option
-def evaluate(tag: str, data: Path, target: str, against: str | None, policy: Path | None, reference: Path | None,
-             group: str | None, ids: str | None, approver: str, out: Path | None, html: Path | None,
-             home: Path | None, as_json: bool) -> int:
+def evaluate(tag: str, data: Path | None, target: str | None, against: str | None, policy: Path | None,
+             reference: Path | None, group: str | None, ids: str | None, approver: str, out: Path | None,
+             html: Path | None, home: Path | None, as_json: bool) -> int:
     """Judge a version by ten checks; without VERSION the newest.
 
     The verdict is kept with the version and in the journal. A check that could not be told is never a pass.
 
     Exit codes: 0 it passed, 1 it failed, 2 the data, the policy or the options do not fit, 3 undecided: mostly too few
-    rows.
+    rows, or no ground truth yet.
     """
     from serinus.serving.evaluation import Asked, read_policy
     from serinus.serving.evaluation import evaluate as judge
+    from serinus.serving.shadow_evaluation import NAME, AskedOfShadow, evaluate_shadow
 
-    asked = Asked(tag, data, target, against, read_policy(policy), reference, group, ids, approver,
-                  actor_or_user(None))
-    with progress_line(quiet=as_json) as progress:
-        judged = judge(asked, open_home(home), progress)
+    rules, by = read_policy(policy), actor_or_user(None)
+    if against == NAME:
+        if any((data, target, reference, group, ids)):
+            raise click.UsageError("--against shadow judges what was logged: leave out --data, --target, --reference, "
+                                   "--group and --ids.")
+        judged = evaluate_shadow(AskedOfShadow(tag, rules, approver, by), open_home(home))
+    elif data is None or target is None:
+        raise click.UsageError("Give --data FILE and --target COLUMN, or --against shadow.")
+    else:
+        asked = Asked(tag, data, target, against, rules, reference, group, ids, approver, by)
+        with progress_line(quiet=as_json) as progress:
+            judged = judge(asked, open_home(home), progress)
     write_files(judged, out, html)
     if as_json:
         print_json(judged.gate.to_json() | {"digest": judged.gate.digest})

@@ -108,6 +108,21 @@ def test_what_does_not_fit_exits_with_2(cli: Any, files: Path, more: tuple[str, 
     assert said.code == 2 and sentence in said.err and "Traceback" not in said.err
 
 
+@pytest.mark.parametrize(("words", "sentence"), [
+    (("--against", "shadow", "--target", "kind"), "leave out --data, --target"),
+    (("--target", "kind"), "Give --data FILE and --target COLUMN, or --against shadow.")])
+def test_rows_come_from_a_file_or_from_the_log(cli: Any, words: tuple[str, ...], sentence: str) -> None:
+    """Never from both, never from nowhere."""
+    said = cli("models", "evaluate", "iris:2", *words)
+    assert said.code == 2 and sentence in said.err
+
+
+def test_a_version_without_a_shadow_is_undecided(cli: Any, files: Path) -> None:
+    """With exit code 3."""
+    said = cli("models", "evaluate", "iris:2", "--against", "shadow")
+    assert said.code == 3 and "has no answer of iris:2" in said.err
+
+
 def test_a_page_that_cannot_be_written_is_said(cli: Any, files: Path) -> None:
     """After the verdict was kept."""
     said = cli(*_words(files, "iris:2", "--html", files / "rows.csv" / "page.html"))
