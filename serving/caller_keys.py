@@ -1,7 +1,8 @@
 """Callers' own keys: which of a request's rows a caller can name later without our id, by a number that he has anyway.
 
-A key comes in the header `log.key_header`: one for all rows or, separated by commas, as many as there are rows; or row
-by row in the input `log.key_input`. It goes nowhere but, hashed, into the key index.
+A key comes in the header `log.key_header`: one for all rows or, separated by commas, as many as there are rows; else in
+the body's `prediction_key`, one or a list; else row by row in the input `log.key_input`. It goes nowhere but, hashed,
+into the key index.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class CallerKeys:
         given = headers.get(self._header)
         if given is not None:
             return self._named(_text(given), request.rows)
+        if request.prediction_keys is not None:
+            return _of_body(request.prediction_keys, request.rows)
         if self._field is not None and (array := (request.sent or request.inputs).get(self._field)) is not None:
             found = [key_text(value) for value in array.ravel().tolist()] if len(array) == request.rows else []
             return found if any(key is not None for key in found) else None
@@ -63,6 +66,14 @@ class CallerKeys:
             raise InvalidRequest(f"Header {self._header.decode()}: expected keys of 1 to {LONGEST} characters, got "
                                  f"{min(map(len, keys))} to {max(map(len, keys))}.")
         return keys
+
+
+def _of_body(given: str | tuple[str | None, ...], rows: int) -> Keys | None:
+    keys = (given,) * rows if isinstance(given, str) else given
+    if len(keys) != rows:
+        raise InvalidRequest(f"The body's prediction_key: expected one for each of {rows} rows, got {len(keys)}. Send "
+                             "one for all, or a list with one for each.")
+    return keys if any(key is not None for key in keys) else None
 
 
 def _text(header: bytes) -> str:

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from serinus.models.errors import InvalidSignature
 from serinus.models.signature import DATATYPES, Field, Signature, element_name, element_of
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestTooLarge, Violation
+from serinus.serving.prediction_log.keys import LONGEST, key_text
 from serinus.serving.request import InferenceRequest
 
-__all__ = ["fit", "input_field", "plain_numbers", "quote", "refuse_gaps", "routing_key", "say", "to_array", "validate",
-           "wanted_inputs", "widen"]
+__all__ = ["fit", "input_field", "plain_numbers", "prediction_keys", "quote", "refuse_gaps", "routing_key", "say",
+           "to_array", "validate", "wanted_inputs", "widen"]
 
 # For each kind of wanted type: the types of JSON values that may stand for it.
 _ACCEPTED = {"f": frozenset({float, int}), "i": frozenset({int}), "u": frozenset({int}), "b": frozenset({bool})}
@@ -326,6 +327,23 @@ def routing_key(value: Any, path: str) -> str | None:
     if isinstance(value, list | dict):
         raise InvalidRequest(f"{path}: expected a string or a number, got {say(value)}.")
     return str(value)
+
+
+def prediction_keys(value: Any, path: str) -> str | tuple[str | None, ...] | None:
+    """What a body calls its caller's own keys: one for all rows, or a list with one for each, null for none."""
+    if value is None:
+        return None
+    if isinstance(value, list) and value:
+        return tuple(None if one is None else _prediction_key(one, f"{path}[{row}]") for row, one in enumerate(value))
+    return _prediction_key(value, path)
+
+
+def _prediction_key(value: Any, path: str) -> str:
+    key = key_text(value)
+    if key is None:
+        raise InvalidRequest(f"{path}: expected a text of 1 to {LONGEST} characters or a whole number, got "
+                             f"{say(value)}.")
+    return key
 
 
 def quote(name: str) -> str:

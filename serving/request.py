@@ -46,6 +46,8 @@ class InferenceRequest(NamedTuple):
     """How many violations there are of each kind, where not all of them need be listed."""
     sent: Mapping[str, NDArray[Any]] | None = None
     """The inputs as they came, where some were clipped or imputed: monitors must see what is wrong with them."""
+    prediction_keys: str | tuple[str | None, ...] | None = None
+    """The caller's own keys, out of the body: one for all rows or one for each; a header has precedence."""
 
 
 class Referred(NamedTuple):

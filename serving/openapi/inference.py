@@ -20,6 +20,7 @@ from serinus.serving.openapi.fields import (
     tensors,
 )
 from serinus.serving.openapi.parts import PROBLEM, answer, errors, json_body, ref
+from serinus.serving.prediction_log.keys import LONGEST
 from serinus.serving.settings import LimitSettings
 
 __all__ = ["FORMS", "Described", "operation", "schemas"]
@@ -29,6 +30,10 @@ _CSV, _PARQUET, _BYTES = "text/csv", "application/vnd.apache.parquet", "applicat
 _HEAD = ("RequestId", "ModelVersion", "ModelRole", "Traceparent")
 _KEY: Schema = {"type": ["string", "number", "boolean", "null"],
                 "description": "Requests of one key meet the same version, also during a rollout."}
+_OWN: Schema = {"type": ["string", "integer", "null"], "pattern": r"\S", "maxLength": LONGEST}
+_KEYS: Schema = {"anyOf": [_OWN, {"type": "array", "items": _OWN, "minItems": 1}],
+                 "description": "A key of the caller's own, by which truths may name predictions later: one for all "
+                                "rows, or a list with one for each."}
 _ID: Schema = {"description": "An id of the caller's own, if it is a string; the header X-Request-ID goes before it."}
 _INTEGER: Schema = {"type": "integer", "minimum": -2**63, "maximum": 2**64 - 1}
 _COLUMN_MATRIX = "input"
@@ -96,7 +101,7 @@ def _open_inference(version: Described) -> _Form:
         "id": {"type": ["string", "null"]}, "inputs": inputs,
         "outputs": {"anyOf": [{"type": "array", "items": wanted}, {"type": "null"}]},
         "parameters": {"type": ["object", "null"],
-                       "properties": {"routing_key": _KEY, "binary_data_output": flag}}}}
+                       "properties": {"routing_key": _KEY, "prediction_key": _KEYS, "binary_data_output": flag}}}}
     text = {"type": "string"}
     reply = {"type": "object", "required": ["model_name", "model_version", "id", "parameters", "outputs"],
              "properties": {
@@ -118,7 +123,7 @@ def _open_inference(version: Described) -> _Form:
 def _rows_protocol(version: Described) -> _Form:
     row_wise = all(map(is_rows, version.signature.outputs))
     request = _one_of({"rows": version.ref("Rows"), "columns": version.ref("Columns")},
-                      {"id": _ID, "routing_key": _KEY})
+                      {"id": _ID, "routing_key": _KEY, "prediction_key": _KEYS})
     names = {"type": "array", "items": {"type": "string"}}
     text = {"type": "string"}
     reply = {"type": "object", "required": ["predictions", "model", "version", "role", "request_id", "prediction_ids",
@@ -228,7 +233,8 @@ def _split(signature: Signature) -> Schema:
 
 def _wishes(version: Described) -> Schema:
     return {"type": ["object", "null"], "properties": {
-        "outputs": {"anyOf": [version.ref("OutputNames"), {"type": "null"}]}, "routing_key": _KEY}}
+        "outputs": {"anyOf": [version.ref("OutputNames"), {"type": "null"}]}, "routing_key": _KEY,
+        "prediction_key": _KEYS}}
 
 
 def _prediction(signature: Signature) -> Schema:

@@ -13,7 +13,7 @@ import orjson
 
 from serinus.models.signature import Signature
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError, UnsupportedEncoding
-from serinus.serving.inputs import routing_key, say
+from serinus.serving.inputs import prediction_keys, routing_key, say
 from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
 from serinus.serving.protocols.csv_tables import write_csv
 from serinus.serving.protocols.documents import dumps
@@ -82,7 +82,8 @@ class Invocations:
         params = params or {}
         return to_request(
             table, signature, self._limits, outputs=output_names(params.get("outputs"), "$.params.outputs"),
-            routing_key=routing_key(params.get("routing_key"), "$.params.routing_key"), reply=form)
+            routing_key=routing_key(params.get("routing_key"), "$.params.routing_key"),
+            prediction_keys=prediction_keys(params.get("prediction_key"), "$.params.prediction_key"), reply=form)
 
     def render(self, answer: Answer) -> Rendered:
         """See `Protocol.render`."""

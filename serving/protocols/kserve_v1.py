@@ -12,7 +12,7 @@ import orjson
 
 from serinus.models.signature import Signature
 from serinus.serving.errors import InvalidRequest, RequestError
-from serinus.serving.inputs import routing_key, say
+from serinus.serving.inputs import prediction_keys, routing_key, say
 from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
 from serinus.serving.protocols.documents import dumps
 from serinus.serving.protocols.predictions import prediction_head, remarked, unnamed
@@ -53,6 +53,7 @@ class KServeV1:
             outputs=output_names(parameters.get("outputs"), "$.parameters.outputs"),
             request_id=client_id if isinstance(client_id, str) else None,
             routing_key=routing_key(parameters.get("routing_key"), "$.parameters.routing_key"),
+            prediction_keys=prediction_keys(parameters.get("prediction_key"), "$.parameters.prediction_key"),
             reply=whole_answer(signature))
 
     def render(self, answer: Answer) -> Rendered:

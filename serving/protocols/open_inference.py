@@ -16,6 +16,7 @@ from serinus.serving.inputs import (
     fit,
     input_field,
     plain_numbers,
+    prediction_keys,
     quote,
     refuse_gaps,
     routing_key,
@@ -83,12 +84,14 @@ class OpenInference:
         if tail is not None:
             tail.check_end()
         parameters, wanted, client_id = document.get("parameters"), document.get("outputs"), document.get("id")
-        names = reply = key = None
+        names = reply = key = own = None
         if parameters is not None or wanted is not None:
-            names, reply, key = _wishes(_parameters(document, "$"), wanted)
+            names, reply, key, own = _wishes(_parameters(document, "$"), wanted)
         if client_id is not None and not isinstance(client_id, str):
             raise InvalidRequest(f"$.id: expected a string, got {say(client_id)}.")
-        return InferenceRequest(inputs, 1 if rows is None else rows, names, client_id or None, key, (), reply, _WHERE)
+        request = InferenceRequest(inputs, 1 if rows is None else rows, names, client_id or None, key, (), reply,
+                                   _WHERE)
+        return request if own is None else request._replace(prediction_keys=own)
 
     def render(self, answer: Answer) -> Rendered:
         """See `Protocol.render`."""
@@ -160,13 +163,15 @@ def _no_tensors(tensors: Any, signature: Signature) -> tuple[()]:
                          'Send {"inputs": [{"name", "shape", "datatype", "data"}]}.')
 
 
-def _wishes(parameters: dict[str, Any], outputs: Any) -> tuple[tuple[str, ...] | None, BinaryReply | None, str | None]:
-    """The outputs wanted, which of them as bytes, and the routing key."""
+def _wishes(parameters: dict[str, Any], outputs: Any) -> tuple[
+        tuple[str, ...] | None, BinaryReply | None, str | None, str | tuple[str | None, ...] | None]:
+    """The outputs wanted, which of them as bytes, the routing key, and the predictions' keys."""
     if outputs is not None:
         _check_outputs(outputs)
     names = tuple(dict.fromkeys(output["name"] for output in outputs)) if outputs else None
     key = routing_key(parameters.get("routing_key"), "$.parameters.routing_key")
-    return names, _reply(parameters, outputs or ()), key
+    own = prediction_keys(parameters.get("prediction_key"), "$.parameters.prediction_key")
+    return names, _reply(parameters, outputs or ()), key, own
 
 
 def _check_outputs(wanted: Any) -> None:

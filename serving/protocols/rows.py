@@ -11,7 +11,7 @@ import orjson
 
 from serinus.models.signature import Signature
 from serinus.serving.errors import InvalidInput, InvalidRequest, RequestError
-from serinus.serving.inputs import routing_key
+from serinus.serving.inputs import prediction_keys, routing_key
 from serinus.serving.protocols import STATUS, ErrorAnswer, Headers, Rendered
 from serinus.serving.protocols.csv_tables import write_csv
 from serinus.serving.protocols.documents import dumps
@@ -61,7 +61,8 @@ class Rows:
         client_id = document.get("id")
         return InferenceRequest(
             table.inputs, table.rows, None, client_id if isinstance(client_id, str) else None,
-            routing_key(key, "$.routing_key"), remarks(table, signature, self._limits), reply, table.where, table.block)
+            routing_key(key, "$.routing_key"), remarks(table, signature, self._limits), reply, table.where, table.block,
+            prediction_keys=prediction_keys(document.get("prediction_key"), "$.prediction_key"))
 
     def render(self, answer: Answer) -> Rendered:
         """See `Protocol.render`."""

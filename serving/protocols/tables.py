@@ -207,10 +207,12 @@ def remarks(table: Table, signature: Signature, limits: LimitSettings) -> tuple[
 
 
 def to_request(table: Table, signature: Signature, limits: LimitSettings, *, outputs: tuple[str, ...] | None = None,
-               request_id: str | None = None, routing_key: str | None = None, reply: Any = None) -> InferenceRequest:
+               request_id: str | None = None, routing_key: str | None = None, reply: Any = None,
+               prediction_keys: str | tuple[str | None, ...] | None = None) -> InferenceRequest:
     """The inference request that a table stands for."""
     return InferenceRequest(table.inputs, table.rows, outputs, request_id, routing_key,
-                            remarks(table, signature, limits) if table.extra else (), reply, table.where, table.block)
+                            remarks(table, signature, limits) if table.extra else (), reply, table.where, table.block,
+                            prediction_keys=prediction_keys)
 
 
 def output_names(wanted: Any, path: str) -> tuple[str, ...] | None:

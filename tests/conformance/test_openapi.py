@@ -144,9 +144,13 @@ def is_unambiguous(_: Any, case: Any) -> bool:
 
 def made_consistent(_: Any, case: Any) -> Any:
     """Good requests also keep what JSON Schema cannot say: columns are equally long, each input comes once, a shape is
-    that of the data, and an integer is written without a point (to JSON Schema, 1.0 is one)."""
+    that of the data, a list of keys is as long, and an integer is written without a point (to JSON Schema, 1.0 is
+    one)."""
     if is_positive(case) and isinstance(case.body, dict):
         body = integers(case.body)
+        for holder in (body, body.get("params"), body.get("parameters")):
+            if isinstance(holder, dict) and isinstance(holder.get("prediction_key"), list):
+                holder["prediction_key"] = holder["prediction_key"][0]
         for key in ("columns", "inputs", "instances"):
             if isinstance(body.get(key), dict):
                 body[key] = even(body[key])

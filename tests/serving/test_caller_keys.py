@@ -54,6 +54,45 @@ def test_an_input_names_the_key_of_each_row(tmp_path: Path) -> None:
     assert keys_of(tmp_path, {}, 3) is None
 
 
+@pytest.mark.parametrize(("given", "rows", "keys"), [
+    ("7", 1, ["7"]), ("7,8", 2, ["7,8", "7,8"]), (("7", None), 2, ["7", None]), ((None, None), 2, None)])
+def test_a_body_names_one_key_or_one_for_each_row(tmp_path: Path, given: Any, rows: int, keys: Any) -> None:
+    """A body has lists, so a comma is a part of a key; the header goes before the body, the body before an input."""
+    request = InferenceRequest({"order": np.array(["a"] * rows, object)}, rows, prediction_keys=given)
+    found = CallerKeys(LogSettings(key_input="order"), tmp_path, b"s" * 32, 1)
+    assert (None if keys is None else tuple(keys)) == found.of({}, request)
+    assert ["9"] * rows == found.of({NAME: b"9"}, request)
+
+
+def test_a_body_has_as_many_keys_as_rows(tmp_path: Path) -> None:
+    """Else nobody knows whose they are."""
+    request = InferenceRequest({}, 3, prediction_keys=("a", "b"))
+    with pytest.raises(InvalidRequest, match="expected one for each of 3 rows, got 2"):
+        CallerKeys(LogSettings(), tmp_path, b"s" * 32, 1).of({}, request)
+
+
+BODIES: dict[str, Any] = {
+    "/predict": {"rows": [ROW], "prediction_key": 4711},
+    "/invocations": {"dataframe_records": [ROW], "params": {"prediction_key": ["4711"]}},
+    "/v1/models/people:predict": {"instances": [ROW], "parameters": {"prediction_key": "4711"}},
+    "/v2/models/people/infer": {"parameters": {"prediction_key": "4711"}, "inputs": [
+        {"name": name, "shape": [1], "datatype": "BYTES" if isinstance(value, str) else "FP64", "data": [value]}
+        for name, value in ROW.items()]},
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_every_protocol_has_a_place_for_the_key(tmp_path: Path, path: str) -> None:
+    """A number and its text are one key; what is none is refused where it stands."""
+    served, key = line(tmp_path), hash_of("4711", deployment_key(tmp_path))
+    assert served.call("POST", path, orjson.dumps(BODIES[path])).status == 200
+    assert len(named(served.home.keys, [key])[key]) == 1
+    wrong = orjson.dumps(BODIES[path]).replace(b'"prediction_key":', b'"prediction_key":1.5,"":')
+    refused = served.call("POST", path, wrong)
+    assert (refused.status, b"prediction_key: expected a text of 1 to 256 characters" in refused.body) == (400, True)
+    served.close()
+
+
 def line(home: Path, **log: Any) -> Line:
     made = Line(home, {"people": {"1": people_model()}}, log=log)
     made.pipeline.keys = CallerKeys.wanted(made.settings.log, made.home, made.pipeline.writer)

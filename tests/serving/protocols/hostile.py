@@ -47,7 +47,7 @@ values = st.recursive(
         | st.dictionaries(
             st.sampled_from(
                 ["name", "shape", "datatype", "data", "inputs", "rows", "parameters", "binary_data_size", "binary_data",
-                 "binary_data_output", "routing_key", "id", "city"]
+                 "binary_data_output", "routing_key", "prediction_key", "id", "city"]
             ),
             inner,
             max_size=4,
@@ -131,4 +131,5 @@ def accept(
         assert array.dtype.kind != "O" or all(isinstance(value, str) for value in array.flat)
     assert request.request_id is None or isinstance(request.request_id, str)
     assert request.routing_key is None or isinstance(request.routing_key, str)
+    assert request.prediction_keys is None or isinstance(request.prediction_keys, str | tuple)
     return request
