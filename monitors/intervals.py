@@ -4,6 +4,7 @@
 |---|---|---|
 | a proportion | Wilson's score interval | Wilson 1927 |
 | a difference of proportions | Newcombe's hybrid of two score intervals | Newcombe 1998, method 10 of both papers |
+| a difference of means of proportions | the same, by MOVER | Zou & Donner 2008 |
 | a mean | Student's t on n, Σx, Σx² | Gosset 1908 |
 | an area under a ROC curve | DeLong's variance of counts per score bin, on the logit scale | DeLong et al. 1988 |
 | the same, from the area alone | Hanley and McNeil's variance | Hanley & McNeil 1982 |
@@ -14,6 +15,7 @@ Where nothing can be said (no rows, one row, infinite sums) the answer is `None`
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -29,6 +31,8 @@ __all__ = [
     "area_under_curve",
     "around",
     "hanley_mcneil",
+    "macro_difference",
+    "macro_mean",
     "mean",
     "normal_quantile",
     "paired_difference",
@@ -108,6 +112,35 @@ def paired_difference(
     if one is None or other is None:
         return None
     return _hybrid((both + first) / units, one, (both + second) / units, other, _phi(both, first, second, neither))
+
+
+def macro_difference(
+    cells: Sequence[tuple[float, float]], others: Sequence[tuple[float, float]], level: float = LEVEL
+) -> Interval | None:
+    """The interval of a difference of two means of independent proportions, each `events` of `units`: Newcombe's,
+    carried to sums by the method of variance estimates recovery.
+
+    Example:
+        Of one proportion each it is Newcombe's.
+
+        >>> [round(end, 4) for end in macro_difference([(56, 70)], [(48, 80)])]
+        [0.0524, 0.3339]
+    """
+    if not cells or not others or min(units for _, units in (*cells, *others)) <= 0:
+        return None
+    ours, theirs = macro_mean(cells, level), macro_mean(others, level)
+    return _hybrid(ours[0], ours[1], theirs[0], theirs[1], 0.0)
+
+
+def macro_mean(cells: Sequence[tuple[float, float]], level: float = LEVEL) -> tuple[float, Interval]:
+    """A mean of independent proportions, each `events` of `units`, and its interval: how far theirs reach is added in
+    squares."""
+    shares = [events / units for events, units in cells]
+    ends = [Interval(*wilson(events, units, normal_quantile(level))) for events, units in cells]
+    middle = math.fsum(shares) / len(cells)
+    down = math.sqrt(math.fsum((share - end.low) ** 2 for share, end in zip(shares, ends, strict=True))) / len(cells)
+    up = math.sqrt(math.fsum((end.high - share) ** 2 for share, end in zip(shares, ends, strict=True))) / len(cells)
+    return middle, Interval(middle - down, middle + up)
 
 
 def _hybrid(p: float, ours: Interval, q: float, theirs: Interval, phi: float) -> Interval:

@@ -12,7 +12,8 @@ other half, which had no part in the search, and kept by Benjamini and Hochberg'
 one in ten is expected to be none.
 
 *Fairness*: gaps between declared groups in how often they are selected, found, wrongly selected, and how well
-calibrated their probabilities are, with intervals; a group of fewer than 50 rows is "unknown", not equal.
+calibrated their probabilities are, with intervals; a group of fewer than 50 rows is "unknown", not equal. Of more than
+two classes each is held against the rest, and recall is also averaged over the classes.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from serinus.monitors.intervals import LEVEL, Interval
 from serinus.monitors.metrics import FINE, Sums
 from serinus.monitors.performance import FEWEST
 
-__all__ = ["DISCOVERY_RATE", "MOST_ROWS", "Condition", "FoundSlice", "Gap", "adjusted", "discover", "fairness",
-           "slice_names"]
+__all__ = ["DISCOVERY_RATE", "MOST_ROWS", "Condition", "FoundSlice", "Gap", "adjusted", "class_gaps",
+           "discover", "fairness", "slice_names"]
 
 MOST_ROWS = 20_000
 """Rows that a search looks at; of more, a seeded sample."""
@@ -244,7 +245,8 @@ class Gap(NamedTuple):
     `difference` is None, and `verdict` "unknown", where a group has too few rows to tell.
 
     Attributes:
-        measure: "selection_rate", "recall", "false_positive_rate" or "calibration".
+        measure: "selection_rate", "recall", "false_positive_rate" or "calibration"; of several classes the first three
+            of each class ("recall of red"), "accuracy" and "macro_recall".
         groups: the group with the higher value, and that with the lower one.
         difference: of their values.
         interval: of the difference, at 95 % for all pairs of a measure together.
@@ -275,6 +277,61 @@ def fairness(groups: Mapping[str, Sums], positive: int = 1, tolerance: float = 0
             cells = [_cell(measure, groups[name], positive) for name in pair]
             gaps.append(_gap(measure, pair, cells, tolerance, each))
     return sorted(gaps, key=lambda gap: -(gap.difference or 0.0))
+
+
+def class_gaps(groups: Mapping[str, Sums], labels: Sequence[str], tolerance: float = 0.0,
+               level: float = LEVEL) -> list[Gap]:
+    """Compare declared groups of a classifier of more than two classes: of each measure the widest gap.
+
+    Accuracy, recall as a mean over the classes, and for each class, against the rest, how often it is answered, found
+    and wrongly answered.
+
+    Args:
+        groups: sums of each group's rows (`performance.Definition.sums`).
+        labels: of the classes, in the order of the sums.
+        tolerance: how large a gap nobody minds; a verdict "gap" is beyond it.
+        level: of the intervals of one measure together, over pairs and classes (Bonferroni).
+    """
+    pairs = list(combinations(sorted(groups), 2))
+    if not pairs:
+        return []
+    alpha = (1 - level) / len(pairs)
+    gaps = [_widest([_gap("accuracy", pair, [_accuracy(groups[name]) for name in pair], tolerance, 1 - alpha)
+                     for pair in pairs]),
+            _widest([_macro_gap(pair, [groups[name] for name in pair], len(labels), tolerance, 1 - alpha)
+                     for pair in pairs])]
+    for place, label in enumerate(labels):
+        for measure in ("selection_rate", "recall", "false_positive_rate"):
+            gaps.append(_widest([_gap(f"{measure} of {label}", pair,
+                                      [_cell(measure, groups[name], place) for name in pair], tolerance,
+                                      1 - alpha / len(labels)) for pair in pairs]))
+    return sorted(gaps, key=lambda gap: -(gap.difference or 0.0))
+
+
+def _widest(gaps: Sequence[Gap]) -> Gap:
+    """The one that is surest to be a gap, else the largest; where a pair cannot be told and no other is a gap, that."""
+    there = [gap for gap in gaps if gap.verdict == "gap"]
+    unknown = [gap for gap in gaps if gap.verdict == "unknown"]
+    return max(there, key=lambda gap: gap.difference or 0.0) if there else unknown[0] if unknown else max(
+        gaps, key=lambda gap: gap.difference or 0.0)
+
+
+def _accuracy(sums: Sums) -> _Cell:
+    table = sums.table("confusion")
+    return _Cell(0, 0) if table.ndim != 2 else _Cell(float(np.trace(table)), float(table.sum()))
+
+
+def _macro_gap(pair: tuple[str, str], both: Sequence[Sums], classes: int, tolerance: float, level: float) -> Gap:
+    cells = [[_cell("recall", sums, place)[:2] for place in range(classes)] for sums in both]
+    if min(units for side in cells for _, units in side) < FEWEST:
+        return Gap("macro_recall", pair, None, None, "unknown")
+    means = [math.fsum(events / units for events, units in side) / classes for side in cells]
+    high, low = (0, 1) if means[0] >= means[1] else (1, 0)
+    interval = intervals.macro_difference(cells[high], cells[low], level)
+    if interval is None:
+        return Gap("macro_recall", pair, None, None, "unknown")
+    verdict = "gap" if interval.low > tolerance else "none found"
+    return Gap("macro_recall", (pair[high], pair[low]), means[high] - means[low], interval, verdict)
 
 
 class _Cell(NamedTuple):

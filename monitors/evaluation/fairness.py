@@ -1,13 +1,14 @@
 """Gaps between groups of people: how often they are chosen, and how often rightly and wrongly, with intervals.
 
-The second class is what people want or fear; its rate is the selection rate. A group with too few rows is unknown, and
-so is every gap to it; unknown is never fair.
+Of two classes the second is what people want or fear; its rate is the selection rate. Of more each is held against the
+rest, with intervals for all classes together (Bonferroni), and recall is also averaged over the classes. A group with
+too few rows is unknown, and so is every gap to it; unknown is never fair.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +18,13 @@ from serinus.monitors.evaluation.check import Check, Status, worst
 from serinus.monitors.evaluation.policy import Policy
 from serinus.monitors.evaluation.slices import Part, parts_of
 from serinus.monitors.evaluation.trial import Trial
-from serinus.monitors.intervals import Interval, proportion, proportion_difference
+from serinus.monitors.intervals import LEVEL, Interval, macro_difference, macro_mean, proportion, proportion_difference
 
 __all__ = ["FairnessFound", "Gap", "Rate", "check_fairness"]
 
 Mask = NDArray[np.bool_]
+
+_MOST_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Gap:
 
     Attributes:
         column: which groups.
-        rate: selection rate, true positive rate, false positive rate, or accuracy.
+        rate: selection rate, true positive rate, false positive rate, of two classes or of each of more; accuracy;
+            macro recall.
         value, interval: the gap between the highest and the lowest rate.
         high, low: those two groups.
         status: against the policy's limit.
@@ -98,30 +102,57 @@ def _gaps(column: str, trial: Trial, policy: Policy) -> Iterator[Gap]:
     parts = parts_of(trial.columns, [column])
     right = trial.candidate.values == trial.truth
     everyone = np.ones(trial.rows, bool)
-    rates = [("accuracy", right, everyone)]
-    if trial.binary:
-        chosen, true = trial.candidate.values == 1, trial.truth == 1
-        rates = [("selection rate", chosen, everyone), ("true positive rate", chosen, true),
-                 ("false positive rate", chosen, ~true)]
-    for name, events, among in rates:
-        yield _gap(column, name, parts, events, among, policy)
+    if not trial.binary:
+        yield _gap(column, "accuracy", parts, right, everyone, policy)
+        yield _macro_gap(column, parts, right, trial, policy)
+    classes = [1] if trial.binary else range(len(trial.classes)) if len(trial.classes) <= _MOST_CLASSES else []
+    for place in classes:
+        chosen, true = trial.candidate.values == place, trial.truth == place
+        of = "" if trial.binary else f" of {trial.classes[place]}"
+        for name, among in (("selection rate", everyone), ("true positive rate", true), ("false positive rate", ~true)):
+            yield _gap(column, f"{name}{of}", parts, chosen, among, policy, len(classes))
 
 
-def _gap(column: str, name: str, parts: list[Part], events: Mask, among: Mask, policy: Policy) -> Gap:
+def _macro_gap(column: str, parts: list[Part], right: Mask, trial: Trial, policy: Policy) -> Gap:
+    """Of recall as a mean over the classes: a group that has too few rows of one class is unknown."""
+    cells = [[(int((right & part.rows & (trial.truth == place)).sum()), int((part.rows & (trial.truth == place)).sum()))
+              for place in range(len(trial.classes))] for part in parts]
+    rates = tuple(_macro_rate(part.name, each, policy.fairness.min_rows)
+                  for part, each in zip(parts, cells, strict=True))
+    return _told(column, "macro recall", rates, lambda high, low: macro_difference(cells[high], cells[low]), policy)
+
+
+def _macro_rate(group: str, cells: list[tuple[int, int]], least: int) -> Rate:
+    fewest = min(units for _, units in cells)
+    if fewest < least:
+        return Rate(group, fewest, None, None)
+    return Rate(group, sum(units for _, units in cells), *macro_mean(cells))
+
+
+def _gap(column: str, name: str, parts: list[Part], events: Mask, among: Mask, policy: Policy,
+         classes: int = 1) -> Gap:
     counts = [(int((events & among & part.rows).sum()), int((among & part.rows).sum())) for part in parts]
     rates = tuple(_rate(part.name, *count, policy.fairness.min_rows)
                   for part, count in zip(parts, counts, strict=True))
+    level = 1 - (1 - LEVEL) / classes
+    return _told(column, name, rates, lambda high, low: proportion_difference(*counts[high], *counts[low], level),
+                 policy)
+
+
+def _told(column: str, name: str, rates: tuple[Rate, ...], apart: Callable[[int, int], Interval | None],
+          policy: Policy) -> Gap:
+    """The gap between the highest and the lowest rate that are known; `apart` gives its interval."""
     known = [place for place, rate in enumerate(rates) if rate.value is not None]
     if len(known) < 2:
         return Gap(column, name, None, None, "", "", Status.NOT_RUN, rates)
     high = max(known, key=lambda place: rates[place].value or 0.0)
     low = min(known, key=lambda place: rates[place].value or 0.0)
-    ends = proportion_difference(*counts[high], *counts[low]) or Interval(-1.0, 1.0)
+    ends = apart(high, low) or Interval(-1.0, 1.0)
     status = _status(ends, policy.fairness.max_gap)
-    if status is Status.PASS and len(known) < len(parts):
+    if status is Status.PASS and len(known) < len(rates):
         status = Status.NOT_RUN
     value = (rates[high].value or 0.0) - (rates[low].value or 0.0)
-    unknown = status is Status.NOT_RUN and len(known) < len(parts)
+    unknown = status is Status.NOT_RUN and len(known) < len(rates)
     return Gap(column, name, None if unknown else value, ends, rates[high].group, rates[low].group, status, rates)
 
 

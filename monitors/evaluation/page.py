@@ -226,7 +226,7 @@ def _flip(one: Change | None) -> str:
 
 def _fairness(found: FairnessFound) -> Iterator[str]:
     for gap in found.gaps:
-        yield f"<h3>{escape(gap.column)}: {gap.rate} {_gap_chip(gap)}</h3>{_gap(gap)}"
+        yield f"<h3>{escape(gap.column)}: {escape(gap.rate)} {_gap_chip(gap)}</h3>{_gap(gap)}"
 
 
 def _gap_chip(gap: Gap) -> str:

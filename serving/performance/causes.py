@@ -18,15 +18,16 @@ from serinus.monitors.intervals import Interval
 from serinus.monitors.loss_change import LossChange, explain_change
 from serinus.monitors.performance import FEWEST, Definition
 from serinus.monitors.profile import Profile
-from serinus.monitors.slices import FoundSlice, Gap, discover, slice_names
+from serinus.monitors.slices import FoundSlice, Gap, class_gaps, discover, slice_names
 from serinus.monitors.slices import fairness as gaps_between
+from serinus.serving.ground_truth.resolution import alike
 from serinus.serving.performance.document import judged, main_measure, measures
 from serinus.serving.performance.promise import Promise
 from serinus.serving.performance.sample import Rows
 
 __all__ = ["Judged", "change", "declared_slices", "fairness", "found_slices"]
 
-_MOST_VALUES = 20
+_MOST_VALUES, _MOST_CLASSES = 20, 20
 _MOST_FOUND = 5
 _MOST_ROWS = 6_000
 """Rows that a search looks at in one go: the steward has other work, too."""
@@ -106,9 +107,10 @@ def _found(one: FoundSlice, judged_rows: Judged) -> dict[str, Any]:
 
 
 def fairness(found: Judged, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Gaps between the values of declared inputs, of a classifier of two classes."""
+    """Gaps between the values of declared inputs, of a classifier; of more than two classes the widest of each
+    measure."""
     definition = found.definition
-    if definition.task != "classification" or len(definition.labels) != 2:
+    if definition.task != "classification" or not 2 <= len(definition.labels) <= _MOST_CLASSES:
         return []
     positive = 1 if definition.positive is None else definition.labels.index(definition.positive)
     told = []
@@ -117,7 +119,9 @@ def fairness(found: Judged, keys: Sequence[str]) -> list[dict[str, Any]]:
         largest = sorted(named, key=lambda name: -int(named[name].sum()))[:_MOST_VALUES]
         sums = {name: definition.sums(found.rows.chosen(np.flatnonzero(named[name])).outcomes(
             found.truth[named[name]])) for name in largest}
-        told += [_gap(key, gap) for gap in gaps_between(sums, positive)]
+        gaps = gaps_between(sums, positive) if len(definition.labels) == 2 else class_gaps(
+            sums, [alike(label) for label in definition.labels])
+        told += [_gap(key, gap) for gap in gaps]
     return told
 
 

@@ -63,6 +63,38 @@ def test_a_small_group_is_unknown_and_never_fair() -> None:
     assert check.details.gaps[0].rates[1].value is None
 
 
+def _coloured(rows: int, missed: float, few: int | None = None) -> Any:
+    """Three classes; of women's third class a share is missed."""
+    draw = np.random.default_rng(2)
+    truth = draw.integers(0, 3, rows).astype(float)
+    women = np.arange(rows) < (rows // 2 if few is None else few)
+    said = np.where(women & (truth == 2) & (draw.random(rows) < missed), 1.0, truth)
+    sex = np.array(["f" if each else "m" for each in women], object)
+    trial = classified(rows, current=Scorer())
+    return replace(trial, truth=truth, classes=("red", "green", "blue"), candidate=Answers(said),
+                   current=Answers(truth), columns={**trial.columns, "sex": sex})
+
+
+@pytest.mark.parametrize(("missed", "status"), [(0.0, Status.PASS), (0.5, Status.FAIL)])
+def test_of_more_classes_each_is_held_against_the_rest(missed: float, status: Status) -> None:
+    """And recall as a mean over the classes, a third of the gap."""
+    check = check_fairness(_coloured(6_000, missed), BY_SEX)
+    gaps = {gap.rate: gap for gap in check.details.gaps}
+    assert check.status is status and len(gaps) == 11
+    assert gaps["true positive rate of blue"].value == pytest.approx(missed, abs=0.05)
+    assert gaps["macro recall"].value == pytest.approx(missed / 3, abs=0.02)
+    assert gaps["macro recall"].rates[0].interval is not None
+
+
+def test_a_class_that_is_rare_in_a_group_is_unknown() -> None:
+    """Forty women of three classes tell nothing of a class."""
+    check = check_fairness(_coloured(3_000, 0.0, few=90), BY_SEX)
+    assert check.status is Status.NOT_RUN
+    gaps = {gap.rate: gap for gap in check.details.gaps}
+    assert gaps["macro recall"].value is None and gaps["true positive rate of red"].value is None
+    assert gaps["accuracy"].value is not None
+
+
 @pytest.mark.parametrize(("trial", "policy", "sentence"), [
     (classified(60), Policy(), "names no groups"),
     (classified(60), BY_SEX, "no column 'sex'"),
