@@ -24,6 +24,7 @@ from serinus.serving.steward.commands import look, perform
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.restore_records import RestoreRecords
 from serinus.serving.store import JournalEntry, SqliteStore, Store, StoreError
+from serinus.serving.traffic import published
 from serinus.serving.veto import read_vetoes
 
 __all__ = ["LocalRollouts", "known_records"]
@@ -71,15 +72,15 @@ class LocalRollouts:
     def status(self, model: str) -> dict[str, Any]:
         """See `Rollouts`."""
         snapshot = read_snapshot(self._home.snapshot)
-        published = snapshot.records.get(model)
-        record = published or known_records(self._home).get(model)
+        followed = snapshot.records.get(model)
+        record = followed or known_records(self._home).get(model)
         if record is None:
             self._check_known(model)
             raise CommandError(f"Nothing is known of a rollout of {model!r} yet: serve it, or start one with "
                                f"`serinus rollout start {model}:VERSION`.")
         veto = read_vetoes(self._home.vetoes).by_model.get(model)
         workers = [{"pid": board.pid, "ready": board.ready,
-                    "follows": published is not None and board.generation >= snapshot.generation,
+                    "follows": followed is not None and board.generation >= snapshot.generation,
                     "load_failures": board.counters.get("load_failures", 0)} for board in live_boards(self._home)]
         age = snapshot.age_s()
         return {"record": record.to_dict(), "veto": asdict(veto) if veto else None, "workers": workers,
@@ -104,6 +105,10 @@ class LocalRollouts:
         if not entries:
             self._check_known(model)
         return entries
+
+    def traffic(self) -> list[dict[str, Any]]:
+        """See `Rollouts`."""
+        return [published(run.path) for run in self._home.servers()]
 
     def _check_known(self, model: str) -> None:
         """Raises ModelNotFound, whose sentence lists what there is, for a name that nothing knows."""

@@ -81,6 +81,10 @@ class RemoteRollouts(RemoteServer):
             if len(page) < _PAGE:
                 return found
 
+    def traffic(self) -> list[dict[str, Any]]:
+        """See `Rollouts`."""
+        return [self.call("GET", "/api/traffic", None)]
+
 
 def _told(error: urllib.error.HTTPError, url: str) -> str:
     """The server's own sentence, or what it answered instead of one."""

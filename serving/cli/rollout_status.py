@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ import click
 
 from serinus.serving.cli.options import home_option, json_option, model_argument, url_option
 from serinus.serving.cli.output import iso, print_json, print_json_line, table
-from serinus.serving.cli.rollouts import Rollouts, choose, describe
+from serinus.serving.cli.rollouts import Rollouts, bar, choose, describe
 from serinus.serving.errors import CommandError, SerinusError
 from serinus.serving.rollout.state import Phase, RolloutRecord
 
@@ -23,25 +25,49 @@ _PROMOTED, _ROLLED_BACK, _HELD, _TIMED_OUT = 0, 3, 4, 5
 _ENDS = {Phase.PROMOTED: _PROMOTED, Phase.IDLE: _PROMOTED, Phase.ROLLING_BACK: _ROLLED_BACK,
          Phase.ROLLED_BACK: _ROLLED_BACK, Phase.REJECTED: _ROLLED_BACK}
 _COLOURS = {"successful": "green", "failed": "red", "inconclusive": "yellow", "error": "red"}
-_BAR = 10
+_NUMBERS = re.compile(r"[-\d.,:TZ█░%]+")
+_TELL_S = 30.0
 
 
 @click.command("status")
 @model_argument
-@click.option("--watch", is_flag=True, help="Look again every second, until the rollout is over or Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Draw it anew every second, until the rollout is over or Ctrl-C (exit code "
+                                            "0). Where the output is no terminal, or NO_COLOR is set, news are lines.")
 @home_option
 @url_option
 @json_option
 def status(model: str, watch: bool, home: Path | None, url: str | None, as_json: bool) -> None:
     """Where NAME's rollout stands, and who follows."""
-    rollouts, last = choose(home, url), ""
+    rollouts = choose(home, url)
+    try:
+        if watch and not as_json and _may_draw():
+            from serinus.serving.cli import rollout_watch
+
+            rollout_watch.watch(rollouts, model)
+        else:
+            _tell(rollouts, model, watch, as_json)
+    except KeyboardInterrupt:
+        if not watch:
+            raise
+
+
+def _may_draw() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _tell(rollouts: Rollouts, model: str, watch: bool, as_json: bool) -> None:
+    """Once, or whenever there is news; numbers alone are told now and then."""
+    last, told = "", float("-inf")
     while True:
         seen = rollouts.status(model)
         record = RolloutRecord.from_dict(seen["record"])
+        text = "\n".join(_status_lines(rollouts, seen, record))
+        words = _NUMBERS.sub("", text)
         if as_json:
             (print_json_line if watch else print_json)(seen)
-        else:
-            last = _show(_status_lines(rollouts, seen, record), last, watch)
+        elif words != last or time.monotonic() - told >= _TELL_S:
+            click.echo(text)
+            last, told = words, time.monotonic()
         if not watch or not (record.running or record.phase is Phase.ROLLING_BACK):
             return
         time.sleep(_LOOK_S)
@@ -89,17 +115,6 @@ def wait_for_end(rollouts: Rollouts, begun: RolloutRecord, timeout_s: float, *, 
         sleep(_LOOK_S)
 
 
-def _show(lines: list[str], last: str, watch: bool) -> str:
-    """On a terminal the lines stand where the last ones stood; elsewhere they are told when they say something new."""
-    text = "\n".join(lines)
-    if watch and sys.stdout.isatty():
-        click.clear()
-        click.echo(text)
-    elif text != last:
-        click.echo(text)
-    return text
-
-
 def _status_lines(rollouts: Rollouts, seen: dict[str, Any], record: RolloutRecord) -> list[str]:
     lines = [describe(record), f"  phase    {record.phase}, since {iso(record.updated)}, by {record.actor or 'nobody'}"
              + (f": {record.reason}" if record.reason else "")]
@@ -125,12 +140,6 @@ def _verdict_lines(rollouts: Rollouts, model: str) -> Iterator[str]:
     if found["checks"]:
         worst = max(found["checks"], key=lambda check: check["meter"])
         yield f"  nearest  {bar(worst['meter'])} {worst['text']}"
-
-
-def bar(share: float) -> str:
-    """A share from 0 to 1 as ten characters and percent."""
-    full = min(_BAR, max(0, round(share * _BAR)))
-    return f"{'█' * full}{'░' * (_BAR - full)} {100 * share:.0f} %"
 
 
 def _explained(found: dict[str, Any], record: RolloutRecord) -> Iterator[str]:

@@ -16,7 +16,7 @@ from serinus.serving.cli.output import share
 from serinus.serving.rollout.state import Phase, Plan, RolloutRecord
 from serinus.serving.store import JournalEntry
 
-__all__ = ["Followed", "Rollouts", "choose", "describe", "wait_until_followed"]
+__all__ = ["Followed", "Rollouts", "bar", "choose", "describe", "wait_until_followed"]
 
 _LOOK_S = 0.02
 
@@ -47,6 +47,11 @@ class Rollouts(Protocol):
 
     def journal(self, model: str) -> list[JournalEntry]:
         """The model's journal, oldest first."""
+        ...
+
+
+    def traffic(self) -> list[dict[str, Any]]:
+        """What each server answered in the last quarter of an hour."""
         ...
 
 
@@ -105,6 +110,12 @@ def describe(record: RolloutRecord) -> str:
         until = datetime.fromtimestamp(record.previous_until, UTC).strftime("%Y-%m-%d %H:%M UTC")
         sentence += f"; a rollback brings version {previous} again, until {until}"
     return sentence + "."
+
+
+def bar(share: float, room: int = 10) -> str:
+    """A share from 0 to 1 as so many characters, and in percent."""
+    full = min(room, max(0, round(share * room)))
+    return f"{'█' * full}{'░' * (room - full)} {100 * share:.0f} %"
 
 
 _STOPPED = {Phase.HOLD: ", paused", Phase.FROZEN: ", frozen"}

@@ -269,3 +269,19 @@ def test_status_may_be_watched(cli: Any) -> None:
     cli("rollout", "start", "iris:2", "--manual", "--steps", "10")
     cli("rollout", "promote", "iris")
     assert cli("rollout", "status", "iris", "--watch").out.count("phase    promoted") == 1
+
+
+def test_numbers_alone_are_no_news(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three looks at a rollout whose counts grow one is told, then that it is held; Ctrl-C is no failure."""
+    cli("rollout", "start", "iris:2", "--manual", "--steps", "10")
+    looks = iter(("answers 40 of 200", "answers 50 of 200", "answers 1,060 of 200", "held"))
+    pauses = iter((None, None, None, KeyboardInterrupt()))
+
+    def pause(_: float) -> None:
+        if (error := next(pauses)) is not None:
+            raise error
+
+    monkeypatch.setattr("serinus.serving.cli.rollout_status._status_lines", lambda *_: [next(looks)])
+    monkeypatch.setattr("serinus.serving.cli.rollout_status.time.sleep", pause)
+    said = cli("rollout", "status", "iris", "--watch")
+    assert (said.code, said.out) == (0, "answers 40 of 200\nheld\n")

@@ -33,7 +33,8 @@ def test_drift_of_inputs_that_began_in_the_rollout_is_told() -> None:
 
 @pytest.mark.parametrize(("told", "since"), [
     (view(), 101.0), (view(alarm=False), 0.0), (view(since=None), 0.0), (None, 0.0),
-    ({"state": "learning", "drift": None}, 0.0), (view(features=[{"name": "y", "side": "output", "drifted": True}]), 0.0)])
+    ({"state": "learning", "drift": None}, 0.0),
+    (view(features=[{"name": "y", "side": "output", "drifted": True}]), 0.0)])
 def test_any_other_drift_holds_nothing(told: dict[str, Any] | None, since: float) -> None:
     """What began before, is over, is not known, or is of the answers only."""
     assert drift(told, since) == ""
