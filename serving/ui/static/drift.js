@@ -19,19 +19,19 @@ function watched(view) {
   const drawn = shown.length ? shown : features.filter((feature) => feature.histogram).slice(0, 3);
   return [
     h("h3", {}, `Version ${view.version} `, driftBadge(view)),
-    h("p", {}, view.drift.text),
+    h("p", {}, view.rows ? view.drift.text : "No row was observed yet."),
     h("dl", { class: "facts" },
       fact("Evidence", meter(view.evidence, "Evidence of drift", mood(view.evidence)), percent(view.evidence, 0)),
       fact("Rows", `${number(view.rows)} observed${view.observed_share !== null && view.observed_share < 0.995 ? `, ${percent(view.observed_share, 0)} of all` : ""}`),
       fact("Alarms", number(view.drift.alarms)), view.drift.since ? fact("Since", clock(view.drift.since)) : null,
       fact("False alarms", `at most 1 in ${number(view.run_length)} rows on average`),
       view.reference ? fact("Reference", `${number(view.reference.rows)} rows, ${view.reference.origin}`) : null),
-    legend(), h("div", { class: "three" }, drawn.map((feature) => histogram(view, feature))),
-    windows(view), ranked(view)];
+    view.rows ? [legend(features), h("div", { class: "three" }, drawn.map((feature) => histogram(view, feature))), windows(view), ranked(view)] : null];
 }
 
 const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
-const legend = () => h("p", { class: "quiet" }, h("span", { class: "key reference" }), "reference", h("span", { class: "key live" }), "live. Bins are those that share the reference's values out evenly.");
+const legend = (features) => h("p", { class: "quiet" }, h("span", { class: "key reference" }), "reference", h("span", { class: "key live" }), "live. Bins are those that share the reference's values out evenly.",
+  features.some((feature) => feature.side === "joint") ? " A joint[…] mixes all numbers of a row: it moves when they no longer go together." : null);
 
 function histogram(view, feature) {
   const { labels, edges, reference, live, rows } = feature.histogram;
@@ -50,7 +50,7 @@ function windows(view) {
   if (found.length < 2) return null;
   return h("details", { class: "behind" }, h("summary", {}, "Window by window"), h("div", { class: "wide" }, h("table", {}, h("caption", {}, `Windows of ${kind} rows and more, compared with the reference one by one`),
     h("thead", {}, h("tr", {}, ["From row", "Rows", "Largest change (PSI)", "p", "Changed"].map((head, place) => h("th", { scope: "col", class: place < 4 ? "number" : null }, head)))),
-    h("tbody", {}, found.slice(-16).reverse().map((window) => h("tr", {}, [number(window.start), number(window.rows), number(window.effect), number(window.p)].map((cell) => h("td", { class: "number" }, cell)), h("td", {}, window.drifted.join(", ") || "–")))))));
+    h("tbody", {}, found.slice(-16).reverse().map((window) => h("tr", {}, [number(window.start), number(window.rows), number(Math.max(0, window.effect)), number(window.p)].map((cell) => h("td", { class: "number" }, cell)), h("td", {}, window.drifted.join(", ") || "–")))))));
 }
 
 function ranked(view) {
@@ -59,11 +59,11 @@ function ranked(view) {
     h("th", { scope: "row", class: "break" }, feature.name, h("div", { class: "quiet" }, feature.side)),
     h("td", { "data-label": heads[1] }, h("div", {}, meter(feature.evidence, `Evidence about ${feature.name}`, mood(feature.evidence)), percent(feature.evidence, 0))),
     h("td", { "data-label": heads[2] }, feature.monitorable ? feature.direction || "–" : h("span", { class: "quiet" }, feature.reason)),
-    h("td", { class: "number", "data-label": heads[3] }, number(feature.effect)),
+    h("td", { class: "number", "data-label": heads[3] }, number(Math.max(0, feature.effect))),
     h("td", { class: "number", "data-label": heads[4] }, change(feature.missing_reference, feature.missing)),
     h("td", { class: "number", "data-label": heads[5] }, change(feature.unseen_reference, feature.unseen))));
   const left = view.features_watched - rows.length;
-  return h("details", { class: "behind", open: true }, h("summary", {}, `All ${view.features_watched} features, ranked`),
+  return h("details", { class: "behind", open: view.evidence > 0 }, h("summary", {}, `All ${view.features_watched} features, ranked`),
     h("div", { class: "wide tall", tabindex: "0", role: "region", "aria-label": "Features ranked by evidence of drift" }, h("table", { class: "cards" }, h("thead", {}, h("tr", {}, heads.map((head, place) => h("th", { scope: "col", class: place > 2 ? "number" : null }, head)))), h("tbody", {}, rows))),
     left > 0 ? h("p", { class: "quiet" }, `and ${left} less suspicious ones.`) : null);
 }

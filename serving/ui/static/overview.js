@@ -43,8 +43,8 @@ function summary(data, traffic, all) {
   const running = data.models.filter((model) => model.candidate).length;
   const tile = (name, value, note, mood = "") => h("div", { class: `tile ${mood}` }, h("dt", {}, name), h("dd", {}, value), h("dd", { class: "quiet" }, note));
   return h("dl", { class: "tiles" },
-    tile("Requests", `${number(traffic.rate(all) ?? 0)} /s`, `${number(data.models.length)} models, last half minute`),
-    tile("Latency", milliseconds(traffic.quantile(0.5)(all.buckets.length ? all : { buckets: [] })), `p99 ${milliseconds(traffic.quantile(0.99)(all))}`),
+    tile("Requests", `${number(traffic.rate(all) ?? 0)} /s`, `${number(data.models.length)} model${data.models.length === 1 ? "" : "s"}, last half minute`),
+    tile("Latency", milliseconds(traffic.quantile(0.5)(all.buckets.length ? all : { buckets: [] })), `median; p99 ${milliseconds(traffic.quantile(0.99)(all))}`),
     tile("Failed", percent(all.requests ? all.failed / all.requests : null, 2), `${percent(all.requests ? all.refused / all.requests : null, 2)} refused as wrong`, all.failed ? "bad" : ""),
     tile("Alerts", number(firing), pending ? `${pending} pending` : "none pending", firing ? "bad" : ""),
     tile("Rollouts", number(running), "under way"));
@@ -58,7 +58,7 @@ function row(model, data, traffic) {
   return h("tr", { "data-key": model.name },
     h("th", { scope: "row" }, h("a", { href: `#/models/${part(model.name)}` }, model.name), h("div", { class: "quiet" }, `version ${model.stable ?? "–"} of ${model.versions.length}`)),
     cell("Traffic", spark(rate, `Requests per second, now ${number(rate.at(-1))}`), h("div", {}, `${number(rate.at(-1) ?? 0)} /s`)),
-    cell("Latency", h("div", {}, milliseconds(traffic.quantile(0.5)(now))), h("div", { class: "quiet" }, `p95 ${milliseconds(traffic.quantile(0.95)(now))}`)),
+    cell("Latency", h("div", {}, milliseconds(traffic.quantile(0.5)(now))), h("div", { class: "quiet" }, `median; p95 ${milliseconds(traffic.quantile(0.95)(now))}`)),
     cell("Failed", percent(now.requests ? now.failed / now.requests : null, 2)),
     cell("Drift", driftBadge(view), view?.evidence !== undefined && view?.reference ? meter(view.evidence, "Evidence of drift", view.evidence >= 1 ? "bad" : view.evidence >= 0.5 ? "warn" : "ok") : null,
       view?.drift?.features?.[0]?.drifted ? h("div", { class: "quiet clip" }, view.drift.features[0].name) : null),

@@ -5,7 +5,7 @@ import { meter, timeFigure } from "./charts.js";
 import { confirm } from "./dialog.js";
 import { h } from "./dom.js";
 import { ago, clock, duration, milliseconds, number, percent } from "./format.js";
-import { badge, phaseBadge, running } from "./words.js";
+import { badge, phase, running, trial } from "./words.js";
 
 export const title = (name) => `Rollout of ${name}`;
 
@@ -35,7 +35,7 @@ function facts({ status, analysis }) {
   const record = status.record, fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
   const following = status.workers.filter((worker) => worker.follows).length;
   return h("dl", { class: "facts" },
-    fact("Phase", phaseBadge(record)), fact("Stable", `version ${record.stable ?? "–"}`), record.candidate ? fact("Candidate", `version ${record.candidate}`) : null,
+    fact("Phase", badge(...phase(record))), fact("Stable", `version ${record.stable ?? "–"}`), record.candidate ? fact("Candidate", trial(record)) : null,
     fact("Since", `${clock(record.updated)}, ${ago(record.updated)}`), fact("By", record.actor || "nobody"),
     analysis && running(record) ? fact("Verdict", badge(analysis.verdict, { successful: "ok", failed: "bad", error: "bad", inconclusive: "warn" }[analysis.verdict] ?? "info")) : null,
     fact("Workers", `${following} of ${status.workers.length} follow`),
@@ -79,7 +79,7 @@ function steps(record) {
   return h("section", { "aria-labelledby": "steps-title" }, h("h2", { id: "steps-title" }, "Steps"),
     h("ol", { class: "steps" }, list.map(([key, text, note], place) => h("li", { class: at < 0 ? null : place < at ? "done" : place === at ? "now" : null, "aria-current": place === at ? "step" : null },
       h("strong", {}, text), h("span", { class: "quiet" }, note)))),
-    record.reason ? h("p", {}, record.reason) : null);
+    record.reason && running(record) ? h("p", {}, h("span", { class: "quiet" }, "Last change: "), record.reason) : null);
 }
 
 /** What the judge says; of a rollout that is over, why it ended. */
@@ -138,6 +138,6 @@ function history(entries) {
   const latest = entries.slice(-200).reverse();
   return h("section", { "aria-labelledby": "journal-title" }, h("h2", { id: "journal-title" }, "Journal"),
     h("div", { class: "wide tall", tabindex: "0", role: "region", "aria-label": "Journal, latest first" }, h("table", { class: "cards" }, h("thead", {}, h("tr", {}, ["Time", "What", "By", "Why"].map((head) => h("th", { scope: "col" }, head)))),
-      h("tbody", {}, latest.map((entry) => h("tr", { "data-key": String(entry.seq) }, h("th", { scope: "row" }, clock(entry.time)), h("td", { "data-label": "What" }, h("div", {}, badge(entry.kind.replaceAll("_", " "), ""), entry.body.text ? h("div", {}, entry.body.text) : null)),
+      h("tbody", {}, latest.map((entry) => h("tr", { "data-key": String(entry.seq) }, h("th", { scope: "row" }, clock(entry.time)), h("td", { "data-label": "What" }, h("div", {}, badge(entry.kind.replace(/[_.]/g, " "), ""), entry.body.text ? h("div", {}, entry.body.text) : null)),
         h("td", { "data-label": "By" }, entry.actor), h("td", { "data-label": "Why" }, entry.reason || "–")))))));
 }

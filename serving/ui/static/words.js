@@ -18,10 +18,15 @@ export function driftBadge(view) {
 
 export const running = (record) => ["preflight", "shadow", "canary", "soak", "hold", "frozen"].includes(record?.phase);
 
+export const trial = (record) => `version ${record.candidate}${record.weight ? ` at ${percent(record.weight / 10000, record.weight % 100 ? 2 : 0)}` : ""}`;
+
+/** Word and mood. */
+export const phase = (record) => [record.phase.replace("_", " "), PHASES[record.phase] ?? "info"];
+
 export function phaseBadge(record) {
   if (!record || !record.rollout_id) return h("span", { class: "quiet" }, "none");
-  const link = h("a", { href: `#/rollouts/${encodeURIComponent(record.model)}` }, badge(record.phase.replace("_", " "), PHASES[record.phase] ?? "info"));
-  return running(record) ? [link, h("div", { class: "quiet" }, `version ${record.candidate}${record.weight ? ` at ${percent(record.weight / 10000, record.weight % 100 ? 2 : 0)}` : ""}`)] : link;
+  const link = h("a", { href: `#/rollouts/${encodeURIComponent(record.model)}` }, badge(...phase(record)));
+  return running(record) ? [link, h("div", { class: "quiet" }, trial(record))] : link;
 }
 
 export function alertsOf(alerts, model) {
