@@ -10,7 +10,7 @@ Missing data is never a pass: it holds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -270,34 +270,58 @@ def _end_of_shadow(plan: Judgement, evidence: Evidence, checks: tuple[Check, ...
     paired = [check for check in missing if check.name == "ground_truth:pairs"]
     if paired and evidence.elapsed_s < plan.patience_s:
         return Verdict(Action.WAIT, "Nothing is wrong, but the pairs with ground truth do not certify it yet.", checks)
-    risk = "" if evidence.pairs.labelled else "no ground truth in the shadow"
+    risk = "accuracy not certified by pairs with ground truth" if paired else ""
+    risk = risk if evidence.pairs.labelled else "no ground truth in the shadow"
     return Verdict(Action.ADVANCE, f"{evidence.pairs.pairs:,} pairs in the shadow without harm.", checks, risk=risk)
+
+
+_NONE = Arms(0, 0, 0, 0)
 
 
 def _checks(plan: Judgement, windows: Sequence[Window]) -> list[Check]:
     """Every rate that is counted in both arms."""
     compared = [window for window in windows if 0 < window.weight < 1]
     names = sorted({name for window in compared for name in window.events})
+    weights = tuple(window.weight for window in compared)
+    counts = {name: [window.events.get(name, _NONE) for window in compared] for name in names}
     parts = Counter(name.split(":")[0] for name in names)
-    return [_check(plan, name, compared, parts[name.split(":")[0]]) for name in names]
+    checks = []
+    for name, evidence in _evidence(plan, weights, counts).items():
+        kind, arms = name.split(":")[0], counts[name]
+        total, limit = Arms(*map(sum, zip(*arms, strict=True))), _limit(plan, kind, parts[kind])
+        checks.append(Check(name, total, evidence, limit, weights, _theirs(arms), _others(arms)))
+    return checks
 
 
-_NONE = Arms(0, 0, 0, 0)
+def _evidence(plan: Judgement, weights: Sequence[float], counts: Mapping[str, Sequence[Arms]]) -> dict[str, float]:
+    """The evidence of harm, of all checks at once: more of it, of a wanted event less, of a class either."""
+    rarer = [name for name in counts if _is_wanted(plan, name) or name.startswith("mix:")]
+    found = dict(zip(counts, _harm(plan, weights, [*map(_theirs, counts.values())], [*map(_others, counts.values())]),
+                     strict=True))
+    turned = _harm(plan, [1 - weight for weight in weights], [_others(counts[name]) for name in rarer],
+                   [_theirs(counts[name]) for name in rarer])
+    for name, less in zip(rarer, turned, strict=True):
+        found[name] = less if _is_wanted(plan, name) else max(found[name], less) - log(2)
+    return found
 
 
-def _check(plan: Judgement, name: str, windows: Sequence[Window], parts: int) -> Check:
-    kind = name.split(":")[0]
-    weights = tuple(window.weight for window in windows)
-    counts = [window.events.get(name, _NONE) for window in windows]
-    candidate, stable = tuple(arms.candidate for arms in counts), tuple(arms.stable for arms in counts)
-    evidence = float(rate_ratio.harm_since(weights, candidate, stable, ratio=plan.ratio))
-    wanted = kind == "events" and name.partition(":")[2] in plan.wanted_events
-    if kind == "mix" or wanted:
-        others = [1 - weight for weight in weights]
-        rarer = float(rate_ratio.harm_since(others, stable, candidate, ratio=plan.ratio))
-        evidence = rarer if wanted else max(evidence, rarer) - log(2)
-    total = Arms(*(sum(column) for column in zip(*counts, strict=True)))
-    return Check(name, total, evidence, _limit(plan, kind, parts), weights, candidate, stable)
+def _is_wanted(plan: Judgement, name: str) -> bool:
+    kind, _, part = name.partition(":")
+    return kind == "events" and part in plan.wanted_events
+
+
+def _harm(plan: Judgement, weights: Sequence[float], ours: list[tuple[int, ...]],
+          others: list[tuple[int, ...]]) -> list[float]:
+    found = rate_ratio.harm_since(weights, ours, others, ratio=plan.ratio) if ours else []
+    return [float(value) for value in found]
+
+
+def _theirs(counts: Sequence[Arms]) -> tuple[int, ...]:
+    return tuple(arms.candidate for arms in counts)
+
+
+def _others(counts: Sequence[Arms]) -> tuple[int, ...]:
+    return tuple(arms.stable for arms in counts)
 
 
 def _limit(plan: Judgement, kind: str, parts: int = 1) -> float:

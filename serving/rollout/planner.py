@@ -94,10 +94,12 @@ class _Course:
     weights: tuple[float, ...] = ()
     units: tuple[float, ...] = ()
     ends: tuple[float, ...] = ()
+    paired: bool = True
+    """Whether the pairs of the shadow certify it, if ground truth came for any."""
 
     def then(self, weight: float, units: float, seconds: float) -> _Course:
         now = self.ends[-1] if self.ends else 0.0
-        return _Course((*self.weights, weight), (*self.units, units), (*self.ends, now + seconds))
+        return _Course((*self.weights, weight), (*self.units, units), (*self.ends, now + seconds), self.paired)
 
     def known(self, traffic: Traffic) -> _Course:
         """The units whose ground truth is there."""
@@ -133,7 +135,7 @@ def outlook(plan: Plan, traffic: Traffic) -> Outlook:
     if judgement is None:
         raise PlanInvalid("A person takes the steps of this plan, so it has no outlook. Give it a judgement.")
     steps = [_shadow(judgement, traffic)] if judgement.shadow else []
-    course = _Course()
+    course = _Course(paired=not steps or steps[0].ends != "risk stated")
     for weight in plan.steps:
         step, course = _step(judgement, traffic, course, Phase.CANARY, weight)
         steps.append(step)
@@ -188,7 +190,8 @@ def _certified(plan: Judgement, traffic: Traffic, course: _Course) -> bool:
     compared = [(rate, course) for rate in (traffic.errors, 0.0, *_SLOW.values())]
     truth = course.known(traffic)
     compared += [(traffic.wrong, truth)] if sum(truth.units) >= 1 else []
-    return all(_by_ratio(plan, known, rate) or _by_bound(plan, known, rate) for rate, known in compared)
+    proved = (_by_ratio(plan, known, rate) or _by_bound(plan, known, rate) for rate, known in compared)
+    return course.paired and all(proved)
 
 
 def _by_ratio(plan: Judgement, course: _Course, rate: float) -> bool:

@@ -92,6 +92,15 @@ def test_what_cannot_be_judged_is_said_before() -> None:
     assert rare.remarks[0].startswith("At this rate no ratio of errors is found in the step of 5")
 
 
+def test_what_the_shadow_could_not_certify_is_waited_for_later_too() -> None:
+    """Its pairs belong to the certificate of every later step, so each ends by patience, as one that is played does."""
+    traffic = Traffic(2.0, labelled=0.5)
+    said = outlook(PLAN, traffic)
+    assert [step.ends for step in said.steps] == ["risk stated", "detects only", "risk stated", "risk stated"]
+    took = play(PLAN, traffic, Behaviour(), np.random.default_rng(1))
+    assert (took.phase, took.seconds) == (Phase.PROMOTED, pytest.approx(said.seconds, rel=0.1))
+
+
 def test_too_little_traffic_ends_with_a_stated_risk() -> None:
     """The default plan ends at any traffic; with `stay` it waits for a person instead."""
     few = outlook(PLAN, Traffic(0.05))
