@@ -19,7 +19,7 @@ import orjson
 from numpy.typing import NDArray
 
 from serinus.monitors.record import PredictionRecord
-from serinus.serving.ids import prediction_id
+from serinus.serving.ids import uuid_text
 
 __all__ = ["Column", "Shape", "read_rows", "records_in", "schema_of", "shape_in", "table_of",
            "values_in"]
@@ -109,6 +109,7 @@ def _type_of(column: Column) -> Any:
 def table_of(shape: Shape, records: Sequence[PredictionRecord], positions: Sequence[int]) -> Any:
     """The rows of records of one shape; `positions` says where each stood in its segment."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     counts = np.array([record.rows for record in records], np.int64)
     begins = np.cumsum(counts) - counts
@@ -121,8 +122,8 @@ def table_of(shape: Shape, records: Sequence[PredictionRecord], positions: Seque
     schema = schema_of(shape)
     received = np.array([record.received_ns for record in records], np.int64)
     columns = [
-        pa.array([prediction_id(record.prediction_uuid, row) for record in records for row in range(record.rows)],
-                 pa.string()),
+        pc.binary_join_element_wise(spread([uuid_text(record.prediction_uuid) for record in records], pa.string()),
+                                    pa.array(rows).cast(pa.string()), "-"),
         spread([record.request_id for record in records], pa.string()), pa.array(rows.astype(np.int32)),
         pa.array((received // 1000)[which]).cast(schema.field("time").type),
         spread([record.role for record in records], pa.string()),
@@ -168,7 +169,8 @@ def _lists(column: Column, arrays: Sequence[NDArray[Any]]) -> Any:
         values = pa.array(flat).cast(plain)
     first = 0 if column.whole else 1
     for level in range(column.dimensions + first - 1, first - 1, -1):
-        lengths = np.concatenate([np.full(math.prod(array.shape[:level]), array.shape[level]) for array in arrays])
+        lists = [math.prod(array.shape[:level]) for array in arrays]
+        lengths = np.repeat([array.shape[level] for array in arrays], lists)
         values = pa.ListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32), values)
     return values
 
