@@ -1,4 +1,4 @@
-"""What becomes of the answers when rows are a little wrong: noise, another unit, a gap, a typo, a swapped column.
+"""What becomes of the answers when rows are a little wrong: noise, another unit, a gap, a typo, a swap, a blur.
 
 Each change touches one feature of the same few hundred rows. Told are the share of answers that flip, what the change
 costs in right answers with its interval, and both for the current version. Shuffling a feature (`without`) says what
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from serinus.models.model import Model
 from serinus.models.signature import Field
 from serinus.monitors.evaluation.check import Check, Status, worst
+from serinus.monitors.evaluation.perturbations import image_changes, is_image, objects, text_changes
 from serinus.monitors.evaluation.policy import Contracts, Policy
 from serinus.monitors.evaluation.trial import Answers, Trial, read_answers
 from serinus.monitors.intervals import Interval, mean
@@ -136,7 +137,7 @@ def _judged(found: RobustnessFound, policy: Policy) -> Check:
 
 @dataclass(frozen=True)
 class _Feature:
-    """A column of an input: the whole of it, or one of a matrix."""
+    """A column of an input: the whole of it, which may be images, or one of a matrix."""
 
     name: str
     field: Field
@@ -144,7 +145,9 @@ class _Feature:
 
     def values(self, inputs: Arrays) -> Array:
         array = inputs[self.field.name]
-        return array.reshape(-1) if self.column is None else array[:, self.column]
+        if self.column is not None:
+            return array[:, self.column]
+        return array if array.ndim > 2 else array.reshape(-1)
 
     def put(self, inputs: Arrays, values: Array) -> dict[str, Array]:
         array = inputs[self.field.name]
@@ -164,7 +167,7 @@ def _features(field: Field, array: Array) -> list[_Feature]:
         return [_Feature(field.name, field, None)]
     if array.ndim == 2:
         return [_Feature(f"{field.name}[{place}]", field, place) for place in range(array.shape[1])]
-    return []
+    return [_Feature(field.name, field, None)] if is_image(array) else []
 
 
 @dataclass(frozen=True)
@@ -222,13 +225,15 @@ class _Subject:
 
 def _changes(feature: _Feature, others: list[_Feature], subject: _Subject) -> Iterator[tuple[str, Array]]:
     values, draw = feature.values(subject.inputs), subject.draw
-    if feature.field.datatype.startswith(("FP", "INT", "UINT")):
+    if values.ndim > 2:
+        yield from image_changes(values, draw)
+    elif feature.field.datatype.startswith(("FP", "INT", "UINT")):
         yield from _number_changes(feature, values, draw)
         twin = _like(feature, others, subject.inputs)
         if twin is not None:
             yield f"swapped with {twin.name}", twin.values(subject.inputs).astype(values.dtype)
     elif feature.field.datatype == "BYTES":
-        yield from _text_changes(values, draw)
+        yield from text_changes(values, draw)
     if feature.optional:
         yield "missing", _gaps(values)
     yield "without", values[draw.permutation(len(values))]
@@ -265,7 +270,8 @@ def _like(feature: _Feature, others: list[_Feature], inputs: Arrays) -> _Feature
     """Another feature that could be taken for this one: of the same type, with a middle and a spread much the same."""
     middle, spread = _shape(feature.values(inputs))
     for other in others:
-        if other.name == feature.name or other.field.datatype != feature.field.datatype:
+        if other.name == feature.name or other.field.datatype != feature.field.datatype or (
+                other.values(inputs).ndim > 1):
             continue
         its_middle, its_spread = _shape(other.values(inputs))
         if abs(its_middle - middle) <= _LIKE * spread and abs(its_spread - spread) <= _LIKE * spread and spread > 0:
@@ -282,29 +288,10 @@ def _shape(values: Array) -> tuple[float, float]:
     return (float(np.median(known)), float(known.std())) if len(known) else (math.nan, 0.0)
 
 
-def _text_changes(values: Array, draw: np.random.Generator) -> Iterator[tuple[str, Array]]:
-    texts = [None if value is None else str(value) for value in values.tolist()]
-    yield "other value", _objects(["(another value)" for _ in texts])
-    yield "upper case", _objects([None if text is None else text.upper() for text in texts])
-    yield "typo", _objects([None if text is None else _typo(text, draw) for text in texts])
-
-
-def _typo(text: str, draw: np.random.Generator) -> str:
-    """Swap two neighbouring letters; a single letter is doubled."""
-    if len(text) < 2:
-        return text * 2
-    place = int(draw.integers(len(text) - 1))
-    return text[:place] + text[place + 1] + text[place] + text[place + 2 :]
-
-
-def _objects(values: list[Any]) -> Array:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
-
-
 def _gaps(values: Array) -> Array:
-    return np.full(len(values), math.nan, values.dtype) if values.dtype.kind == "f" else _objects([None] * len(values))
+    if values.dtype.kind == "f":
+        return np.full(values.shape, math.nan, values.dtype)
+    return objects([None] * len(values))
 
 
 def _edges(model: Model, inputs: Arrays) -> Iterator[Edge]:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from serinus.models.signature import Field, Signature
 from serinus.monitors.evaluation.check import Status
 from serinus.monitors.evaluation.policy import Contracts, Policy
 from serinus.monitors.evaluation.robustness import check_robustness
+from serinus.monitors.evaluation.trial import Answers, Trial
 from tests.monitors.evaluation.trials import Scorer, classified
 
 
@@ -54,7 +56,7 @@ def test_only_what_may_be_missing_is_taken_away() -> None:
     changes = {(one.feature, one.change) for one in _check(Scorer()).details.changes}
     assert ("debt", "missing") in changes and ("age", "missing") not in changes
     assert {change for feature, change in changes if feature == "region"} == {
-        "other value", "upper case", "typo", "without"}
+        "other value", "upper case", "white space", "cut short", "typo", "without"}
 
 
 class Nervous(Scorer):
@@ -109,3 +111,32 @@ def test_an_answer_that_is_no_number_is_a_remark() -> None:
 def test_promises_are_tried(promises: dict[str, Any], status: Status) -> None:
     """Never falls, never rises, changes nothing, bounds."""
     assert _check(Scorer(), Scorer(), **promises).status is status
+
+
+class Lamp:
+    """Says whether a picture is light."""
+
+    signature = Signature((Field("picture", "FP64", (-1, 8, 8)),), (Field("predict", "INT64", (-1,), labels=(0, 1)),))
+
+    def predict(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, Any]:
+        return {"predict": (inputs["picture"].mean((1, 2)) > 0.5).astype(np.int64)}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_images_are_changed_as_pictures_are() -> None:
+    """More light flips those that were nearly light; noise and blur hardly any."""
+    draw = np.random.default_rng(0)
+    pictures = np.clip(draw.uniform(0.3, 0.7, 300)[:, None, None] + draw.normal(0, 0.05, (300, 8, 8)), 0, 1)
+    lamp = Lamp()
+    said = Answers(lamp.predict({"picture": pictures})["predict"].astype(float))
+    trial = Trial({"picture": pictures}, said.values, (0, 1), said, said, "lamp:1", False, {}, np.arange(300))
+    check = check_robustness(trial, Policy(), lamp, lamp)
+    assert check.status is Status.PASS
+    flips = {one.change: one.flips for one in check.details.changes}
+    assert flips.keys() == {"noise 1 %", "noise 5 %", "brighter", "darker", "blur", "without"}
+    span = pictures.max() - pictures.min()
+    lighter = np.clip(pictures + 0.1 * span, pictures.min(), pictures.max())
+    assert flips["brighter"] == pytest.approx(np.mean(lamp.predict({"picture": lighter})["predict"] != said.values))
+    assert flips["brighter"] > 0.1 > 0.02 > flips["blur"]
