@@ -98,7 +98,7 @@ class SelfCheck:
             _named(profile, wide & ~too_small),
             _named(profile, too_small),
             tuple(raised.tolist()),
-            WindowTest.of(tables, profile.ordered).to_json(),
+            WindowTest.of(tables, profile.ordered, weights_of(profile.features)).to_json(),
         )
 
     @property

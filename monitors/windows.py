@@ -11,19 +11,26 @@ questions, and its p-value is the smallest of theirs, each divided by its share 
 
 All of them count the reference's own error. Holm's step-down over the features makes the p-values those of a family: at
 level 0.01 at most 1 in 100 windows of the same population names any feature, however features depend on one another;
-features may have weights, so that a few outputs are not drowned by many inputs.
+features may have weights, so that a few outputs are not drowned by many inputs. A quarter of the error is the omnibus
+test's (`omnibus`), where the reference has one: it names the likeliest feature where none stands out by itself.
 
 **Rows that wander.** Where the reference's time blocks differ among themselves by more than chance, a statistic's mean
 over blocks is φ > 1 and its tail is heavier. It is then compared with the gamma distribution that has the blocks' own
 mean and variance. φ − 1 grows with the size of a window as it does between the blocks' sizes, or like the rows
 where that is unknown. An i.i.d. reference keeps χ².
+
+What happens to a feature in one block of two hundred is in no gamma distribution, and with seventy such features it is
+in every tenth block. So the restless features are held against the reference's own blocks once more, together: of the
+smallest p-value among them in each block, as the other blocks would judge it, the share below 0.1 and the mean excess
+of its logarithm (counting one block more than were seen, as chance has it) tell how often the reference itself has such
+a window: no p-value of theirs is smaller than that.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any
@@ -34,6 +41,7 @@ from numpy.typing import NDArray
 from serinus.monitors.contrasts import LOCATION, SCALE, contrasts, shares
 from serinus.monitors.dead_zone import chi_squared_quantile
 from serinus.monitors.features import MISSING, UNSEEN, WIDTH
+from serinus.monitors.omnibus import Omnibus
 from serinus.monitors.packing import pack, unpack
 
 __all__ = ["LEVEL", "SIZES", "WindowResult", "WindowTest", "holm", "level_of", "smallest_shift", "wilson"]
@@ -51,6 +59,12 @@ _SHAPE, _LOCATION, _SCALE, _MISSING, _UNSEEN = range(_QUESTIONS)
 _SHARES = np.array([[0.70, 0.00, 0.00, 0.15, 0.15], [0.30, 0.40, 0.10, 0.10, 0.10]])
 """How the error of a feature is shared between the questions: of a categorical one, of a numeric one."""
 
+_ENDS = [MISSING, UNSEEN]
+_LEARNT = ("sizes", "inflation", "freedom", "tails")
+_OMNIBUS = 0.25
+"""The share of the error that the omnibus test has, where there is one."""
+_TAIL = 0.1
+"""Below this p-value, restless features are held against the reference's own blocks."""
 _LEAST = 5.0
 """Bins with less expected window rows are put together."""
 _RARE = 100.0
@@ -130,7 +144,9 @@ class WindowTest:
         sizes: rows of the time blocks that were compared, rising.
         inflation: φ per size and question, `[S, 5, R]`, 1 where blocks differ by chance only.
         freedom: what the blocks' variance leaves of each statistic's degrees of freedom; infinite where all.
+        tails: per size `[S, 2]`, how often restless features have a p-value below 0.1 in blocks, and its mean excess.
         weights: of the features `[R]` in the family; all alike by default.
+        omnibus: of all features together, where the reference is even enough and long enough for one.
     """
 
     counts: Array
@@ -138,18 +154,41 @@ class WindowTest:
     sizes: Array
     inflation: Array
     freedom: Array
+    tails: Array
     weights: Array | None = None
+    omnibus: Omnibus | None = None
 
     @classmethod
     def of(cls, blocks: Array, ordered: Array, weights: Array | None = None) -> WindowTest:
         """Learn from a reference's counts `[K, R, 18]` in time order how far windows of one population differ."""
         counts, ordered = blocks.sum(0), np.asarray(ordered, bool)
         tables = [table for table in _sums_of_neighbours(blocks) if len(table) >= 8]
-        learnt = [_spread(table, counts, ordered, len(tables)) for table in tables]
+        ratios, wander = _ratios(tables, counts, ordered)
         sizes = np.array([table.sum(-1).mean() for table in tables])
+        learnt = [_spread(each.mean(0), each.var(0, ddof=1), which) for each, which in zip(ratios, wander, strict=True)]
         inflation = np.array([each[0] for each in learnt]).reshape(-1, _QUESTIONS, len(counts))
         freedom = np.array([each[1] for each in learnt]).reshape(-1, _QUESTIONS, len(counts))
-        return cls(counts, ordered, sizes, inflation, freedom, weights)
+        alone = cls(counts, ordered, sizes, inflation, freedom, np.tile([0.0, 1.0], (len(tables), 1)), weights)
+        tails = np.array([alone._tail(*each) for each in zip(tables, ratios, wander, strict=True)]).reshape(-1, 2)
+        watched = np.ones(len(counts), bool) if weights is None else np.asarray(weights) > 0
+        return replace(alone, tails=tails, omnibus=Omnibus.of(tables, ordered, watched))
+
+    def _tail(self, table: Array, ratios: Array, wander: Array) -> tuple[float, float]:
+        """Return how often the smallest p of restless features lies below 0.1 in blocks, and how far, as logarithm.
+
+        Each block is judged by what the others say of unrest.
+        """
+        restless = wander.any(0)
+        if not restless.any():
+            return 0.0, 1.0
+        smallest = np.empty(len(table))
+        for index, (block, mean, variance) in enumerate(zip(table, *_without_each(ratios), strict=True)):
+            others = replace(self, counts=self.counts - block)
+            adjusted = holm(others._asked(block, *_spread(mean, variance, wander)), self.weights)
+            smallest[index] = adjusted[restless & ~others._lost(block).any(1)].min(initial=1.0)
+        excess = np.log(_TAIL / np.clip(smallest, 1e-300, _TAIL))
+        below = int((excess > 0).sum())
+        return (1 + below) / (1 + len(table)), max((1 + excess.sum()) / (1 + below), 1.0)
 
     @cached_property
     def _contrasts(self) -> Array:
@@ -157,11 +196,8 @@ class WindowTest:
 
     def test(self, window: Array, level: float = LEVEL) -> WindowResult:
         """Compare counts `[R, 18]` with the reference; features without rows on either side say nothing."""
-        statistics, free = _statistics(window, self.counts, self._contrasts)
         rows = int(window.sum(-1).max(initial=0))
-        inflation, freedom = self._null(rows)
-        p = self._p_values(window, statistics, np.minimum(free, freedom), inflation * free, inflation)
-        adjusted = holm(p, self.weights)
+        adjusted = self._adjusted(window)
         q, p0 = shares(window), shares(self.counts)
         change = q - p0
         return WindowResult(
@@ -175,15 +211,36 @@ class WindowTest:
             level,
         )
 
-    def _p_values(self, window: Array, statistics: Array, freedom: Array, mean: Array, inflation: Array) -> Array:
+    def _adjusted(self, window: Array) -> Array:
+        """Return the adjusted p-values of a window's features `[R]`."""
+        rows = int(window.sum(-1).max(initial=0))
+        inflation, freedom = self._null(rows)
+        p = self._asked(window, inflation, freedom)
+        adjusted = holm(p, self.weights)
+        restless = (inflation > 1).any(0) & (adjusted < _TAIL) & ~self._lost(window).any(1)
+        if restless.any():
+            share, excess = self.tails[int(np.abs(np.log(self.sizes / rows)).argmin())]
+            own = share * (np.maximum(adjusted, 1e-300) / _TAIL) ** (1 / excess)
+            adjusted = np.where(restless, np.maximum(adjusted, own), adjusted)
+        if self.omnibus is None:
+            return adjusted
+        weights = np.ones(len(p)) if self.weights is None else self.weights
+        likeliest = int((weights / np.maximum(p, 1e-300)).argmax())
+        adjusted = np.minimum(adjusted / (1 - _OMNIBUS), 1.0)
+        adjusted[likeliest] = min(adjusted[likeliest], self.omnibus.p(window, self.counts) / _OMNIBUS)
+        return adjusted
+
+    def _asked(self, window: Array, inflation: Array, freedom: Array) -> Array:
+        """Return each feature's p-value `[R]`, of all questions together, given φ and the degrees of freedom."""
         from scipy.special import gammaincc  # not at the top: a worker never tests
 
+        statistics, free = _statistics(window, self.counts, self._contrasts)
+        freedom, mean = np.minimum(free, freedom), inflation * free
         p = gammaincc(freedom / 2, statistics / mean * freedom / 2)
-        for question, code in ((_MISSING, MISSING), (_UNSEEN, UNSEEN)):
-            # However restless, a feature that has nothing else any more has changed.
-            lost = (window[:, code] == window.sum(-1)) & (self.counts[:, code] < self.counts.sum(-1) / 2)
+        lost = self._lost(window).T
+        for question, code, gone in zip((_MISSING, _UNSEEN), _ENDS, lost, strict=True):
             exact = _exact(window[:, code], self.counts[:, code], window, self.counts)
-            restless = (inflation[question] > 1) & ~lost
+            restless = (inflation[question] > 1) & ~gone
             p[question] = np.where(restless, _inflated(exact, mean[question], freedom[question]), exact)
         rare, exact = self._of_rare(window)
         found = np.where(inflation[_SHAPE] > 1, _inflated(exact, mean[_SHAPE], freedom[_SHAPE]), exact)
@@ -193,6 +250,15 @@ class WindowTest:
         asked = np.where(weights > 0, p / np.where(weights > 0, weights, 1.0), 1.0)
         smallest: Array = np.minimum(asked.min(0), 1.0)
         return smallest
+
+    def _lost(self, window: Array) -> Array:
+        """Tell which features have nothing but missing or but unseen values any more `[R, 2]`.
+
+        However restless, they have changed.
+        """
+        usual = self.counts[:, _ENDS] >= self.counts.sum(-1, keepdims=True) / 2
+        lost: Array = (window[:, _ENDS] == window.sum(-1, keepdims=True)) & ~usual
+        return lost
 
     def _of_rare(self, window: Array) -> tuple[Array, Array]:
         """Tell which features have too few rows beside their most frequent bin for χ², and their exact p."""
@@ -224,15 +290,19 @@ class WindowTest:
 
     def to_json(self) -> dict[str, Any]:
         """Give what was learnt from blocks as JSON values; counts are the profile's."""
-        return {name: pack(getattr(self, name)) for name in ("sizes", "inflation", "freedom")}
+        omnibus = None if self.omnibus is None else self.omnibus.to_json()
+        return {**{name: pack(getattr(self, name)) for name in _LEARNT}, "omnibus": omnibus}
 
     @classmethod
     def from_json(
         cls, document: Mapping[str, Any], counts: Array, ordered: Array, weights: Array | None = None
     ) -> WindowTest:
         """Read what `to_json` wrote, for the profile it was learnt from."""
-        sizes, inflation, freedom = (unpack(document[name]) for name in ("sizes", "inflation", "freedom"))
-        return cls(counts, ordered, sizes, inflation, freedom, weights)
+        sizes, inflation, freedom = (unpack(document[name]) for name in _LEARNT[:3])
+        # Self-checks of earlier versions have neither tails nor an omnibus test.
+        tails = unpack(document["tails"]) if "tails" in document else np.tile([0.0, 1.0], (len(sizes), 1))
+        omnibus = None if document.get("omnibus") is None else Omnibus.from_json(document["omnibus"])
+        return cls(counts, ordered, sizes, inflation, freedom, tails, weights, omnibus)
 
 
 def _sums_of_neighbours(blocks: Array) -> list[Array]:
@@ -243,18 +313,34 @@ def _sums_of_neighbours(blocks: Array) -> list[Array]:
     return tables
 
 
-def _spread(table: Array, counts: Array, ordered: Array, sizes: int) -> tuple[Array, Array]:
-    """Return φ and degrees of freedom `[5, R]` of blocks of one size, each against all the others."""
-    g = contrasts(counts, ordered)
-    each = [_statistics(block, counts - block, g) for block in table]
-    statistics, free = (np.array(part) for part in zip(*each, strict=True))
-    total = free.sum(0)
-    z = NormalDist().inv_cdf(1 - 0.05 / max(len(counts) * sizes * _QUESTIONS, 1))
-    wanders = (statistics.sum(0) > chi_squared_quantile(total, z)) & (total > 0)
-    ratios = statistics / np.maximum(free, 1)
-    mean = np.maximum(ratios.mean(0), 1.0)
-    variance = np.maximum(ratios.var(0, ddof=1), 1e-12)
-    return np.where(wanders, mean, 1.0), np.where(wanders, np.maximum(2 * mean**2 / variance, 0.05), np.inf)
+def _ratios(tables: list[Array], counts: Array, ordered: Array) -> tuple[list[Array], list[Array]]:
+    """Return, for tables of blocks of each size, the statistics of each block against all the others over their degrees
+    of freedom `[K, 5, R]`, and which of them say more than chance `[5, R]`."""
+    g, ratios, wander = contrasts(counts, ordered), [], []
+    z = NormalDist().inv_cdf(1 - 0.05 / max(len(counts) * len(tables) * _QUESTIONS, 1))
+    for table in tables:
+        each = [_statistics(block, counts - block, g) for block in table]
+        statistics, free = (np.array(part) for part in zip(*each, strict=True))
+        total = free.sum(0)
+        wander.append((statistics.sum(0) > chi_squared_quantile(total, z)) & (total > 0))
+        ratios.append(statistics / np.maximum(free, 1))
+    return ratios, wander
+
+
+def _spread(mean: Array, variance: Array, wander: Array) -> tuple[Array, Array]:
+    """Return φ and degrees of freedom of blocks whose ratios have this mean and variance."""
+    mean = np.maximum(mean, 1.0)
+    freedom = np.maximum(2 * mean**2 / np.maximum(variance, 1e-12), 0.05)
+    return np.where(wander, mean, 1.0), np.where(wander, freedom, np.inf)
+
+
+def _without_each(ratios: Array) -> tuple[Array, Array]:
+    """Return mean and variance of the other blocks' ratios, for each block, both `[K, 5, R]`."""
+    others = len(ratios) - 1
+    mean = (ratios.sum(0) - ratios) / others
+    middle = ratios.mean(0)
+    squares = ((ratios - middle) ** 2).sum(0) - (ratios - middle) ** 2 - others * (mean - middle) ** 2
+    return mean, np.maximum(squares, 0.0) / (others - 1)
 
 
 def _statistics(window: Array, reference: Array, g: Array) -> tuple[Array, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,6 +161,34 @@ def test_windows_of_a_restless_population_are_measured_by_its_own_unrest() -> No
     assert restless.inflation[0, 0, 0] == pytest.approx(20, rel=0.4)
     assert np.mean([naive.test(day).alarm for day in later]) > 0.4
     assert np.mean([restless.test(day).alarm for day in later]) < 0.05
+
+
+def _jumpy(rng: np.random.Generator, blocks: int) -> np.ndarray:
+    """Return blocks of 500 rows of 20 flags whose shares differ from block to block as Student's t with 3 degrees."""
+    share = np.clip(0.5 + 0.03 * rng.standard_t(3, (blocks, 20)), 0.02, 0.98)
+    table = np.zeros((blocks, 20, WIDTH), int)
+    table[..., 0] = rng.binomial(500, share)
+    table[..., 1] = 500 - table[..., 0]
+    return table
+
+
+def test_what_happens_once_in_the_reference_may_happen_again() -> None:
+    """Tails heavier than gamma's: 11 of 100 further blocks alarm; held against the reference's own blocks, 4."""
+    rng = np.random.default_rng(1)
+    test, later = WindowTest.of(_jumpy(rng, 100), np.zeros(20, bool)), _jumpy(rng, 200)
+    without = replace(test, tails=np.tile([0.0, 1.0], (len(test.sizes), 1)))
+    assert np.mean([without.test(block).alarm for block in later]) > 0.08
+    assert np.mean([test.test(block).alarm for block in later]) <= 0.05
+
+
+def test_a_self_check_of_an_earlier_version_is_read() -> None:
+    """It knows of neither tails nor an omnibus test, and says what it said then."""
+    blocks = _swinging(np.random.default_rng(2), 32)
+    test = WindowTest.of(blocks, np.array([False]))
+    document = {name: value for name, value in test.to_json().items() if name in ("sizes", "inflation", "freedom")}
+    again = WindowTest.from_json(document, blocks.sum(0), np.array([False]))
+    window = _swinging(np.random.default_rng(3), 1)[0]
+    assert again.test(window).p[0] <= test.test(window).p[0]
 
 
 def test_an_even_reference_keeps_chi_squared() -> None:
