@@ -11,18 +11,21 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_the_same_population_in_random_order_is_quiet(name: str) -> None:
-    """At most 2 % of windows of 500 rows alarm, over five random halves of the reference."""
-    assert trial.try_windows(STREAMS[name]()).shuffled <= 0.02
+def test_the_same_population_is_quiet(name: str) -> None:
+    """At most 2 % of windows of 500 rows alarm, over five random halves of the reference; 5 % in its own order."""
+    windows = trial.try_windows(STREAMS[name]())
+    assert windows.shuffled <= 0.02
+    assert windows.own_order <= 0.05
 
 
 def test_car_loans_change_at_row_25_000() -> None:
-    """The first window sees it, exactly the changed columns are named in 95 %, and the detector sees it within 128."""
+    """The first window sees it and names exactly the changed columns in 95 %, a fifth of it shows in 90 %, and the
+    detector sees it within 128 rows."""
     stream = STREAMS["car_loan"]()
     windows, sequence = trial.try_windows(stream), trial.try_sequence(stream)
     assert windows.first == 0 and windows.live == 1
     assert windows.named is not None and windows.named >= 0.95
-    assert windows.mixed_1000 >= 0.9
+    assert min(windows.mixed, windows.mixed_1000) >= 0.9
     assert (sequence.alarms, sequence.before) == (0, 0)
     assert sequence.first is not None and sequence.first <= 128
 
