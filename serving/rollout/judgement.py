@@ -85,11 +85,13 @@ class Judgement:
     hold_s: float = _DAY_S
     """How long a rollout may be held for want of data before `after_hold` decides."""
     after_hold: Literal["roll_back", "stay"] = "roll_back"
-    """What follows a hold that lasts too long; one for `drift` or `estimate` stays, for these prove nothing."""
+    """What follows a hold that lasts too long; one for drift, estimate or monitor stays, for these prove nothing."""
     hold_on_drift: bool = True
     """Whether it is held when the model's inputs begin to drift while it runs."""
     hold_on_estimate: bool = True
     """Whether it is held when the candidate is estimated, without truths, to be clearly worse than stable."""
+    hold_on_monitors: bool = True
+    """Whether it is held when an installed monitor, such as a business metric, finds the candidate unlike stable."""
     alpha: float = 0.05
     """The chance that a version which is no worse is ever rolled back by the statistics, over all checks."""
     beta: float = 0.05
@@ -113,7 +115,7 @@ class Judgement:
     def __post_init__(self) -> None:
         if isinstance(self.approve, bool):
             object.__setattr__(self, "approve", int(self.approve))
-        for name in ("hold_on_drift", "hold_on_estimate"):
+        for name in ("hold_on_drift", "hold_on_estimate", "hold_on_monitors"):
             if not isinstance(getattr(self, name), bool):
                 raise PlanInvalid(f"A plan's {name} must be true or false, got {getattr(self, name)!r}.")
         for name in ("events", "wanted_events"):

@@ -2,26 +2,28 @@
 
     drift       the inputs of the model began to drift while the rollout ran: what is compared now may not be what comes
     estimate    without truths, the candidate is estimated to be clearly worse than stable in the same hour
+    monitor     an installed monitor, such as a business metric, finds a window of the candidate unlike stable's windows
 
-Both are read from what the monitors publish, and from the model's journal: what began before the rollout did, or before
-a person resumed it, holds nothing.
+They are read from what the monitors keep, and from the model's journal: what began before the rollout did, or before a
+person resumed it, holds nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from serinus.monitors.metrics import HIGHER
+from serinus.monitors.monitor import Monitor, Sums
 from serinus.monitors.performance import FEWEST
 from serinus.serving.rollout.state import RolloutRecord
 from serinus.serving.store import JournalEntry
 
-__all__ = ["DRIFT", "ESTIMATE", "SIGNALS", "Looked", "drift", "estimate", "looked"]
+__all__ = ["DRIFT", "ESTIMATE", "MONITOR", "SIGNALS", "Looked", "drift", "estimate", "looked", "monitored"]
 
-DRIFT, ESTIMATE = "drift", "estimate"
-SIGNALS = (DRIFT, ESTIMATE)
+DRIFT, ESTIMATE, MONITOR = "drift", "estimate", "monitor"
+SIGNALS = (DRIFT, ESTIMATE, MONITOR)
 """Causes of a hold that prove nothing, so that no rollback follows however long they last."""
 _HOUR_S = 3600.0
 
@@ -76,6 +78,28 @@ def estimate(document: Mapping[str, Any] | None, record: RolloutRecord, since: f
         return ""
     return (f"Without truths, {name} of the candidate is estimated at {_told(theirs)}, of stable at {_told(others)}, "
             f"over the same hour. An estimate is no proof, so a person decides.")
+
+
+def monitored(monitors: Iterable[Monitor], candidate: Mapping[str, Any], stable: Mapping[str, Any]) -> str:
+    """What a monitor says of the candidate's latest full window when it is held against stable's latest ones, and does
+    not say of stable's own; both arms by what the steward keeps of each monitor."""
+    for monitor in monitors:
+        theirs, others = (_windows(state.get(monitor.name), monitor) for state in (candidate, stable))
+        if not theirs or len(others) < max(1, monitor.learns):
+            continue
+        reference = others[-monitor.learns:] if monitor.learns else []
+        finding = monitor.finding(theirs[-1], reference)
+        if finding.active and not monitor.finding(others[-1], reference).active:
+            return (f"Of the candidate's latest {theirs[-1]['rows']:,.0f} rows, by what the same monitor counted of "
+                    f"stable: {finding.text}")
+    return ""
+
+
+def _windows(kept: Mapping[str, Any] | None, monitor: Monitor) -> Sequence[Sums]:
+    """The full windows of a version that are kept, oldest first; none of a monitor that had other sums then."""
+    if kept is None or set(kept["open"]) != {"rows", *monitor.sums}:
+        return ()
+    return [*kept["reference"], *kept["recent"]]
 
 
 def _estimates(versions: Iterable[Mapping[str, Any]], version: str | None, role: str,

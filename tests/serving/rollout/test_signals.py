@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from serinus.monitors.monitor import Finding, Sums
 from serinus.serving.rollout import Phase, RolloutRecord
-from serinus.serving.rollout.signals import ESTIMATE, Looked, drift, estimate, looked
+from serinus.serving.rollout.signals import ESTIMATE, Looked, drift, estimate, looked, monitored
 from serinus.serving.store import JournalEntry
+from tests.monitors.approved_amount import ApprovedAmount
 
 RECORD = RolloutRecord("wine", 4, "r1", Phase.CANARY, stable="1", candidate="2", weight=1000)
 HOUR = "2026-11-21T10:00:00Z"
@@ -92,3 +96,53 @@ def test_what_a_person_saw_is_waived() -> None:
     assert looked(by_itself, RECORD) == Looked(10.0)
     assert looked([*held, entry("resume", 40.0)], RECORD) == Looked(40.0, frozenset({ESTIMATE}))
     assert looked(held, replace(RECORD, rollout_id="r9")) == Looked(0.0)
+
+
+def kept(mean: float, windows: int, *, rows: float = 400.0, seed: int = 0) -> dict[str, Any]:
+    """What a steward keeps of full windows in which approved amounts have this mean."""
+    means = np.random.default_rng(seed).normal(mean, 50.0, windows).tolist()
+    full = [{"rows": rows, "count": rows, "total": rows * each, "squares": rows * (each**2 + 1e6)} for each in means]
+    open_ = dict.fromkeys(("rows", "count", "total", "squares"), 0.0)
+    return {"approved_amount": {"open": open_, "reference": full[:12], "recent": full[12:], "windows": windows}}
+
+
+METRIC = ApprovedAmount()
+
+
+def test_a_business_metric_of_the_candidate_is_held_against_stables() -> None:
+    """By the first full window already, with the values in their unit; from below as from above."""
+    for mean in (2_000.0, 20_000.0):
+        told = monitored([METRIC], kept(mean, 1), kept(10_000.0, 30))
+        assert "Of the candidate's latest 400 rows" in told
+        assert "euros, expected 9," in told
+    assert monitored([METRIC], kept(10_000.0, 20, seed=1), kept(10_000.0, 30)) == ""
+
+
+@pytest.mark.parametrize(("candidate", "stable"), [
+    (kept(20_000.0, 0), kept(10_000.0, 30)), (kept(20_000.0, 5), kept(10_000.0, 11)), ({}, {}),
+    ({"approved_amount": {"open": {"rows": 0.0, "other": 0.0}, "reference": [], "recent": []}}, kept(10_000.0, 30))],
+    ids=["no window", "too few of stable", "nothing", "other sums"])
+def test_what_cannot_be_compared_holds_nothing(candidate: dict[str, Any], stable: dict[str, Any]) -> None:
+    """Where windows are missing on either side."""
+    assert monitored([METRIC], candidate, stable) == ""
+
+
+def test_what_is_true_of_stable_too_holds_nothing() -> None:
+    """A limit that both versions break is no difference between them."""
+    class Limit(ApprovedAmount):
+        learns = 0
+
+        def finding(self, window: Sums, reference: Sequence[Sums]) -> Finding:
+            assert not reference
+            mean = window["total"] / window["count"]
+            return Finding(self.name, mean > 15_000.0, f"{mean:.0f} euros")
+
+    assert "20" in monitored([Limit()], kept(20_000.0, 1), kept(10_000.0, 1))
+    assert monitored([Limit()], kept(20_000.0, 1), kept(20_000.0, 1)) == ""
+
+
+def test_versions_that_are_alike_are_rarely_held() -> None:
+    """Of 400 pairs of versions at most one in a hundred; the metric's own rate is one in 2,500 windows."""
+    held = sum(bool(monitored([METRIC], kept(10_000.0, 1, seed=2 * pair), kept(10_000.0, 30, seed=2 * pair + 1)))
+               for pair in range(400))
+    assert held <= 4

@@ -14,12 +14,16 @@ from serinus.serving.rollout import Judgement, Phase, Plan, RolloutRecord, contr
 from serinus.serving.rollout.analysis import Action, Verdict
 from serinus.serving.rollout.gathering import PAIRS
 from serinus.serving.rollout.transitions import Advance, Event, Hold, Resume, RollBack
+from serinus.serving.steward.hold_signals import HoldSignals
 from serinus.serving.steward.job import Shared
+from serinus.serving.steward.judge_custom_monitors import STATE as CUSTOM
 from serinus.serving.steward.judge_drift import VIEW as MONITORS
 from serinus.serving.steward.judge_rollouts import JudgeRollouts, next_event
 from serinus.serving.steward.measure_performance import VIEW as PERFORMANCE
 from serinus.serving.steward.ship_tallies import ShipTallies
 from serinus.serving.store import Document
+from tests.monitors.approved_amount import ApprovedAmount
+from tests.serving.rollout.test_signals import kept
 from tests.serving.steward.hosts import worker
 from tests.serving.steward.trials import PLAN, count, judged, past_preflight, tally_of
 
@@ -304,4 +308,21 @@ def test_a_plan_may_switch_the_signals_off(judged: Shared, time: Time) -> None:
     off = replace(PLAN, judgement=replace(PLAN.judgement, hold_on_drift=False))
     tally = tally_of(judged, past_preflight(judged, off, START))
     told(judged, MONITORS, "wine:1", DRIFTS)
+    assert time.pass_(15, lambda: count(tally, 10, 90, now=time.now)).phase is Phase.CANARY
+
+
+def test_an_installed_monitor_holds_and_a_plan_may_switch_it_off(judged: Shared, time: Time) -> None:
+    """By what the steward kept of both versions; a person who resumes it has decided for the rest of the rollout."""
+    host, told_of = judged, {"wine:1": kept(10_000.0, 30), "wine:2": kept(20_000.0, 2)}
+    tally = tally_of(host, past_preflight(host, now=START))
+    for key, state in told_of.items():
+        told(host, CUSTOM, key, {"format": 1, "digest": "d", "ledger": {}, "judge": state})
+    time.job._signals = HoldSignals(lambda _: [ApprovedAmount()])
+    record = time.pass_(5, lambda: count(tally, 10, 90, now=time.now))
+    assert (record.phase, record.cause) == (Phase.HOLD, "monitor")
+    assert "approved_amount: the mean is" in record.reason and "euros" in record.reason
+    assert record.plan is not None and record.plan.judgement is not None
+    off = replace(record.plan.judgement, hold_on_monitors=False)
+    assert HoldSignals(lambda _: [ApprovedAmount()]).of(host, record, off) == {}
+    controller.resume(host.store, "wine", "ana", now=time.now)
     assert time.pass_(15, lambda: count(tally, 10, 90, now=time.now)).phase is Phase.CANARY
