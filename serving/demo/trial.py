@@ -56,6 +56,7 @@ accuracy_margin = 0.05
 mix_tolerance = 0.05
 hold_s = 600
 hold_on_drift = false        # one of its stories drifts on purpose, and nobody is there to look
+hold_on_estimate = false
 """, encoding="utf-8")
 
 
