@@ -7,7 +7,6 @@ were erased, is copied again over the old one. What is removed here stays there:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,9 @@ from serinus.serving.prediction_log.manifest import manifest_of, manifests, parq
 __all__ = ["Shipment", "ship", "waiting"]
 
 Stamp = list[int]
+
+_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+"""Protocols of stores without folders: what fsspec would make there is the bucket, which is not ours to make."""
 
 
 class Shipment(NamedTuple):
@@ -41,10 +43,15 @@ def ship(folder: Path, url: str) -> Shipment:
     try:
         system, root = fsspec.core.url_to_fs(url)
         for segment, path, stamp in _unshipped(folder, url):
-            with suppress(FileNotFoundError):  # removed here meanwhile
-                _copy(system, parquet_folder(folder) / path, f"{root.rstrip('/')}/{path}")
-                _note(folder, segment, url, path, stamp)
-                files += 1
+            source = parquet_folder(folder) / path
+            try:
+                _copy(system, source, f"{root.rstrip('/')}/{path}")
+            except FileNotFoundError:
+                if source.exists():
+                    raise
+                continue  # removed here meanwhile
+            _note(folder, segment, url, path, stamp)
+            files += 1
     except Exception as error:  # whatever a backend raises
         return Shipment(files, f"{type(error).__name__}: {error}"[:300])
     return Shipment(files)
@@ -85,8 +92,10 @@ def _stamp(path: Path) -> Stamp | None:
 
 def _copy(system: Any, source: Path, target: str) -> None:
     """Whole or not at all: object stores do so by themselves."""
-    if "file" not in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
-        system.makedirs(target.rpartition("/")[0], exist_ok=True)
+    protocols = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+    if "file" not in protocols:
+        if not protocols & _BUCKETS:
+            system.makedirs(target.rpartition("/")[0], exist_ok=True)
         system.put_file(str(source), target)
         return
     final = Path(target)

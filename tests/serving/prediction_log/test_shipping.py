@@ -4,10 +4,13 @@ tried again."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pyarrow.parquet as pq
 import pytest
+from fsspec import AbstractFileSystem
+from fsspec.registry import _registry
 
 from serinus.serving.ids import prediction_id
 from serinus.serving.prediction_log import segments
@@ -49,6 +52,28 @@ def test_each_file_is_copied_once(log: Path, tmp_path: Path, kind: str) -> None:
     assert len(own(log)) == 2
     assert not waiting(log, url)
     assert ship(log, url) == Shipment(0)
+
+
+class Buckets(AbstractFileSystem):
+    """A store with one bucket, as s3fs shows it: a folder that is made may be a bucket."""
+
+    protocol = "s3"
+    cachable = False
+
+    def put_file(self, lpath: str, rpath: str, **_: Any) -> None:
+        if rpath.partition("/")[0] != "bucket":
+            raise FileNotFoundError("The specified bucket does not exist")
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        raise AssertionError(f"{path} was made")
+
+
+def test_a_bucket_is_never_made(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was mistyped is a problem that is told, and the next call tries again."""
+    monkeypatch.setitem(_registry, "s3", Buckets)
+    assert ship(log, "s3://bukcet/log") == Shipment(0, "FileNotFoundError: The specified bucket does not exist")
+    assert waiting(log, "s3://bukcet/log")
+    assert ship(log, "s3://bucket/log") == Shipment(2)
 
 
 def test_a_file_that_was_written_anew_is_copied_again(log: Path, tmp_path: Path) -> None:
