@@ -56,7 +56,7 @@ function row(model, data, traffic) {
   const cell = (label, ...content) => h("td", { "data-label": label }, h("div", {}, content));
   const rate = traffic.line(chosen, traffic.rate);
   return h("tr", { "data-key": model.name },
-    h("th", { scope: "row" }, h("a", { href: `#/models/${part(model.name)}` }, model.name), h("div", { class: "quiet" }, `version ${model.stable ?? "–"} of ${model.versions.length}`)),
+    h("th", { scope: "row" }, h("a", { href: `#/models/${part(model.name)}` }, model.name), h("div", { class: "quiet" }, `version ${model.stable ?? "–"}, of ${number(model.versions.length)} registered`)),
     cell("Traffic", spark(rate, `Requests per second, now ${number(rate.at(-1))}`), h("div", {}, `${number(rate.at(-1) ?? 0)} /s`)),
     cell("Latency", h("div", {}, milliseconds(traffic.quantile(0.5)(now))), h("div", { class: "quiet" }, `median; p95 ${milliseconds(traffic.quantile(0.95)(now))}`)),
     cell("Failed", percent(now.requests ? now.failed / now.requests : null, 2)),

@@ -53,7 +53,9 @@ function truth(found) {
   return [h("strong", {}, String(found.value)), ` ${found.state}`];
 }
 
-const text = (value) => (typeof value === "number" ? number(value) : Array.isArray(value) ? value.map(text).join(", ") : typeof value === "string" ? value : JSON.stringify(value));
+/** Values of one row as they were, to nine digits. */
+const exact = (value) => String(Number.isInteger(value) ? value : Number(value.toPrecision(9)));
+const text = (value) => (typeof value === "number" ? exact(value) : Array.isArray(value) ? value.map(text).join(", ") : typeof value === "string" ? value : JSON.stringify(value));
 
 function values(name, found) {
   return h("div", { class: "card wide" }, h("table", {}, h("caption", {}, name), h("thead", { class: "unseen" }, h("tr", {}, h("th", { scope: "col" }, "Field"), h("th", { scope: "col" }, "Value"))),
@@ -67,7 +69,7 @@ function why(found, shared) {
     reasons.set(found.prediction_id, await ask(`explain/${part(found.model)}`, { prediction_id: found.prediction_id }).catch((problem) => ({ problem: problem.message })));
     shared.redraw();
   };
-  if (!known) return h("p", {}, h("button", { type: "button", click: explain, "data-verb": "explain" }, "Why this answer?"));
+  if (!known) return h("p", { class: "row" }, h("button", { type: "button", click: explain, "data-verb": "explain" }, "Why this answer?"));
   if (known.problem) return h("p", { class: "problem" }, known.problem);
   const most = Math.max(...known.contributions.map((each) => Math.abs(each.contribution)), 1e-12);
   return h("div", { class: "card wide", id: "why" }, h("table", {}, h("caption", {}, known.text),
