@@ -41,14 +41,16 @@ def command(what: tuple[str, ...], name: str | None, reference: Path | None, tar
 
     Exit codes: 0 ended by a signal, 1 could not start, or the server ended by itself, 2 wrong usage.
     """
-    from serinus.serving.alerting import check_alerting
     from serinus.serving.parent import Parent
     from serinus.serving.settings import Settings
 
     home = flags.pop("home")
     given = {f"server.{key}": value for key, value in flags.items()} | {"home": home}
     settings = Settings.resolve(config=config, flags=given)
-    check_alerting(settings)
+    if settings.alerts.notifiers or settings.retraining.enabled or settings.retraining.notifier is not None:
+        from serinus.serving.alerting import check_alerting  # else every start would wait for this import
+
+        check_alerting(settings)
     _check_usage(what, {"--name": name, "--reference": reference, "--target": target})
     registered = {path: _register(Path(path), name, reference, target, settings.home, trust)
                   for path in dict.fromkeys(what) if _is_path(path)}
