@@ -19,7 +19,7 @@ __all__ = ["DRIFTING", "Clinic", "Met", "Patient", "Patients"]
 DRIFTING = "mean texture"
 """What the scanner measures too high while it drifts."""
 _TOO_HIGH = 1.3
-_CLIENTS, _PAUSE_S = 4, 0.025
+_CLIENTS, _PAUSE_S = 4, 0.04
 _TELL_S = 0.25
 _REGULARS, _COME_BACK = 150, 0.2
 _MANY = 200_000
@@ -63,7 +63,7 @@ class Met(NamedTuple):
 
 
 class Clinic:
-    """Asks all the while its `with` block lasts, in two protocols, about a hundred times a second. What each patient
+    """Asks all the while its `with` block lasts, in two protocols, about seventy times a second. What each patient
     turned out to have is told `delay_s` after the answer, and all that is left at the end."""
 
     def __init__(self, port: int, patients: Patients, delay_s: float) -> None:

@@ -21,13 +21,13 @@ from serinus.serving.demo.patients import DRIFTING, Clinic, Patients
 from serinus.serving.demo.server import DemoServer
 from serinus.serving.demo.training import MODEL, TARGET, Data, prepare, recipes, train_and_register
 from serinus.serving.demo.trial import CALM, FAST, Trial, came_back, write_plan
-from serinus.serving.demo.watch import Watch
+from serinus.serving.demo.watch import Closing, Watch
 from serinus.serving.home import Home
 
 __all__ = ["Scenario", "Story"]
 
 _CALLERS = 200
-_KILL_AFTER_S, _KILL_MORE_S = 0.7, 0.7
+_KILL_AFTER_S, _KILL_MORE_S, _KILL_PAUSE_S = 0.5, 0.5, 0.05
 _POLICY = """[margins]
 accuracy = 0.05
 
@@ -71,7 +71,6 @@ class Story:
 
     def tell(self) -> None:
         """All of it. `stay` is called when all is told, and what it waits for ends it."""
-        self._train()
         patients = Patients(self._data.unseen, self._seed)
         with ExitStack() as stack:
             collector = None if _has_backend() else stack.enter_context(Collector())
@@ -112,26 +111,28 @@ class Story:
             self._watch.check_quiet(clinic.tally())
         if self._scenario in (Scenario.STORY, Scenario.BAD):
             self._reject(trial, clinic)
-        if self._scenario is Scenario.STORY:
-            self._close_alarm(clinic)
 
-    def _train(self) -> None:
-        self._narrator.title("Train three versions, and register them with reference and card")
+    def _train(self, number: str) -> None:
+        """Register a version with its reference and card."""
+        recipe = recipes(self._data)[number]
+        version = train_and_register(self._home.path, recipe)
+        self._narrator.line(f"{version.tag}  {recipe.about}: right on {version.card.metrics['accuracy']:.1%} of "
+                            "the unseen rows of its own data.")
+
+    def _serve(self, stack: ExitStack, collector: Collector | None) -> DemoServer:
+        """Train and serve the first version; the others are trained, and all are judged, while the server starts."""
         data = self._data
+        self._narrator.title("Train and serve a version; train two more, and judge all by the gate meanwhile")
         self._narrator.line(f"scikit-learn's breast cancer data: {len(data.known)} rows to learn from, "
                             f"{len(data.unseen)} to ask about; 30 measures and a column of words, {data.missing:.0%} "
                             "missing.")
-        for recipe in recipes(data).values():
-            version = train_and_register(self._home.path, recipe)
-            self._narrator.line(f"{version.tag}  {recipe.about}: right on {version.card.metrics['accuracy']:.1%} of "
-                                "the unseen rows of its own data.")
-
-    def _serve(self, stack: ExitStack, collector: Collector | None) -> DemoServer:
-        self._narrator.title("Serve version 1, and judge all three by the gate meanwhile")
+        self._train("1")
         server = DemoServer(self._home, collector.environ if collector else {})
         self._narrator.command(f"serinus serve --workers 2 --port {server.port}")
         started = time.monotonic()
         stack.enter_context(server)
+        self._train("2")
+        self._train("3")
         self._gates()
         with self._narrator.waiting("Workers load the model"):
             server.wait_until_ready()
@@ -187,7 +188,7 @@ class Story:
 
     def _kill(self, server: DemoServer, patients: Patients) -> None:
         self._narrator.title("Kill a worker under load")
-        with Crowd(server.port, _either_protocol(patients), pause_s=0.01) as crowd:
+        with Crowd(server.port, _either_protocol(patients), pause_s=_KILL_PAUSE_S) as crowd:
             time.sleep(_KILL_AFTER_S)
             victim = server.workers()[0].pid
             self._narrator.command(f"kill -9 {victim}")
@@ -241,15 +242,13 @@ class Story:
         self._narrator.line(f"{clinic.tally()['2'] - before} answers later. The scanner is repaired.")
         clinic.drifted = False
 
-    def _close_alarm(self, clinic: Clinic) -> None:
-        self._narrator.title("Close the alarm of the scanner")
-        self._watch.settle("2", clinic.tally()["2"])
-        self._watch.close_alarm("2", "the scanner was repaired")
-
     def _reject(self, trial: Trial, clinic: Clinic) -> None:
-        self._narrator.title("Try version 3, which passed its gate")
+        drifted = self._scenario is Scenario.STORY
+        self._narrator.title("Try version 3, which passed its gate"
+                             + (", and close the scanner's alarm meanwhile" if drifted else ""))
         stable = str(self._commands.ask("rollout", "status", MODEL)["record"]["stable"])
-        record = trial.run("3", "as good as version 2 by every figure")
+        alarm = Closing(self._watch, "2", clinic.tally()["2"], "the scanner was repaired") if drifted else None
+        record = trial.run("3", "as good as version 2 by every figure", alarm.look if alarm else lambda _: None)
         self._narrator.check((record["phase"], record["stable"], record["weight"]) == ("rolled_back", stable, 0),
                              f"Version 3 is off, by itself; version {record['stable']} answers.")
         trial.explain()
@@ -258,6 +257,8 @@ class Story:
         again = self._commands.do("rollout", "start", f"{MODEL}:3")
         self._narrator.check(again.code == 1 and "rolled back before" in again.text,
                              again.text.strip().splitlines()[-1])
+        if alarm:
+            alarm.finish()
 
     def _roll_back(self, server: DemoServer, patients: Patients) -> None:
         self._narrator.title("Go back by hand")

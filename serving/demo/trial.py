@@ -23,7 +23,8 @@ _SHOWN = ("errors", "latency:p95", "mix:benign", "ground_truth:pairs", "mix:pair
 
 
 class Pace(NamedTuple):
-    """How long things take: seconds, pairs, callers in a step, percent of the first one, truths' delay, requests."""
+    """How long things take: seconds, pairs, callers in a step, percent of the first one, truths' delay, requests; and
+    which multiple of stable's rates the certificate excludes: smaller ones need more callers."""
 
     shadow_s: float
     step_s: float
@@ -32,10 +33,11 @@ class Pace(NamedTuple):
     first: int
     delay_s: float
     crowd: int
+    margin: float
 
 
-FAST = Pace(shadow_s=2.0, step_s=1.5, pairs=150, units=20, first=20, delay_s=0.5, crowd=200)
-CALM = Pace(shadow_s=6.0, step_s=5.0, pairs=300, units=40, first=10, delay_s=2.0, crowd=600)
+FAST = Pace(shadow_s=2.0, step_s=1.5, pairs=150, units=20, first=20, delay_s=0.5, crowd=200, margin=6.0)
+CALM = Pace(shadow_s=6.0, step_s=5.0, pairs=300, units=40, first=10, delay_s=2.0, crowd=600, margin=4.0)
 
 
 def write_plan(path: Path, pace: Pace) -> None:
@@ -43,7 +45,7 @@ def write_plan(path: Path, pace: Pace) -> None:
     path.write_text(f"""steps = [{pace.first}, 50]             # percent of the callers
 
 [judgement]
-shadow = 5000                # half of the requests are copied to the new version before it answers any
+shadow = 10000               # every request is copied to the new version before it answers any
 shadow_pairs = {pace.pairs}
 shadow_s = {pace.shadow_s:g}
 step_s = {pace.step_s:g}
@@ -51,7 +53,7 @@ step_units = {pace.units}              # callers that it answers in each step at
 certify_from = 5000          # the step of 50 % ends with a certificate, the smaller one only detects
 alpha = 0.001
 ratio = 1.3
-margin = 2.0
+margin = {pace.margin:g}                 # a certificate excludes rates so many times stable's: less needs more callers
 accuracy_margin = 0.05
 mix_tolerance = 0.05
 hold_s = 600

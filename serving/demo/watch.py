@@ -10,7 +10,7 @@ from serinus.serving.demo.commands import Commands
 from serinus.serving.demo.narrator import Narrator
 from serinus.serving.demo.training import MODEL
 
-__all__ = ["Watch"]
+__all__ = ["Closing", "Watch"]
 
 _ALARMS, _QUIET = {"alarm", "act"}, {"ok", "collecting"}
 _PATIENCE_S, _LOOK_S = 240.0, 0.3
@@ -30,10 +30,11 @@ class Watch:
             view = self._wait_for(version, lambda view: view["state"] in _ALARMS)
         took = time.monotonic() - started
         self._narrator.command(f"serinus monitor explain {MODEL}:{version}")
-        features = (view.get("drift") or {}).get("features") or [{"name": "nothing", "direction": "known"}]
-        self._narrator.check(view.get("state") in _ALARMS and features[0]["name"] == feature,
-                             f"{view.get('state')} after {took:.1f} s: {features[0]['name']}, "
-                             f"{features[0]['direction']}. {view.get('text')}")
+        drift = view.get("drift") or {"features": [{"name": "nothing", "direction": "known"}], "evidence": 0.0}
+        first = drift["features"][0]
+        self._narrator.check(view.get("state") in _ALARMS and first["name"] == feature,
+                             f"{view.get('state')} after {took:.1f} s: {first['name']}, {first['direction']}, evidence "
+                             f"{drift['evidence']:.0%}. {view.get('text')}")
 
     def check_quiet(self, answered: Mapping[str, int]) -> None:
         """Claim that no monitor found anything in what each version answered."""
@@ -48,11 +49,19 @@ class Watch:
         """Until so many answers of a version have been judged."""
         self._wait_for(version, lambda view: view["seen"] >= answered)
 
+    def has_judged(self, version: str, answered: int) -> bool:
+        """Whether so many answers of a version have been judged."""
+        return int(self._view(version).get("seen", 0)) >= answered
+
     def close_alarm(self, version: str, reason: str) -> None:
-        """By the command, and claim that all is well from then on."""
+        """By the command."""
         done = self._commands.do("monitor", "reset", f"{MODEL}:{version}", "--reason", reason)
+        self._narrator.check(done.code == 0, done.text.strip().splitlines()[-1] if done.text.strip() else "Closed.")
+
+    def check_ok(self, version: str) -> None:
+        """Claim that all is well by now."""
         view = self._wait_for(version, lambda view: view["state"] == "ok")
-        self._narrator.check(done.code == 0 and view.get("state") == "ok", f"Its state is {view.get('state')} again.")
+        self._narrator.check(view.get("state") == "ok", f"The state of version {version} is {view.get('state')} again.")
 
     def _wait_for(self, version: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The version's view once it holds, or when patience ends."""
@@ -64,3 +73,29 @@ class Watch:
     def _view(self, version: str) -> dict[str, Any]:
         found = self._commands.ask("monitor", "explain", MODEL) or {"versions": []}
         return next((view for view in found["versions"] if view["version"] == version), {})
+
+
+class Closing:
+    """An alarm that is closed once everything is judged that was answered before its cause was gone, `answered`
+    answers of the version; something else may go on meanwhile."""
+
+    def __init__(self, watch: Watch, version: str, answered: int, reason: str) -> None:
+        self._watch = watch
+        self._version, self._answered, self._reason = version, answered, reason
+        self._closed = False
+
+    def look(self, _: str = "") -> None:
+        """Close it if it is time."""
+        if not self._closed and self._watch.has_judged(self._version, self._answered):
+            self._close()
+
+    def finish(self) -> None:
+        """Close it if that was not done, and claim that all is well from then on."""
+        if not self._closed:
+            self._watch.settle(self._version, self._answered)
+            self._close()
+        self._watch.check_ok(self._version)
+
+    def _close(self) -> None:
+        self._closed = True
+        self._watch.close_alarm(self._version, self._reason)

@@ -19,7 +19,8 @@ def test_the_plan_is_read_as_it_is_meant(pace: Pace, tmp_path: Path) -> None:
     plan = plan_file.read(path)
     assert plan.steps == (pace.first * 100, 5000)
     assert plan.judgement is not None
-    assert (plan.judgement.shadow, plan.judgement.certify_from, plan.judgement.alpha) == (5000, 5000, 0.001)
+    assert (plan.judgement.shadow, plan.judgement.certify_from, plan.judgement.alpha) == (10_000, 5000, 0.001)
+    assert plan.judgement.margin == pace.margin
 
 
 def test_who_meets_stable_after_the_candidate_is_seen() -> None:
