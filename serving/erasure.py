@@ -5,10 +5,11 @@
     3  segments that hold the predictions become Parquet, and Parquet files are written anew without them
     4  pairs of shadows, and what a canary's arms answered, are overwritten
     5  the steward, or this process where none runs, forgets truths: in the spool, in the store and its write-ahead log,
-       and in the windows, which are counted anew
+       and in the windows, which are counted anew; and references that were learnt from live rows at that time
     6  the key index is overwritten last: who dies before can be asked to do it all again
 
-What is known of many people together (profiles, windows, counts) stays, but for the windows that held the predictions.
+What is known of many people together (counts, windows, references that somebody gave) stays, but for the windows that
+held the predictions, and for learnt references: their ends may be one person's, so they are learnt again.
 """
 
 from __future__ import annotations

@@ -126,6 +126,13 @@ class MonitorFiles:
             if path not in kept and not path.name.startswith("."):
                 path.unlink(missing_ok=True)
 
+    def forget(self, digest: str) -> None:
+        """Remove a profile, and the views that name it."""
+        for view in self.views():
+            if view.digest == digest:
+                self._view(view.model, view.version).unlink(missing_ok=True)
+        self._profile(digest).unlink(missing_ok=True)
+
     def _view(self, model: str, version: str) -> Path:
         return self.path / f"{model}-{version}.view.json"
 

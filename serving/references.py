@@ -41,7 +41,7 @@ from serinus.serving.store import Conflict, Document, JournalEntry, Store
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Chosen", "Columns", "Made", "answered", "attached", "baseline_of", "check_of", "choose", "chosen",
+__all__ = ["KIND", "Chosen", "Columns", "Made", "answered", "attached", "baseline_of", "check_of", "choose", "chosen",
            "doubts_about", "history", "keep_reference", "profile_bytes", "profile_bytes_of", "profile_of", "rows_of",
            "self_check_of"]
 

@@ -39,7 +39,7 @@ def carry_out(shared: Shared, request: dict[str, Any]) -> dict[str, Any]:
             return {"ground_truth": ground_truth_of(shared.store, shared.settings.ground_truth,
                                                     str(request.get("prediction_id", "")))}
         if request.get("verb") == "forget":
-            shared.truths_forgotten = True
+            shared.truths_forgotten = shared.rows_forgotten = True
             return {"truths": forget(shared.store, shared.home, request)}
         if request.get("verb") == "acknowledge":
             return {"alert": _acknowledge(shared, request)}

@@ -28,6 +28,8 @@ class Shared:
     """Held by one of all stewards that share the store; saves work, never decides correctness."""
     truths_forgotten: bool = False
     """Somebody was erased, so what jobs remember of ground truth is to be read anew."""
+    rows_forgotten: bool = False
+    """Likewise, of rows that references are being learnt from."""
     _store: Store | None = field(default=None, repr=False)
 
     @property

@@ -48,6 +48,9 @@ class LearnReferences:
     def run(self, shared: Shared) -> None:
         """See `Job.run`."""
         settings = shared.settings.monitors
+        if shared.rows_forgotten:
+            shared.rows_forgotten = False
+            self._learners.clear()
         if shared.lease is None or not settings.enabled:
             self._learners.clear()
             return

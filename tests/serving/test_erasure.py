@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import orjson
 import pytest
 
+from serinus.monitors.features import category_hash
 from serinus.monitors.record import PredictionRecord
+from serinus.monitors.reference import Reference
 from serinus.serving.erasure import erase, expand
 from serinus.serving.errors import CommandError
 from serinus.serving.expectations import deployment_key
@@ -17,11 +20,14 @@ from serinus.serving.ground_truth import Spool
 from serinus.serving.ground_truth.spool import read_on, spooled
 from serinus.serving.home import Home
 from serinus.serving.ids import IdSource, prediction_id
+from serinus.serving.monitoring import MonitorFiles, View
 from serinus.serving.prediction_log import SegmentWriter, find, read, segments
 from serinus.serving.prediction_log.compaction import compact
 from serinus.serving.prediction_log.keys import KeyWriter, hash_of, key_id, named
+from serinus.serving.references import Chosen, choose
 from serinus.serving.shadow.ledger import LedgerWriter, ledgers_in, read_ledger
-from serinus.serving.store import GroundTruth, SqliteStore
+from serinus.serving.steward.judge_drift import VIEW
+from serinus.serving.store import Document, GroundTruth, SqliteStore
 
 NOW_NS = 1_750_000_000_000_000_000
 WHO = {"actor": "ana", "reason": "asked for it"}
@@ -124,6 +130,59 @@ def test_whoever_reads_on_in_a_spool_finds_his_place(tmp_path: Path) -> None:
     spool.close()
     erase(kept.home, [], [kept.ids[0]], **WHO)
     assert [row.value for portion in read_on(path, place) for row in portion.rows] == ["b"]
+
+
+def _learnt(store: SqliteStore, home: Home, version: str, origin: Any, at: float) -> tuple[str, list[bytes]]:
+    """A reference of 400 rows from that time on, one of them with a name and a sum that nobody else has: its digest,
+    and how it tells of them."""
+    draw, salt = np.random.default_rng(0), b"salt" * 4
+    city = np.array(["Oslo", "Rome"] * 200, object)
+    income = draw.normal(40, 5, 400)
+    city[7], income[8] = "Quillfeather", 73194.15625
+    learner = Reference.learn(400, salt=salt)
+    learner.add({"city": city, "income": income}, {}, at + np.arange(400.0))
+    profile = learner.profile()
+    key = category_hash("Quillfeather", salt)
+    assert key is not None
+    body = profile.to_bytes().decode()
+    marks = [str(key), f"#{key:016x}"[:9], *re.findall(r"73194\.1\d*", body)]
+    assert [mark for mark in marks if mark in body] == marks and len(marks) > 2
+    store.put_document(Document("profile", profile.digest, 1, profile.to_bytes(), at), expected_revision=0)
+    choose(store, "credit", version, Chosen(profile.digest, origin, at=at))
+    view = {"format": 1, "model": "credit", "version": version, "reference": {"digest": profile.digest}}
+    MonitorFiles(home.monitors).publish_profile(profile.digest, profile.to_bytes())
+    MonitorFiles(home.monitors).publish(View(view))
+    store.put_document(Document(VIEW, f"credit:{version}", 1, orjson.dumps(view), at), expected_revision=0)
+    return profile.digest, [mark.encode() for mark in marks]
+
+
+def _where(folder: Path, marks: list[bytes]) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file() and any(mark in path.read_bytes()
+                                                                             for mark in marks)}
+
+
+def test_a_reference_that_was_learnt_from_a_persons_rows_is_forgotten(tmp_path: Path) -> None:
+    """Its largest number and its rare category, hashed as it is, may be his; the steward learns it anew."""
+    kept, store = Kept(tmp_path), SqliteStore(Home(tmp_path).store, create=True)
+    digest, marks = _learnt(store, kept.home, "1", "learnt", NOW_NS / 1e9 - 5)
+    assert {name.partition("-")[0] for name in _where(tmp_path, marks)} == {f"{digest[7:]}.profile.json", "store.db"}
+    erase(kept.home, [], [kept.ids[4]], **WHO)
+    assert _where(tmp_path, marks) == set()
+    assert [*store.documents("reference"), *store.documents("profile"), *store.documents(VIEW)] == []
+    assert MonitorFiles(kept.home.monitors).views() == []
+    assert {entry.kind for entry in store.journal("credit")} >= {"monitor.reset", "log.erase"}
+    store.close()
+
+
+@pytest.mark.parametrize(("origin", "at"), [("set", NOW_NS / 1e9 - 5), ("learnt", NOW_NS / 1e9 - 9_000)])
+def test_other_references_stay(tmp_path: Path, origin: str, at: float) -> None:
+    """What somebody gave, and what was learnt at another time."""
+    kept, store = Kept(tmp_path), SqliteStore(Home(tmp_path).store, create=True)
+    digest, _ = _learnt(store, kept.home, "1", origin, at)
+    erase(kept.home, [], [kept.ids[4]], **WHO)
+    assert store.document("profile", digest) is not None
+    assert [view.digest for view in MonitorFiles(kept.home.monitors).views()] == [digest]
+    store.close()
 
 
 def test_pairs_of_shadows_are_overwritten(tmp_path: Path) -> None:

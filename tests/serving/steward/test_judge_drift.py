@@ -15,10 +15,12 @@ from serinus.models import Field, Signature, register
 from serinus.monitors.counts import Counts
 from serinus.monitors.profile import Profile
 from serinus.serving.alerting import conditions
+from serinus.serving.ids import IdSource, prediction_id
 from serinus.serving.monitoring import MonitorFiles
-from serinus.serving.prediction_log import SegmentWriter
+from serinus.serving.prediction_log import SegmentWriter, segments
 from serinus.serving.references import Chosen, Columns, attached, choose, chosen, keep_reference, profile_bytes
 from serinus.serving.rollout import controller
+from serinus.serving.steward.commands import carry_out
 from serinus.serving.steward.hold_lease import HoldLease
 from serinus.serving.steward.job import Shared
 from serinus.serving.steward.judge_drift import STATE, VIEW, JudgeDrift, forget_evidence
@@ -269,6 +271,38 @@ def test_without_a_reference_the_first_rows_are_learnt(tmp_path: Path) -> None:
     judge.run(host)
     view = _view(host)
     assert (view["state"], view["reference"]["origin"]) == ("collecting", "learnt")  # type: ignore[index]
+
+
+def test_what_was_learnt_is_learnt_anew_when_somebody_was_erased(tmp_path: Path) -> None:
+    """From what the log has then, and what was being learnt meanwhile is begun anew."""
+    host = _host(tmp_path, reference=False, monitors={"learn_rows": 500})
+    clock = Clock()
+    learn, judge = LearnReferences(clock), JudgeDrift(clock)
+    _log(host, 600, seed=1)
+    learn.run(host)
+    judge.run(host)
+    before = _profile(host)
+    erased = prediction_id(IdSource(1).next(NOW * 10**9)[0], 0)
+    carry_out(host, {"verb": "forget", "ids": [erased], "segments": [], "predictions": {}, "actor": "ana",
+                     "reason": "asked for it"})
+    assert chosen(host.store, host.registry, "credit", "1", "1") is None
+    for path in segments(host.home.log):
+        path.unlink()
+    _log(host, 300, seed=2)
+    learn.run(host)
+    judge.run(host)
+    assert (_view(host)["state"], _view(host)["rows"]) == ("learning", 300)
+    carry_out(host, {"verb": "forget", "ids": [erased], "segments": [], "predictions": {}, "actor": "ana",
+                     "reason": "asked for it"})
+    for path in segments(host.home.log):
+        path.unlink()
+    _log(host, 400, seed=3)
+    learn.run(host)
+    assert (_view(host)["state"], _view(host)["rows"]) == ("learning", 400)
+    _log(host, 200, seed=4)
+    learn.run(host)
+    again = _profile(host)
+    assert (again.rows, again.digest != before.digest) == (500, True)
 
 
 def test_personal_fields_are_not_learnt_from_the_log(tmp_path: Path) -> None:
