@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import click
 
 __all__ = ["Narrator"]
 
-_ROOM = 104
+_ROOM, _LEAST, _MARGIN = 104, 40, 4
 _BOLD, _GREEN, _RED, _DIM = "1", "32", "31", "2"
 
 
@@ -28,6 +29,7 @@ class Narrator:
         self.failures = 0
         self._terminal = _is_terminal() if terminal is None else terminal
         self._titles = 0
+        self._room = max(_LEAST, min(_ROOM, shutil.get_terminal_size().columns - _MARGIN)) if self._terminal else _ROOM
 
     def title(self, text: str) -> None:
         """Begin a step."""
@@ -37,7 +39,7 @@ class Narrator:
 
     def line(self, text: str) -> None:
         """Say something that claims nothing."""
-        for part in _wrapped(text):
+        for part in _wrapped(text, self._room):
             self._say(f"   {part}")
 
     def command(self, text: str) -> None:
@@ -48,7 +50,7 @@ class Narrator:
         """Make a claim, and show whether it holds."""
         self.claims += 1
         self.failures += not holds
-        first, *others = _wrapped(claim) or [""]
+        first, *others = _wrapped(claim, self._room) or [""]
         self._say((self._painted(_GREEN, " ✓ ") if holds else self._painted(_RED, " ✗ ")) + first)
         for part in others:
             self._say(f"   {part}")
@@ -90,7 +92,7 @@ def _nobody(_: str) -> None:
     """Nobody looks."""
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrapped(text: str, room: int) -> list[str]:
     """Lines that a terminal has room for; what stands indented stays so."""
     indent = " " * (len(text) - len(text.lstrip()))
-    return textwrap.wrap(text, _ROOM, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(text, room, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -122,7 +122,7 @@ class Story:
     def _serve(self, stack: ExitStack, collector: Collector | None) -> DemoServer:
         """Train and serve the first version; the others are trained, and all are judged, while the server starts."""
         data = self._data
-        self._narrator.title("Train and serve a version; train two more, and judge all by the gate meanwhile")
+        self._narrator.title("Train and serve a version; meanwhile train two more, and judge all")
         self._narrator.line(f"scikit-learn's breast cancer data: {len(data.known)} rows to learn from, "
                             f"{len(data.unseen)} to ask about; 30 measures and a column of words, {data.missing:.0%} "
                             "missing.")
@@ -245,7 +245,7 @@ class Story:
     def _reject(self, trial: Trial, clinic: Clinic) -> None:
         drifted = self._scenario is Scenario.STORY
         self._narrator.title("Try version 3, which passed its gate"
-                             + (", and close the scanner's alarm meanwhile" if drifted else ""))
+                             + ("; meanwhile close the scanner's alarm" if drifted else ""))
         stable = str(self._commands.ask("rollout", "status", MODEL)["record"]["stable"])
         alarm = Closing(self._watch, "2", clinic.tally()["2"], "the scanner was repaired") if drifted else None
         record = trial.run("3", "as good as version 2 by every figure", alarm.look if alarm else lambda _: None)

@@ -40,6 +40,16 @@ def test_long_claims_are_wrapped_and_stay_indented(capsys: pytest.CaptureFixture
     assert said.split()[1:] == claim.split()
 
 
+@pytest.mark.parametrize(("columns", "widest"), [("80", 79), ("120", 107), ("20", 43)])
+def test_a_terminal_gets_lines_of_its_width(columns: str, widest: int, capsys: pytest.CaptureFixture[str],
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """But none that are too long to read, and none too short for a word."""
+    monkeypatch.setenv("COLUMNS", columns)
+    Narrator(terminal=True).line(" ".join(["word"] * 60))
+    lines = capsys.readouterr().out.splitlines()
+    assert widest - 5 < max(map(len, lines)) <= widest
+
+
 @pytest.mark.parametrize("rich", [True, False])
 def test_a_terminal_is_served_with_and_without_rich(rich: bool, capsys: pytest.CaptureFixture[str],
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
