@@ -398,7 +398,8 @@ class App:
             return False, "The server is draining."
         if not self._router.routes:
             return False, "No model is served. Register one: `serinus models register NAME PATH`."
-        return (True, "") if self.ready else (False, "Models are being loaded.")
+        stuck = next((why for route in self._router.routes.values() if (why := route.stable.why_unready)), "")
+        return (self.ready and not stuck, stuck if self.ready else "Models are being loaded.")
 
     def _address(self, path: str) -> Endpoint | None:
         """What an address of inference means whose model or version is not served: it is answered, counted and

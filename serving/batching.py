@@ -63,13 +63,24 @@ class BatchQueue:
         self._inline = inline
         self._around = around
         self._waiting: list[Waiting] = []
-        self._busy = False
+        self._running: asyncio.Future[Any] | None = None
+        self._begun_ns = 0
         self._scheduled = False
 
     @property
     def busy(self) -> bool:
         """Whether a call runs in a thread, so that whoever comes now has to wait for it."""
-        return self._busy
+        return self._running is not None
+
+    def give_up(self, before_ns: int) -> asyncio.Future[Any] | None:
+        """Wait no longer for the call that runs, if it began before then: those behind it get a thread of their own.
+        The call itself, which nobody can stop."""
+        running = self._running
+        if running is None or self._begun_ns > before_ns:
+            return None
+        self._running = None
+        self._schedule(asyncio.get_running_loop())
+        return running
 
     def put(self, request: InferenceRequest) -> asyncio.Future[Ran]:
         """Queue a request; cancelling the future takes it out again."""
@@ -80,13 +91,13 @@ class BatchQueue:
         return future
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._scheduled and not self._busy and self._waiting:
+        if not self._scheduled and not self.busy and self._waiting:
             self._scheduled = True
             loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._busy:
+        if self.busy:
             return
         batch, rows = self._take()
         if not batch:
@@ -96,9 +107,15 @@ class BatchQueue:
         if self._inline(rows):
             self._deliver(batch, told_by(_call, self._model, batch), started, rows, done)
         else:
-            self._busy = True
             running = asyncio.get_running_loop().run_in_executor(self._threads, told_by, _call, self._model, batch)
-            running.add_done_callback(lambda call: self._deliver(batch, _answers(call, batch), started, rows, done))
+            self._running, self._begun_ns = running, started
+            running.add_done_callback(lambda call: self._ended(call, batch, started, rows, done))
+
+    def _ended(self, call: asyncio.Future[Any], batch: Sequence[Waiting], started: int, rows: int,
+               done: Callable[[int, int], None]) -> None:
+        if self._running is call:
+            self._running = None
+        self._deliver(batch, _answers(call, batch), started, rows, done)
 
     def _take(self) -> tuple[list[Waiting], int]:
         """The next batch: the oldest request, and those behind it that fit it in form and size."""
@@ -124,7 +141,6 @@ class BatchQueue:
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.future.done():
                 waiting.future.set_result(Ran(answer, started, ended, rows, steps))
-        self._busy = False
         self._schedule(asyncio.get_running_loop())
 
 

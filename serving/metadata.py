@@ -9,7 +9,7 @@ import orjson
 
 from serinus import __version__
 from serinus.models.signature import Field
-from serinus.serving.errors import NotServed, RequestError
+from serinus.serving.errors import ModelUnavailable, NotServed, RequestError
 from serinus.serving.router import Arm, Router
 
 __all__ = ["Metadata"]
@@ -48,7 +48,7 @@ class Metadata:
             case ["v1", "models"]:
                 return 200, {"models": sorted(self._router.routes)}
             case ["v1", "models", model] if ":" not in model:
-                return self._of(model, None, lambda _: {"name": model, "ready": True})
+                return self._of(model, None, _ready)
         return None
 
     def _model(self, model: str, rest: list[str]) -> Found | None:
@@ -56,11 +56,11 @@ class Metadata:
             case []:
                 return self._of(model, None, self._described)
             case ["ready"]:
-                return self._of(model, None, lambda _: {"name": model, "ready": True})
+                return self._of(model, None, _ready)
             case ["versions", version]:
                 return self._of(model, version, self._described)
             case ["versions", version, "ready"]:
-                return self._of(model, version, lambda _: {"name": model, "ready": True})
+                return self._of(model, version, _ready)
         return None
 
     def _of(self, model: str, version: str | None, say: Callable[[Arm], Any]) -> Found:
@@ -75,6 +75,12 @@ class Metadata:
                 "inputs": [_tensor(field) for field in arm.signature.inputs],
                 "outputs": [_tensor(field) for field in arm.signature.outputs],
                 "parameters": {"batching": arm.batches}}
+
+
+def _ready(arm: Arm) -> dict[str, Any]:
+    if arm.why_unready:
+        raise ModelUnavailable(arm.why_unready)
+    return {"name": arm.name, "ready": True}
 
 
 def _tensor(field: Field) -> dict[str, Any]:

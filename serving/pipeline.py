@@ -30,6 +30,7 @@ from serinus.serving.callers import Callers
 from serinus.serving.errors import (
     Cancelled,
     InvalidInput,
+    ModelUnavailable,
     PredictionFailed,
     RequestError,
     TimedOut,
@@ -57,6 +58,7 @@ __all__ = ["Call", "Pipeline"]
 
 _log = logging.getLogger("serinus.pipeline")
 _THREADS = 4
+_GRACE_S = 0.01
 _CLASSES = 20
 """Labels of a version that are counted each by itself."""
 
@@ -166,6 +168,8 @@ class Pipeline:
         call.routed_ns = time_ns()
         arm = choice.arm
         self._assign(call, choice, request)
+        if arm.stuck and arm.why_unready:
+            raise ModelUnavailable(arm.why_unready)
         expected = self._expected_ns(arm, request.rows)
         if arm.batches and expected > self._alone_ns and request.rows <= self._batch_rows:
             outputs = await self._predict_in_batch(call, arm, request)
@@ -294,7 +298,11 @@ class Pipeline:
         """Together with what else waits for this version; see `serinus.serving.batching`."""
         queue = arm.queue = arm.queue or self._queue_of(arm)
         short = not queue.busy and self._inline(arm, request.rows)
-        ran: Ran = await self._wait(queue.put(request), call, arm, watch=not short)
+        try:
+            ran: Ran = await self._wait(queue.put(request), call, arm, watch=not short)
+        except (TimedOut, Cancelled):
+            self._when_late(call, lambda: self._leave(arm, queue.give_up(time_ns() - int(self._deadline_s * 1e9))))
+            raise
         call.predict_started_ns, call.predict_ended_ns, call.batch_rows = ran.started_ns, ran.ended_ns, ran.batch_rows
         call.steps = ran.steps
         if isinstance(ran.outputs, Exception):
@@ -335,12 +343,24 @@ class Pipeline:
             outputs, call.steps = await self._wait(asyncio.wrap_future(running), call, arm, watch=True)
             return cast(Outputs, outputs)
         except RequestError:
+            self._when_late(call, lambda: self._leave(arm, None if running.done() else asyncio.wrap_future(running)))
             raise
         except Exception as error:
             raise _translated(error, arm, call) from error
         finally:
             ended = call.predict_ended_ns = time_ns()
             arm.learn(request.rows, ended - started)
+
+    def _when_late(self, call: Call, then: Callable[[], None]) -> None:
+        """Just after the deadline of a call that nobody waits for any more."""
+        rest = self._deadline_s - (time_ns() - call.started_ns) / 1e9
+        asyncio.get_running_loop().call_later(max(0.0, rest) + _GRACE_S, then)
+
+    def _leave(self, arm: Arm, running: asyncio.Future[Any] | None) -> None:
+        """Remember a call that does not end, until it does."""
+        if running is not None and not running.done():
+            arm.stuck += 1
+            running.add_done_callback(arm.came_back)
 
     async def _wait(self, future: asyncio.Future[Any], call: Call, arm: Arm, *, watch: bool) -> Any:
         """The future's result, unless the deadline passes or, where it is watched for, the client goes away: then

@@ -29,6 +29,8 @@ __all__ = ["Arm", "Choice", "Loaded", "Route", "Router", "class_output", "decide
 
 _log = logging.getLogger("serinus.router")
 
+_STUCK = 2
+"""So many calls that do not end make a version unready."""
 _PACE_STEP, _PACE_START = 0.1, 100
 _PACE_UP, _PACE_DOWN = 1 + 0.99 * _PACE_STEP, 1 - 0.01 * _PACE_STEP
 STABLE, CANDIDATE = "stable", "candidate"
@@ -75,7 +77,7 @@ class Arm:
 
     __slots__ = ("batches", "class_counters", "class_output", "contract", "custom", "expected_ns", "guard", "head",
                  "mark", "mirror", "model", "name", "pace", "platform", "queue", "role", "runs_user_code", "series",
-                 "signature", "tells_steps", "trial", "value_output", "values", "version", "watch")
+                 "signature", "stuck", "tells_steps", "trial", "value_output", "values", "version", "watch")
 
     def __init__(self, name: str, version: str, role: str, loaded: Loaded) -> None:
         model = loaded.model
@@ -116,6 +118,19 @@ class Arm:
         """What copies some of its requests to a shadow; None where there is none."""
         self.tells_steps = tells_steps(model)
         self.runs_user_code: bool = getattr(model, "runs_user_code", False)
+        self.stuck = 0
+        """Calls that go on past the deadline, each in a thread that nobody can stop."""
+
+    @property
+    def why_unready(self) -> str:
+        """Why nothing may be asked of it just now; empty where it may."""
+        return "" if self.stuck < _STUCK else (
+            f"Model {self.name}:{self.version} does not answer: {self.stuck} of its calls go on past the deadline. "
+            "It is asked again when one of them ends.")
+
+    def came_back(self, _: object) -> None:
+        """One of its stuck calls has ended."""
+        self.stuck -= 1
 
     def learn(self, rows: int, took_ns: int) -> None:
         """Remember how long the model took for `rows` rows."""
@@ -293,8 +308,9 @@ class Router:
     def state(self, name: str, version: str) -> tuple[str, str]:
         """Whether a version is "ready", "loading" or "unavailable", and in the last case why, if it was tried."""
         route = self.routes.get(name)
-        if route is not None and any(arm.version == version for arm in route.arms):
-            return "ready", ""
+        arms = [arm for arm in route.arms if arm.version == version] if route is not None else []
+        if arms:
+            return next((("unavailable", arm.why_unready) for arm in arms if arm.why_unready), ("ready", ""))
         if self._loading == (name, version):
             return "loading", ""
         return "unavailable", self._failed.get((name, version), "")

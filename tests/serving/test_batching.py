@@ -160,22 +160,52 @@ def test_a_client_that_leaves_takes_its_waiting_work_along(tmp_path: Path, batch
     batched.line.close()
 
 
-def test_the_deadline_holds_while_waiting(tmp_path: Path) -> None:
-    """504 for the call that hangs and for those in its queue; then the version answers again."""
+@pytest.mark.parametrize("batches", [True, False])
+def test_calls_that_do_not_end_make_a_version_unready(tmp_path: Path, batches: bool) -> None:
+    """504 for a call that hangs, and the next one gets a thread of its own; after two of them the version is not asked
+    any more, until one has ended."""
     batched = Batched(tmp_path, SLOW, deadline_seconds=0.1)
+    batched.arm.batches = batches
+    ready = batched.line.app.readiness
 
     async def through() -> list[Response]:
         batched.model.gate.clear()
-        first = asyncio.create_task(batched.ask(1.0))
-        await asyncio.sleep(0.02)
-        answers = [await first, await batched.ask(2.0)]
+        answers = [await batched.ask(1.0)]
+        await asyncio.sleep(0.05)
+        assert ready()[0]
+        answers.append(await batched.ask(2.0))
+        await asyncio.sleep(0.05)
+        answers.append(await batched.ask(3.0))
+        assert not ready()[0] and "double:1 does not answer" in ready()[1]
+        assert (await batched.line.acall("GET", "/v2/models/double/ready")).status == 503
         batched.model.gate.set()
         await asyncio.sleep(0.05)
-        return [*answers, await batched.ask(3.0)]
+        assert ready()[0]
+        return [*answers, await batched.ask(4.0)]
 
     answers = asyncio.run(through())
-    assert [answer.status for answer in answers] == [504, 504, 200]
-    assert batched.model.sizes == [1, 1]
+    assert [answer.status for answer in answers] == [504, 504, 503, 200]
+    assert "2 of its calls go on past the deadline" in answers[2].json["detail"]
+    assert batched.model.sizes == [1, 1, 1]
+    batched.line.close()
+
+
+def test_a_call_that_its_clients_left_is_given_up_too(tmp_path: Path) -> None:
+    """Who goes away before the deadline does not leave the version blocked for those who come after it."""
+    batched = Batched(tmp_path, SLOW, deadline_seconds=0.2)
+
+    async def through() -> list[Response]:
+        batched.model.gate.clear()
+        left = await batched.ask(1.0, gone=True)
+        await asyncio.sleep(0.4)
+        assert batched.arm.stuck == 1
+        late = asyncio.create_task(batched.ask(2.0))
+        await asyncio.sleep(0.05)
+        batched.model.gate.set()
+        return [left, await late]
+
+    assert [answer.status for answer in asyncio.run(through())] == [499, 200]
+    assert batched.arm.stuck == 0
     batched.line.close()
 
 
