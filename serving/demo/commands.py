@@ -9,6 +9,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
+
 from serinus.models.errors import ModelError
 from serinus.serving.errors import SerinusError
 from serinus.serving.rollout.errors import RolloutError
@@ -49,6 +51,8 @@ def _run(arguments: list[str]) -> Done:
     with redirect_stdout(said), redirect_stderr(said):
         try:
             code: Any = serinus_command.main(arguments, prog_name="serinus", standalone_mode=False)
+        except click.Abort:  # what click makes of Ctrl-C; here it ends the demo, which says so
+            raise KeyboardInterrupt from None
         except (SerinusError, ModelError, RolloutError, StoreError) as error:
             return Done(1, f"{said.getvalue()}serinus: {error}\n")
     return Done(code if isinstance(code, int) else 0, said.getvalue())
