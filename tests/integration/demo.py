@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -185,10 +186,15 @@ def differing(figures: Iterable[Figure]) -> list[str]:
 
 
 def tell(scenario: str, seed: int, folder: Path, *flags: str, environ: dict[str, str] | None = None) -> Told:
-    """A whole run in a folder of its own."""
+    """A whole run in a folder of its own. Raises TimeoutExpired; however this ends, the demo has ended."""
     environ, home = environ or environment(folder), folder / "home"
     process = start(environ, folder, *flags, "--scenario", scenario, "--seed", str(seed), "--home", str(home))
-    output, _ = process.communicate(timeout=PATIENCE_S)
+    try:
+        output, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(120)
     return Told(output, process.returncode, environ, home)
 
 
