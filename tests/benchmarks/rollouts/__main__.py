@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.rollouts [--full] [--runs 100] [--null 1000] [--only NAME] [--json FILE]`: the table."""
+"""`python -m tests.benchmarks.rollouts [--runs 250] [--null 2000] [--ours] [--only NAME] [--json FILE]`: a table."""
 
 from __future__ import annotations
 
@@ -21,20 +21,18 @@ from tests.benchmarks.rollouts.scenarios import SCENARIOS, Scenario, play
 def main() -> None:
     """Play every scenario, and print the share of runs that each policy rolled back and what callers saw."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--null", type=int, default=1_000, help="runs of the scenarios in which nothing is wrong")
-    parser.add_argument("--full", action="store_true", help="250 and 2,000 runs")
+    parser.add_argument("--runs", type=int, default=250)
+    parser.add_argument("--null", type=int, default=2_000, help="runs of the scenarios in which nothing is wrong")
     parser.add_argument("--ours", action="store_true", help="our own policies only")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="part of a scenario's name")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    several, null = (250, 2_000) if options.full else (options.runs, options.null)
     policies = OURS if options.ours else tuple(POLICIES)
     began, cells = time.monotonic(), {}
     for number, scenario in enumerate(SCENARIOS):
         if options.only in scenario.name:
-            runs = null if scenario.name.startswith("no change") else several
+            runs = options.null if scenario.name.startswith("no change") else options.runs
             cells[scenario.name] = run(scenario, runs, options.seed * 1_000 + number, policies)
             print(f"{scenario.name}: {time.monotonic() - began:.0f} s", flush=True)
     print("\n".join(table(cells)))
