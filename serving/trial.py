@@ -82,7 +82,7 @@ class Trial:
 
     def _keep(self, assigned: int, choice: Choice, request: InferenceRequest, label: int, uuid: bytes) -> None:
         """For a truth or an event that comes later. What is personal makes no slice."""
-        if label == NO_CLASS and self.answers.labels:
+        if label == NO_CLASS and not self.answers.any_answer:
             return
         inputs = request.inputs
         for arm in self.arms:

@@ -75,6 +75,7 @@ class AnswerWriter:
         self._slices = Slices()
         self._early: list[tuple[Given, Mapping[str, str]]] = []
         self._file = -1
+        self.any_answer = any_answer
         self._left = MOST if labels or any_answer else 0
         self._second = self._taken = 0
 

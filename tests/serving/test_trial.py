@@ -14,7 +14,7 @@ from serinus.serving.callers import Callers
 from serinus.serving.errors import Cancelled, PredictionFailed, TimedOut
 from serinus.serving.request import InferenceRequest
 from serinus.serving.rollout import Judgement, Phase, Plan, RolloutRecord
-from serinus.serving.rollout.answers import answers_in, read_answers
+from serinus.serving.rollout.answers import NO_CLASS, answers_in, read_answers
 from serinus.serving.rollout.baseline import Baseline
 from serinus.serving.rollout.tally import Part, TallyReading, is_owned, read, tallies_in
 from serinus.serving.router import Choice, Loaded, Router, Target
@@ -163,6 +163,21 @@ def test_answers_are_kept_for_truths_that_come_later(host: Host) -> None:
     assert found.rows["key"].tolist() == [number % 3 for number in range(LEARNT_FROM)] + [0]
     assert found.rows[["step", "label"]][-2:].tolist() == [(0, 0), (1, 1)]
     assert found.rows["uuid"][3].tobytes() == (3).to_bytes(16)
+
+
+@pytest.mark.parametrize("labels", [("red", "white"), ()])
+def test_every_answer_is_kept_for_events_that_the_plan_names(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    """Of numbers, too, and where a class was not asked for."""
+    host, judgement = Host(tmp_path), Judgement(shadow=0, events=("complaint",))
+    host.follow(replace(RECORD, plan=Plan((1000,), manual=False, judgement=judgement)),
+                replace(BASELINE, labels=labels))
+    for outputs in (FINE if labels else {"chance": FINE["chance"]}, {"chance": FINE["chance"]}):
+        host.ask("candidate", outputs)
+    host.trials.close()
+    ((path,),) = answers_in(tmp_path / "pairs").values()
+    found = read_answers(path)
+    assert found is not None
+    assert found.rows["label"].tolist() == ([0, NO_CLASS] if labels else [NO_CLASS, NO_CLASS])
 
 
 def test_a_worker_vetoes_a_candidate_that_fails_again_and_again(host: Host) -> None:
