@@ -29,17 +29,15 @@ from serinus.serving.ids import prediction_id
 from serinus.serving.performance.promise import numbers_of, outcomes_of
 from serinus.serving.prediction_log import Entry, entries
 from serinus.serving.prediction_log.frame import (
-    CONTEXT,
     HEADER_BYTES,
     PREDICTION,
     Context,
     FrameError,
-    decode_context,
+    beginning,
     decode_prediction,
-    unframe,
 )
 from serinus.serving.prediction_log.manifest import Manifest
-from serinus.serving.prediction_log.reader import EVERYTHING, positioned
+from serinus.serving.prediction_log.reader import EVERYTHING, Walk, positioned
 
 __all__ = ["EVENT", "Hour", "LiveSample", "Looker", "Rows", "Who", "novel_share"]
 
@@ -51,10 +49,6 @@ _PENDING = 512
 _STEP = 200
 _AT_ONCE = 1 << 22
 """Bytes of a segment."""
-_UUID = slice(8, 24)
-"""In the payload of a prediction frame, after which comes …"""
-_ROWS = slice(4, 8)
-"""… and before which stands how many rows there are."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 Array = NDArray[Any]
@@ -338,29 +332,25 @@ class LiveSample:
     def _read_frames(self, data: memoryview, contexts: dict[int, Context], until: float,
                      oldest_hour: int) -> tuple[int, int]:
         """Take whole frames while there is time; where the next one begins, and how many predictions there were."""
-        offset = number = 0
-        while (found := unframe(data, offset)) is not None:
-            payload, offset = found
-            if payload[0] == CONTEXT:
-                index, context = decode_context(payload)
-                contexts[index] = context
-            elif payload[0] == PREDICTION:
+        number = 0
+        walk = Walk(data, contexts, 0)
+        for payload in walk:
+            if payload[0] == PREDICTION:
                 self._take(payload, contexts, oldest_hour)
                 number += 1
                 if number % _STEP == 0 and time.monotonic() >= until:
                     break
-        return offset, number
+        return walk.offset, number
 
     def _take(self, payload: memoryview, contexts: Mapping[int, Context], oldest_hour: int) -> None:
-        uuid = bytes(payload[_UUID])
+        number, rows, uuid = beginning(payload)
         hour = int.from_bytes(uuid[:6]) // HOUR_MS
-        context = contexts.get(int.from_bytes(payload[2:4], "little"))
+        context = contexts.get(number)
         if context is None or hour < oldest_hour:
             return
         kept = self._hour(Who(context.model, context.version, context.role), hour)
         if kept is None:
             return
-        rows = int.from_bytes(payload[_ROWS], "little")
         kept.seen += rows
         first = int.from_bytes(blake2b(uuid, digest_size=8).digest())
         if rows == 1 and first >= kept.limit:  # so are most, where there are many

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from serinus.monitors.record import PredictionRecord
 
 __all__ = ["CONTEXT", "FORMAT", "HEADER_BYTES", "MAGIC", "PREDICTION", "ArrayLayout", "Context", "FrameError",
-           "Layout", "decode_context", "decode_prediction", "encode_context", "encode_prediction", "frame", "layout",
-           "pack_header", "unpack_header", "uuid_in"]
+           "Layout", "beginning", "decode_context", "decode_prediction", "encode_context", "encode_prediction", "frame",
+           "layout", "pack_header", "unpack_header"]
 
 FORMAT = 1
 MAGIC = b"SRNSEG\r\n"
@@ -40,6 +40,7 @@ FRAME_BYTES = _FRAME.size
 _CONTEXT_HEAD = struct.Struct("<BxH")
 # kind, context, rows, uuid, received, duration, key hash, trace id (two halves), span id, request id
 _PREDICTION_HEAD = struct.Struct("<BxHI16sQQQQQQH")
+_BEGINNING = struct.Struct("<2xHI16s")  # of the same
 _ARRAY_HEAD = struct.Struct("<BB")
 _U32 = struct.Struct("<I")
 _MISSING = 0xFFFF_FFFF
@@ -154,9 +155,9 @@ def _remark(code: int, data: bytes) -> tuple[bytes, bytes]:
     return _REMARK.pack(code, len(data)), data
 
 
-def uuid_in(payload: memoryview) -> bytes:
-    """Whose prediction frame it is, without decoding the rest."""
-    return bytes(payload[8:24])
+def beginning(payload: memoryview) -> tuple[int, int, bytes]:
+    """The number of a prediction frame's context, its rows and its UUID, without decoding the rest."""
+    return _BEGINNING.unpack_from(payload)
 
 
 def decode_prediction(payload: memoryview, contexts: Mapping[int, Context]) -> PredictionRecord:

@@ -20,18 +20,18 @@ from serinus.serving.prediction_log.frame import (
     PREDICTION,
     Context,
     FrameError,
+    beginning,
     decode_context,
     decode_prediction,
     unframe,
     unpack_header,
-    uuid_in,
 )
 from serinus.serving.prediction_log.manifest import Manifest, Part, manifest_of, manifests, parquet_folder
 from serinus.serving.prediction_log.parquet import records_in
 from serinus.serving.prediction_log.writer import SEGMENT_SUFFIX, segment_name
 
-__all__ = ["EVERYTHING", "Choice", "Entry", "Follower", "SegmentEnd", "entries", "find", "is_open", "positioned",
-           "read", "read_frames", "read_segment", "segments", "stored"]
+__all__ = ["EVERYTHING", "Choice", "Entry", "Follower", "SegmentEnd", "Walk", "entries", "find", "is_open",
+           "positioned", "read", "read_frames", "read_segment", "segments", "stored"]
 
 HOUR_MS = 3_600_000
 
@@ -101,26 +101,41 @@ def read_frames(data: memoryview, name: str, choice: Choice = EVERYTHING) -> Gen
         return SegmentEnd(0, len(data))
     unpack_header(bytes(data[:HEADER_BYTES]))
     contexts: dict[int, Context] = {}
-    others: set[int] = set()
-    offset = HEADER_BYTES
-    while (found := unframe(data, offset)) is not None:
-        payload, offset = found
-        if payload[0] == CONTEXT:
-            number, context = decode_context(payload)
-            contexts[number] = context
-            if not choice.takes_version(context.model, context.version):
-                others.add(number)
-        elif payload[0] == PREDICTION:
-            if others and int.from_bytes(payload[2:4], "little") in others:
-                continue
-            if choice.uuid is not None and uuid_in(payload) != choice.uuid:
-                continue
-            record = decode_prediction(payload, contexts)
-            if choice is EVERYTHING or choice.takes(record):
-                yield record
-        else:
+    walk = Walk(data, contexts, HEADER_BYTES)
+    for payload in walk:
+        if payload[0] != PREDICTION:
             raise FrameError(f"{name}: unknown frame kind {payload[0]}")
-    return SegmentEnd(offset, len(data) - offset)
+        if choice is EVERYTHING:
+            yield decode_prediction(payload, contexts)
+        elif _may_be(payload, contexts, choice) and choice.takes(record := decode_prediction(payload, contexts)):
+            yield record
+    return SegmentEnd(walk.offset, len(data) - walk.offset)
+
+
+def _may_be(payload: memoryview, contexts: Mapping[int, Context], choice: Choice) -> bool:
+    """Whether a record may be wanted, by what is known of it before it is decoded."""
+    number, _, uuid = beginning(payload)
+    context = contexts.get(number)
+    return choice.uuid in (None, uuid) and (
+        context is None or choice.takes_version(context.model, context.version))
+
+
+class Walk:
+    """The whole frames in a segment's bytes from `offset` on, which moves along. What is no context is given; contexts
+    are put among `contexts`."""
+
+    def __init__(self, data: memoryview, contexts: dict[int, Context], offset: int) -> None:
+        self.offset = offset
+        self._data, self._contexts = data, contexts
+
+    def __iter__(self) -> Iterator[memoryview]:
+        while (found := unframe(self._data, self.offset)) is not None:
+            payload, self.offset = found
+            if payload[0] == CONTEXT:
+                number, context = decode_context(payload)
+                self._contexts[number] = context
+            else:
+                yield payload
 
 
 class Entry(NamedTuple):
@@ -269,15 +284,10 @@ class Follower:
         start, contexts = self._places.get(entry.name, (HEADER_BYTES, {}))
         with entry.path.open("rb") as stream:
             stream.seek(start)
-            data = memoryview(stream.read())
-        offset = 0
-        while (found := unframe(data, offset)) is not None:
-            payload, offset = found
-            self._places[entry.name] = start + offset, contexts
-            if payload[0] == CONTEXT:
-                number, context = decode_context(payload)
-                contexts[number] = context
-            elif payload[0] == PREDICTION and self._known.get(entry.name, 0) > 0:
+            walk = Walk(memoryview(stream.read()), contexts, 0)
+        for payload in walk:
+            self._places[entry.name] = start + walk.offset, contexts
+            if payload[0] == PREDICTION and self._known.get(entry.name, 0) > 0:
                 self._known[entry.name] -= 1  # by whom this one goes on
             elif payload[0] == PREDICTION:
                 self._read_of[entry.name] = self._read_of.get(entry.name, 0) + 1
