@@ -97,6 +97,8 @@ class AlertPolicy:
     repeat_seconds: float = 4 * 3600.0
     forget_seconds: float = 24 * 3600.0
     """After so long without a word an open alert ends; resolved ones are shown for as long."""
+    at_once: frozenset[str] = frozenset()
+    """Kinds that fire when they are first seen: what has happened need not last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +329,8 @@ def _active(alert: Alert, condition: Condition, features: tuple[str, ...], now: 
     changes: list[Change] = []
     if is_new:
         alert = _note("pending", alert, changes, now)
-    if alert.state is AlertState.PENDING and now - alert.pending_since >= policy.for_seconds:
+    lasts = alert.kind in policy.at_once or now - alert.pending_since >= policy.for_seconds
+    if alert.state is AlertState.PENDING and lasts:
         alert = replace(alert, state=AlertState.FIRING, firing_since=now)
         if _is_silenced(alert, now, silences):
             alert = _note("firing", alert, changes, now, reason="silenced")

@@ -21,6 +21,7 @@ import orjson
 from serinus.monitors.alerts import AlertBook, AlertPolicy, Change, Condition
 from serinus.monitors.notifiers import Log, Notification, Notifier, NotifierMisconfigured, make_notifier
 from serinus.serving.errors import SettingsError
+from serinus.serving.rollout.conditions import AT_ONCE
 from serinus.serving.settings import AlertSettings, Settings
 from serinus.serving.store import Conflict, Document, JournalEntry, Store
 
@@ -38,7 +39,8 @@ _COUNTS = ("delivered", "failures", "given_up")
 
 def policy(settings: AlertSettings) -> AlertPolicy:
     """The part of the settings that decides about alerts."""
-    return AlertPolicy(settings.severity, settings.for_seconds, settings.keep_firing_seconds, settings.repeat_seconds)
+    return AlertPolicy(settings.severity, settings.for_seconds, settings.keep_firing_seconds, settings.repeat_seconds,
+                       at_once=AT_ONCE)
 
 
 def make_configured(name: str, settings: AlertSettings) -> Notifier:

@@ -16,7 +16,8 @@ from serinus.monitors.alerts import AlertState, Change, Fact, Severity
 
 __all__ = ["DeliveryFailed", "Notification", "NotificationEvent", "Notifier", "NotifierMisconfigured", "moment"]
 
-NotificationEvent = Literal["firing", "escalated", "repeated", "resolved", "refreshed", "retraining", "test"]
+NotificationEvent = Literal["firing", "escalated", "repeated", "resolved", "refreshed", "retraining", "promoted",
+                            "test"]
 
 
 class NotifierMisconfigured(Exception):

@@ -24,8 +24,10 @@ from serinus.serving.rollout.evidence import Arms, Evidence, Pairs, Window
 from serinus.serving.rollout.judgement import Judgement
 from serinus.serving.rollout.state import Phase
 
-__all__ = ["Action", "Check", "Verdict", "judge"]
+__all__ = ["APPROVAL", "Action", "Check", "Verdict", "judge"]
 
+APPROVAL = "approval"
+"""The cause of waiting where all that is missing is a person's approval."""
 _SILENT_S = 300.0
 _MISMATCH_ALPHA = 0.01
 _BROKEN_RATIO = 3.0
@@ -123,7 +125,7 @@ class Verdict:
     reason: str
     checks: tuple[Check, ...] = ()
     cause: str = ""
-    """Of a hold: its cause in one word, so that it can be seen to be gone."""
+    """Of a hold: its cause in one word, so that it can be seen to be gone; `APPROVAL` where only that is missing."""
     risk: str = ""
     """Of an advance without a certificate: what is not known."""
 
@@ -158,7 +160,7 @@ def judge(plan: Judgement, phase: Phase, weight: int, evidence: Evidence, *, ste
     if approvers and verdict.action is Action.ADVANCE:
         who = "A person has" if approvers == 1 else f"{approvers} persons have"
         return Verdict(Action.WAIT, f"{who} to approve it (`serinus rollout approve`). {verdict.reason}", checks,
-                       risk=verdict.risk)
+                       cause=APPROVAL, risk=verdict.risk)
     return verdict
 
 

@@ -69,6 +69,13 @@ def test_what_comes_back_soon_is_the_same_alert() -> None:
     assert events(book) == ["pending", "firing!"]
 
 
+def test_what_has_happened_need_not_last() -> None:
+    """Kinds that fire at once do, and are over as all others are."""
+    policy = replace(POLICY, at_once=frozenset({"drift"}))
+    assert events(run((0, [drift("age")]), policy=policy)) == ["pending", "firing!"]
+    assert events(run((0, [drift("age")]), (1, [CALM]), (300, [CALM]), policy=policy)) == ["pending", "firing!"]
+
+
 def test_a_remark_is_no_alert() -> None:
     """Severities below the policy's count as quiet."""
     assert run((0, [drift("age", severity="warn")])).alerts == ()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serinus.serving.rollout import Judgement, Phase
-from serinus.serving.rollout.analysis import Action, Check, Verdict, judge
+from serinus.serving.rollout.analysis import APPROVAL, Action, Check, Verdict, judge
 from serinus.serving.rollout.evidence import Arms, Evidence, Pairs, Window
 
 PLAN = Judgement(shadow=0, step_s=600, step_units=100)
@@ -180,7 +180,7 @@ def test_a_plan_may_ask_for_persons_besides() -> None:
     """They are waited for when the evidence is there, and harm waits for nobody."""
     for number, sentence in ((1, "A person has to approve it"), (2, "2 persons have to approve it")):
         verdict = look(window(errors=(100, 300)), approvers=number)
-        assert verdict.action is Action.WAIT
+        assert (verdict.action, verdict.cause) == (Action.WAIT, APPROVAL)
         assert verdict.reason.startswith(sentence) and "Certified to be no worse" in verdict.reason
         assert look(window(errors=(300, 300)), approvers=number).action is Action.ROLL_BACK
     assert look(window(candidate=500, errors=(0, 0)), approvers=1).reason.startswith("Nothing is wrong, but not yet")
