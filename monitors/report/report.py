@@ -18,6 +18,7 @@ from serinus.monitors import frames
 from serinus.monitors.counts import Counts
 from serinus.monitors.distances import Distance, distance_named
 from serinus.monitors.errors import InvalidData
+from serinus.monitors.personal_data import found_in
 from serinus.monitors.profile import Profile
 from serinus.monitors.reference import Reference
 from serinus.monitors.report.comparison import Comparison, Verdict, WindowComparison, compare, compare_windows
@@ -114,7 +115,8 @@ class Report:
         """Compare two frames, or a frame with a profile.
 
         Args:
-            reference: what normal is.
+            reference: what normal is. Of a frame's columns that seem to hold personal data (`personal_data.found_in`)
+                no value is told: categories are hashes, numbers coarse.
             current: what is to be judged.
             target, outputs: columns that hold the outcome and what a model answered; they may lack in `current`.
             time: a column of times; the report then shows windows of time. It is no feature.
@@ -127,7 +129,8 @@ class Report:
         """
         asked = _How(**how)
         profile = reference if isinstance(reference, Profile) else Reference.from_frame(
-            reference, time=time, group=group, outputs=_outputs(target, outputs), progress=asked.progress)
+            reference, time=time, group=group, outputs=_outputs(target, outputs), progress=asked.progress,
+            personal=_personal(reference))
         return _report(profile, frames.slices_of(current), time, asked)
 
     @classmethod
@@ -145,8 +148,9 @@ class Report:
         """Compare two CSV or Parquet files of any size, read in chunks; see `of`."""
         asked, first, second = _How(**how), Path(reference), Path(current)
         chunks = frames.frames_in(second)  # a wrong name is told before the first file is read
+        personal = _personal(next(iter(frames.frames_in(first)()), None))
         profile = Reference.from_file(first, time=time, group=group, outputs=_outputs(target, outputs),
-                                      progress=asked.progress)
+                                      progress=asked.progress, personal=personal)
         return _report(profile, chunks(), time, replace(asked, names=(first.name, second.name)))
 
     @property
@@ -209,6 +213,11 @@ class Report:
 
 def _outputs(target: str | None, outputs: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*outputs, *([target] if target is not None else []))))
+
+
+def _personal(frame: pd.DataFrame | None) -> dict[str, str]:
+    """Whose values no report tells: what seems to be personal among a reference's first rows."""
+    return {} if frame is None else {found.column: "hash" for found in found_in(frame)}
 
 
 def _counted(count: int, noun: str) -> str:

@@ -223,3 +223,26 @@ def test_a_notebook_shows_the_page_in_a_frame(calm):
     """Its style does not touch the notebook's."""
     assert calm._repr_html_().startswith('<iframe title="Drift report"')
     assert "&lt;!doctype html&gt;" in calm._repr_html_()
+
+
+@pytest.mark.parametrize("file", [False, True])
+def test_personal_values_are_told_by_nothing(tmp_path, file):
+    """A column of addresses with few values, as one of many, and one of birth dates: none of them stands in the facts
+    or on the page, and the change is found all the same."""
+    rng = np.random.default_rng(8)
+    people = [f"planted.{number}@example.org" for number in range(6)]
+
+    def some(shares):
+        return pd.DataFrame({"contact": rng.choice(people, 2_000, p=shares), "amount": rng.normal(size=2_000),
+                             "note": [f"seen.{number}@example.org" for number in rng.permutation(2_000)]})
+
+    before, now = some([0.5, 0.1, 0.1, 0.1, 0.1, 0.1]), some([0.1, 0.1, 0.1, 0.1, 0.1, 0.5])
+    if file:
+        before.to_csv(tmp_path / "before.csv", index=False)
+        now.to_csv(tmp_path / "now.csv", index=False)
+        report = Report.of_files(tmp_path / "before.csv", tmp_path / "now.csv")
+    else:
+        report = Report.of(before, now)
+    assert found(report, "contact").verdict is Verdict.DRIFTED
+    told = json.dumps(report.to_json()) + report.to_html()
+    assert "example.org" not in told and "planted" not in told
