@@ -314,8 +314,7 @@ def _is_wanted(plan: Judgement, name: str) -> bool:
 
 def _harm(plan: Judgement, weights: Sequence[float], ours: list[tuple[int, ...]],
           others: list[tuple[int, ...]]) -> list[float]:
-    found = rate_ratio.harm_since(weights, ours, others, ratio=plan.ratio) if ours else []
-    return [float(value) for value in found]
+    return [float(value) for value in rate_ratio.harm_since(weights, ours, others, ratio=plan.ratio)] if ours else []
 
 
 def _theirs(counts: Sequence[Arms]) -> tuple[int, ...]:
