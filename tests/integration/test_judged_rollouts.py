@@ -267,7 +267,7 @@ def test_a_version_that_kills_its_worker_is_taken_off_at_once(house: Path, start
     with _crowd(server, "segfault") as crowd:
         rollout = _begin(server, "segfault", digest)
         rollout.wait("rolled_back")
-        eventually(lambda: len(server.ready_workers()) == 2, 20)
+        eventually(lambda: len(server.ready_workers()) == 2, 90)
         crowd.wait_for(100)
     assert kind.said in rollout.told()
     deaths = len(before - server.ready_workers())
