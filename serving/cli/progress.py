@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-
 if TYPE_CHECKING:
     from serinus.monitors.builder import Progress
 
@@ -21,22 +19,31 @@ _EVERY_S = 0.1
 @contextmanager
 def progress_line(*, quiet: bool = False) -> Iterator[Progress | None]:
     """What to call with a step's name, what is done of it, and how much there is, if that is known; None where nobody
-    would see it."""
+    would see it. The line shows a bar, the rows, how many a second, and the time that is left."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    shown, at = "", 0.0
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Line
 
-    def tell(step: str, done: int, whole: int | None) -> None:
-        nonlocal shown, at
-        now = time.monotonic()
-        if step == shown and done != whole and now - at < _EVERY_S:
-            return
-        shown, at = step, now
-        share = f"{done:,} of {whole:,} rows" if whole else f"{done:,} rows"
-        click.echo(f"\r\033[K{step}: {share}", nl=False, err=True)
+    text = TextColumn("{task.description}"), TextColumn("{task.fields[rows]}")
+    columns = text[0], BarColumn(20), text[1], TimeRemainingColumn()
+    shown, at, began = "", 0.0, 0.0
+    with Line(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as line:
+        task = line.add_task("", rows="")
 
-    try:
+        def tell(step: str, done: int, whole: int | None) -> None:
+            nonlocal shown, at, began
+            now = time.monotonic()
+            if step == shown and done != whole and now - at < _EVERY_S:
+                return
+            if step != shown:
+                began = now
+                line.reset(task, description=step)
+            shown, at = step, now
+            share = f"{done:,} of {whole:,} rows" if whole else f"{done:,} rows"
+            rate = f", {done / (now - began):,.0f}/s" if now > began else ""
+            line.update(task, completed=done, total=whole, rows=share + rate, refresh=True)
+
         yield tell
-    finally:
-        click.echo("\r\033[K", nl=False, err=True)
