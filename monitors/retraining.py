@@ -4,10 +4,10 @@ A policy over evidence, not a statistic, and pure: `recommend` looks at the aler
 
 | alerts that fire | action | because |
 |---|---|---|
-| missing or unseen values, unit slips, broken schemas | fix pipeline | a model trained on it learns the fault |
+| missing or unseen values, unit slips | fix pipeline | a model trained on it learns the fault |
 | errors, latency, losses, begun after a promotion | roll back | what was changed is the likeliest cause |
 | losses; drift that is large (`act`) or of the answers | retrain | the world has changed |
-| miscalibration, another share of classes | recalibrate | cheaper, and enough |
+| miscalibration | recalibrate | cheaper, and enough |
 | drift that is certain but small | none | by itself it is no harm |
 
 The first line that applies decides; the others stand as reasons.
@@ -28,11 +28,10 @@ __all__ = ["Action", "Circumstances", "Decision", "Past", "Recommendation", "Ret
 Action = Literal["none", "fix pipeline", "roll back", "retrain", "recalibrate"]
 Trigger = Literal["event", "calendar", "person"]
 
-_BROKEN = frozenset({"schema", "type", "shape", "missing", "unseen", "unit_slip", "out_of_range", "constant", "swapped",
-                     "duplicate"})
-_FAILING = frozenset({"error_rate", "latency", "crash"})
-_LOSS = frozenset({"loss", "performance", "estimated_performance", "disagreement"})
-_CALIBRATION = frozenset({"calibration", "label_shift"})
+_BROKEN = frozenset({"missing", "unseen", "unit_slip"})
+_FAILING = frozenset({"error_rate", "latency"})
+_LOSS = frozenset({"loss", "performance", "estimated_performance"})
+_CALIBRATION = frozenset({"calibration"})
 _DRIFT = frozenset({"drift", "sudden_change"})
 _BLAME_S = 7 * 86_400.0
 _DAY_S = 86_400

@@ -45,6 +45,7 @@ from serinus.serving.steward.tell_events import TellEvents
 from serinus.serving.steward.tell_reverse import TellReverse
 from serinus.serving.steward.tell_traffic import TellTraffic
 from serinus.serving.steward.watch_heartbeats import WatchHeartbeats
+from serinus.serving.steward.watch_requests import WatchRequests
 from serinus.serving.steward.watch_rollouts import WatchRollouts
 from serinus.serving.telemetry.logs import end_logging, set_up_logging
 from serinus.serving.telemetry.metrics import Family, collect
@@ -63,9 +64,9 @@ def all_jobs() -> list[Job]:
     return [RestoreRecords(), FirstRecords(), CarryVetoes(), PublishSnapshot(), AcknowledgeRollbacks(), HoldLease(),
             ShipTallies(), KeepShadow(), JoinPairs(), JoinAnswers(), Preflight(), JudgeRollouts(), TellReverse(),
             ShipTicks(), LearnReferences(), JudgeDrift(), JudgeCustomMonitors(), joined,
-            MeasurePerformance(joined), PublishMonitors(), WatchRollouts(), EvaluateAlerts(), DeliverNotifications(),
-            StartRetraining(), TellEvents(), SendEvents(), TellTraffic(), AdoptBoards(), WatchHeartbeats(),
-            CompactLog(), CapLog(), CapKeys(), ClearRunFolders()]
+            MeasurePerformance(joined), PublishMonitors(), WatchRequests(), WatchRollouts(), EvaluateAlerts(),
+            DeliverNotifications(), StartRetraining(), TellEvents(), SendEvents(), TellTraffic(), AdoptBoards(),
+            WatchHeartbeats(), CompactLog(), CapLog(), CapKeys(), ClearRunFolders()]
 
 
 def work() -> int:

@@ -50,7 +50,7 @@ PROMOTED = Circumstances(NOW - 3600, "1")
     ([firing("loss", "act", since=NOW - 7200)], PROMOTED, "retrain"),
     ([firing("error_rate")], Circumstances(), "none"),
     ([firing("calibration")], PROMOTED, "recalibrate"),
-    ([firing("label_shift"), firing("drift")], PROMOTED, "recalibrate"),
+    ([firing("calibration"), firing("drift")], PROMOTED, "recalibrate"),
     ([firing("calibration"), firing("estimated_performance")], Circumstances(), "retrain"),
 ])
 def test_the_first_line_of_the_table_decides(alerts: list[Alert], about: Circumstances, action: str) -> None:
