@@ -30,7 +30,7 @@ _PREFIX = "SERINUS_"
 _OTHER_VARIABLES = {"SERINUS_SETTINGS", "SERINUS_RUN", "SERINUS_PARENT", "SERINUS_ONNX_THREADS", "SERINUS_WORKERS",
                     "SERINUS_SPAWNER", "SERINUS_URL", "SERINUS_TELEMETRY_SOURCE", "SERINUS_RETRAINING"}
 # Tables whose keys are the user's own words.
-_TABLES = {"alerts.notifiers", "referral.by_model"}
+_TABLES = {"alerts.notifiers", "performance.by_model", "referral.by_model"}
 # Lists of tables; in the environment they are JSON.
 _LISTS = {"control.tokens"}
 # What never stands in a message.
@@ -239,6 +239,17 @@ class GroundTruthSettings(_Section):
     judged."""
 
 
+class WorthSettings(_Section):
+    """What a classifier's answers are worth to those who act on them; classes are named by their text."""
+
+    positive: str = ""
+    """The class that precision and recall are of; empty: of two classes the last one."""
+    values: Mapping[str, Mapping[str, float]] = {}
+    """What a row is worth, by its truth and then by its answer; costs are negative, what is left out is 0."""
+    unit: str = ""
+    """Of these numbers, such as `EUR`."""
+
+
 class PerformanceSettings(_Section):
     """What live answers turn out to be worth, and from when on that is harm."""
 
@@ -253,6 +264,8 @@ class PerformanceSettings(_Section):
     events, `event:complaint`: predictions that had one, and those that had none."""
     groups: tuple[str, ...] = ()
     """Inputs between whose values no model should differ: gaps in how often, and how well, each is selected."""
+    by_model: Mapping[str, WorthSettings] = {}
+    """By a model's name: `positive`, `values` and `unit`, what its answers are worth."""
 
 
 class ReferralLimits(_Section):
@@ -382,7 +395,10 @@ class Settings(_Section):
     def handed_over(cls) -> Settings:
         """The settings that the parent wrote, or those of the environment when there is no parent."""
         path = os.environ.get("SERINUS_SETTINGS")
-        return cls.model_validate_json(Path(path).read_bytes()) if path else cls.resolve()
+        try:
+            return cls.model_validate_json(Path(path).read_bytes()) if path else cls.resolve()
+        except FileNotFoundError:
+            raise SystemExit(f"serinus: {path} is gone: the server that wrote its settings there has ended.") from None
 
 
 def _merged(config: Path | None, environ: Mapping[str, str],

@@ -159,6 +159,13 @@ def test_settings_are_handed_over_whole(tmp_path: Path, monkeypatch: pytest.Monk
     assert Settings.handed_over() == settings
 
 
+def test_a_process_whose_server_has_ended_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was starting when the run folder went ends with a sentence."""
+    monkeypatch.setenv("SERINUS_SETTINGS", str(tmp_path / "settings.json"))
+    with pytest.raises(SystemExit, match=r"settings\.json is gone: the server .* has ended"):
+        Settings.handed_over()
+
+
 NOTIFIERS = {"ops": {"kind": "slack", "url_env": "HOOK"}, "am": {"kind": "alertmanager", "labels": {"team": "ml"}}}
 
 
