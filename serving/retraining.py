@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import orjson
 
+from serinus.models.errors import ModelError
 from serinus.models.registry import Registry
 from serinus.monitors.alerts import Alert, AlertState
 from serinus.monitors.notifiers import Notification
@@ -37,11 +38,13 @@ from serinus.monitors.retraining import (
 )
 from serinus.serving.alerting import enqueue, read_book
 from serinus.serving.board import start_ticks
+from serinus.serving.errors import ControlRefused
 from serinus.serving.files import write_atomically
 from serinus.serving.home import Home, RunFolder
 from serinus.serving.processes import child_environment
-from serinus.serving.rollout.state import Phase
+from serinus.serving.rollout import Judgement, Phase, Plan, RolloutError
 from serinus.serving.settings import RetrainingSettings, Settings
+from serinus.serving.steward.commands import perform
 from serinus.serving.store import Document, JournalEntry, Store
 
 __all__ = ["Advice", "Retraining", "RetrainingState", "Run", "policy_of"]
@@ -50,6 +53,8 @@ FORMAT = 1
 _LOST_S = 60.0
 _FAR_S = 600.0
 _KEPT = 20
+_PLAN = Plan((100, 500, 2500, 5000), manual=False, judgement=Judgement(gate="pass"))
+"""By which a version is tried that nobody has looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +175,21 @@ class Retraining:
         new = [version for version in self._registry.versions(model) if version not in run.versions]
         self._note(model, "ended", now, _told(model, run, outcome, new), "",
                    {"folder": run.folder, "new_versions": ",".join(new), **(outcome or {})})
+        if new and self._settings.retraining.start:
+            self._try(model, new[-1], now)
         self._clear(model)
         return kept
+
+    def _try(self, model: str, version: str, now: float) -> None:
+        """Start a rollout of what was trained, from its preflight and shadow on, if its evaluation passed; else say why
+        not."""
+        request = {"verb": "start", "version": version, "plan": _PLAN, "actor": self._actor,
+                   "reason": "the retraining registered it"}
+        try:
+            perform(self._store, self._registry, model, request)
+        except (ControlRefused, RolloutError, ModelError) as error:
+            self._note(model, "not_started", now, f"Version {version} of {model} is not tried yet.", str(error),
+                       {"version": version})
 
     def _folder(self, model: str, now: float) -> Path:
         stamp = moment(now).replace(":", "").replace("-", "")

@@ -206,6 +206,8 @@ class RetrainingSettings(_Section):
     """By the calendar: every so many days, whatever the monitors say; 0: never."""
     at: str = Field(default="03:00", pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")
     """The time of day for that, in UTC."""
+    start: bool = False
+    """Whether a rollout of what the command registered is started, from its shadow on, if its evaluation passed."""
 
 
 class ValidationSettings(_Section):

@@ -121,6 +121,53 @@ def test_a_version_that_it_registers_answers_nothing_yet(tmp_path: Path) -> None
     assert made.store.record("wine") == before
 
 
+REGISTER = ("import os; from sklearn.dummy import DummyRegressor; from serinus.models import register; "
+            "register(DummyRegressor().fit([[0.0]], [2.0]), 'wine', home=os.environ['SERINUS_HOME'])")
+
+
+@pytest.mark.parametrize("gate", ["pass", "fail", None])
+def test_what_it_registers_is_tried_where_that_is_wanted(tmp_path: Path, gate: str | None) -> None:
+    """By the steward's name, from the preflight and a shadow on, if its evaluation passed; else the journal says why
+    it is not."""
+    trained(tmp_path, "wine", 1.0)
+    made, job = host(tmp_path, REGISTER, start=True), StartRetraining()
+    fire(made)
+    job.run(made)
+    until(lambda: (folders(tmp_path)[0] / "outcome.json").exists())
+    if gate is not None:
+        verdict = {"verdict": gate, "at": "2026-01-01", "data": "held_out.csv", "sentence": "It is worse."}
+        made.registry.attach(made.registry.get("wine", "2"), {"gates/1/gate.json": json.dumps(verdict).encode()})
+    job.run(made)
+    record = made.store.record("wine")
+    assert record is not None
+    if gate == "pass":
+        assert (record.phase, record.candidate, record.actor) == ("preflight", "2", "steward-1")
+        assert record.plan is not None and record.plan.judgement is not None and record.plan.judgement.shadow > 0
+    else:
+        assert record.phase == "idle" and entries(made)[-1].kind == "retraining.not_started"
+        assert entries(made)[-1].reason.startswith("The evaluation of wine:2" if gate else "wine:2 was never evaluated")
+
+
+def test_the_calendar_starts_it_once(tmp_path: Path) -> None:
+    """Though nothing fires: at its time, by the first steward that sees it, and not again before the next one."""
+    now = [1_767_225_600.0 + 2 * 3600]
+    made, job = host(tmp_path, every_days=1, at="03:00", cooldown_seconds=0), StartRetraining(lambda: now[0])
+    job.run(made)
+    assert entries(made) == []
+    for _ in range(2):
+        now[0] += 3600
+        job.run(made)
+    until(lambda: (folders(tmp_path)[0] / "outcome.json").exists())
+    for _ in range(2):
+        StartRetraining(lambda: now[0]).run(made)
+    assert [entry.kind for entry in entries(made)] == ["retraining.started", "retraining.ended"]
+    assert entries(made)[0].body["trigger"] == "calendar"
+    assert entries(made)[0].reason == "It is planned every 1 days at 03:00 UTC."
+    now[0] += 86_400
+    job.run(made)
+    assert len(folders(tmp_path)) == 2
+
+
 @pytest.mark.parametrize(("command", "code", "said"), [
     (python("import sys; print('no data'); sys.exit(3)"), 3, "no data\n"),
     (["/not/there"], 127, "/not/there cannot be run: No such file or directory.\n"),
