@@ -145,8 +145,9 @@ def classification(
     """Measure a classifier of K classes.
 
     Args:
-        sums: `confusion` [K+1, K+1] (truth by answer, the last for other labels), `scores` [S, 256, 3], `losses` [5].
-        positive: which class is the positive one of two; None averages over classes.
+        sums: `confusion` [K+1, K+1] (truth by answer, the last for other labels), `scores` [S, 256, 3] of the last of
+            two classes or of all, `losses` [5].
+        positive: which class is the positive one; None averages over classes.
         values: what a row is worth, by truth and answer [K, K].
         level: of the intervals.
     """
@@ -156,7 +157,7 @@ def classification(
     found = {"accuracy": share_measure(np.trace(table[:-1, :-1]), table.sum(), level)}
     found |= _of_two(table, positive, level) if positive is not None else _averaged(table, level)
     if "scores" in sums.tables and sums.table("scores")[..., 0].any():
-        found |= _of_scores(sums, level)
+        found |= _of_scores(sums, positive, level)
     if values is not None:
         found["value"] = _worth(table[:-1, :-1], values, level)
     return found
@@ -223,12 +224,22 @@ def _recall_gradient(table: Array, k: int) -> tuple[float, Array] | None:
     return _ratio_gradient(table, k, 1.0, 0.0)
 
 
-def _of_scores(sums: Sums, level: float) -> dict[str, Measure]:
-    scores, losses = sums.table("scores"), sums.table("losses") / FINE
+def _of_scores(sums: Sums, positive: int | None, level: float) -> dict[str, Measure]:
+    scores, losses = _looked_at(sums.table("scores"), positive), sums.table("losses") / FINE
     rows = int(losses[0] * FINE)
     return {"roc_auc": _roc(scores, rows, level), "pr_auc": _pr(scores, rows, level),
             "log_loss": mean_measure(rows, losses[1], losses[2], level),
             "brier": mean_measure(rows, losses[3], losses[4], level)}
+
+
+def _looked_at(scores: Array, positive: int | None) -> Array:
+    """The tables of the positive class. Of two classes the first one's is the last one's from its other end."""
+    if positive is None or (len(scores) == 1 and positive == 1):
+        return scores
+    if len(scores) > 1:
+        return scores[positive : positive + 1]
+    rows, positives, total = scores[0, ::-1].T
+    return np.column_stack([rows, rows - positives, rows * int(FINE) - total])[None]
 
 
 def _roc(scores: Array, rows: int, level: float) -> Measure:

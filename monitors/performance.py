@@ -31,14 +31,17 @@ from serinus.monitors.intervals import LEVEL
 from serinus.monitors.metrics import BINS, FINE, Measure, Sums
 from serinus.monitors.referral import confidence_output
 
-__all__ = ["FEWEST", "GROUP", "Definition", "Key", "Metric", "Outcomes", "Part", "Performance", "definition_for",
-           "installed_metrics"]
+__all__ = ["FEWEST", "GROUP", "OF_POSITIVE", "Definition", "Key", "Metric", "Outcomes", "Part", "Performance",
+           "definition_for", "installed_metrics", "label_places"]
 
 FEWEST = 50
 """Rows below which a cell's verdict is "unknown"."""
 
 GROUP = "serinus.metrics"
 """The entry-point group in which an installed package offers metrics of its own."""
+
+OF_POSITIVE = frozenset({"precision", "recall", "f1", "pr_auc"})
+"""The measures that look at the positive class alone."""
 
 _LARGEST = 1e75
 """Truths and errors beyond count as this: their fourth powers stay finite."""
@@ -104,6 +107,7 @@ class Definition:
         values: what a row is worth, `values[truth][answer]` in the order of the labels; costs are negative.
         centre: a typical truth of a regression, where truths lie far from 0 (years, say): R² is taken around it.
         own: metrics of installed packages.
+        unit: of the values.
 
     Example:
         >>> import numpy as np
@@ -119,6 +123,7 @@ class Definition:
     values: tuple[tuple[float, ...], ...] | None = None
     centre: float = 0.0
     own: tuple[Metric, ...] = field(default=(), compare=False)
+    unit: str = ""
 
     def __post_init__(self) -> None:
         size = len(self.labels)
@@ -131,9 +136,11 @@ class Definition:
 
     @cached_property
     def digest(self) -> str:
-        """Sums of another definition are of no use for this one: it is known by this name."""
-        facts = [self.task, list(self.labels), self.positive, self.values, self.centre,
-                 [metric.name for metric in self.own]]
+        """Sums of another definition are of no use for this one: it is known by this name.
+
+        They do not depend on positive class and values, of which nothing is said.
+        """
+        facts = [self.task, list(self.labels), None, None, self.centre, [metric.name for metric in self.own]]
         return sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     @property
@@ -142,6 +149,11 @@ class Definition:
         if self.positive is not None:
             return self.labels.index(self.positive)
         return 1 if len(self.labels) == 2 else None
+
+    @property
+    def turned(self) -> bool:
+        """Whether another class is positive than the labels alone suggest."""
+        return self._positive != (1 if len(self.labels) == 2 else None)
 
     def places(self, values: Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The place of each value among the labels, one beyond the last for others; and which values there are."""
@@ -166,8 +178,15 @@ class Definition:
         confusion = np.bincount(truth * (size + 1) + answers, minlength=(size + 1) ** 2).reshape(size + 1, -1)
         tables = {"rows": _count(known.sum()), "invalid": _count((~known).sum()), "confusion": confusion}
         if rows.scores is not None:
-            tables |= _score_tables(np.asarray(rows.scores, float)[known], truth, size, self._positive)
+            tables |= _score_tables(self._both(rows.scores)[known], truth, size)
         return Sums(tables, {})
+
+    def _both(self, scores: Array) -> Array:
+        """Scores of the positive class alone as those of both classes."""
+        scores = np.asarray(scores, float)
+        if scores.ndim > 1:
+            return scores
+        return np.column_stack([1 - scores, scores] if self._positive != 0 else [scores, 1 - scores])
 
     def measure(self, sums: Sums, level: float = LEVEL) -> dict[str, Measure]:
         """Measure everything that these sums say; empty where they have no rows."""
@@ -210,10 +229,15 @@ def _places(values: Array, labels: tuple[Label, ...]) -> tuple[NDArray[np.int64]
     """The place of each value among the labels, `len(labels)` for others, and which values there are at all."""
     column = np.asarray(values).ravel()
     names, inverse = np.unique(_texts(column), return_inverse=True)
-    places = {text(label): place for text in (_text, str) for place, label in enumerate(labels)}
+    places = label_places(labels)
     found = np.array([places.get(name, places.get(_text(name), len(labels))) for name in names.tolist()], np.int64)
     there = np.array([name != "" for name in names.tolist()], bool)
     return found[inverse], there[inverse]
+
+
+def label_places(labels: tuple[Label, ...]) -> dict[str, int]:
+    """The place of each label by its text, and by the text of what is alike."""
+    return {text(label): place for text in (_text, str) for place, label in enumerate(labels)}
 
 
 def _texts(column: Array) -> Array:
@@ -243,15 +267,13 @@ def _text(value: Any) -> str:
     return str(int(number)) if number.is_integer() else str(number)
 
 
-def _score_tables(scores: Array, truth: Array, size: int, positive: int | None) -> dict[str, NDArray[np.int64]]:
-    """Count scores by class and bin, and sum log-loss and Brier score; rows without usable scores are left."""
-    if scores.ndim == 1:
-        scores = np.column_stack([1 - scores, scores] if positive != 0 else [scores, 1 - scores])
+def _score_tables(scores: Array, truth: Array, size: int) -> dict[str, NDArray[np.int64]]:
+    """Count scores by bin, of the last of two classes or of all, and sum log-loss and Brier score; rows without usable
+    scores are left."""
     usable = np.isfinite(scores).all(1) & (truth < size)
     scores, truth = np.clip(scores[usable], 0.0, 1.0), truth[usable]
     true = np.eye(size, dtype=np.int64)[truth]
-    looked_at = range(size) if positive is None else [positive]
-    table = np.stack([_binned(scores[:, k], true[:, k]) for k in looked_at])
+    table = np.stack([_binned(scores[:, k], true[:, k]) for k in (range(size) if size > 2 else [1])])
     loss = -np.log(np.maximum(scores[np.arange(len(truth)), truth], _LEAST))
     brier = ((scores - true) ** 2).sum(1) / (2 if size == 2 else 1)
     parts = (np.ones(len(truth)), loss, loss**2, brier, brier**2)

@@ -24,11 +24,13 @@ _HARM = 3
 @model_argument
 @click.option("--hours", type=click.IntRange(min=1), default=_HOURS, show_default=True,
               help="How many of the latest hours to print.")
+@click.option("--measure", help="Which measure to print by hour, such as value; by default accuracy or rmse.")
 @click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
 @home_option
 @url_option
 @json_option
-def performance(model: str, hours: int, watch: bool, home: Path | None, url: str | None, as_json: bool) -> int:
+def performance(model: str, hours: int, measure: str | None, watch: bool, home: Path | None, url: str | None,
+                as_json: bool) -> int:
     """What the answers of NAME turned out to be worth, by version and hour, and what they are estimated to be.
 
     Exit codes: 0 no harm is seen, 1 refused or failed, 2 wrong usage, 3 a harm alarm is open.
@@ -40,7 +42,7 @@ def performance(model: str, hours: int, watch: bool, home: Path | None, url: str
         if as_json:
             (print_json_line if watch else print_json)(found)
         else:
-            click.echo("\n".join(_lines(found, hours)))
+            click.echo("\n".join(_lines(found, hours, measure)))
         if not watch:
             return _HARM if any(_harmful(version) for version in found["versions"]) else 0
         time.sleep(_WATCH_S)
@@ -62,13 +64,14 @@ def _harmful(version: Mapping[str, Any]) -> bool:
     return version["harm"] is not None and version["harm"]["state"] == "alarm"
 
 
-def _lines(found: Mapping[str, Any], hours: int) -> Iterator[str]:
-    name = found["measure"]
+def _lines(found: Mapping[str, Any], hours: int, measure: str | None = None) -> Iterator[str]:
+    name = measure or found["measure"]
     for version in found["versions"]:
         whole = version["measures"].get(name)
         yield click.style(f"{found['model']}:{version['version']}  {version['role']}", bold=True)
         yield f"  {_known(version)}" + (f"; {name} {_measure(whole)}" if whole else "")
         yield from _windows(version, name, hours)
+        yield from _value(version)
         yield from _facts(version)
 
 
@@ -84,6 +87,12 @@ def _windows(version: Mapping[str, Any], name: str | None, hours: int) -> Iterat
     if rows:
         lines = table(("HOUR", "ROWS", "KNOWN", (name or "measure").upper(), "ESTIMATED"), rows)
         yield from (f"  {line}" for line in lines)
+
+
+def _value(version: Mapping[str, Any]) -> Iterator[str]:
+    if (value := version["measures"].get("value")) is not None:
+        unit = " ".join(filter(None, (version["unit"], "a row")))
+        yield f"  {'value':<11} {_measure(value)} {unit}"
 
 
 def _facts(version: Mapping[str, Any]) -> Iterator[str]:

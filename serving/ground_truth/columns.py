@@ -6,6 +6,7 @@ A growing segment is read on from where it was.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serinus.models.signature import Signature
+from serinus.models.version import ModelVersion
+from serinus.monitors.errors import InvalidData
 from serinus.monitors.performance import Definition, definition_for
 from serinus.monitors.referral import confidence_output
+from serinus.monitors.worth import Worth
 from serinus.serving.ground_truth.layouts import Piece, pieces
 from serinus.serving.prediction_log.frame import (
     CONTEXT,
@@ -30,8 +34,10 @@ from serinus.serving.prediction_log.frame import (
     unframe,
     unpack_header,
 )
+from serinus.serving.settings import PerformanceSettings
 
-__all__ = ["Answers", "Block", "Ids", "SegmentColumns", "answers_of", "block_of", "first_ms", "id_at", "keys_of"]
+__all__ = ["Answers", "Block", "Ids", "SegmentColumns", "answers_of", "block_of", "first_ms", "id_at", "keys_of",
+           "worth_answers"]
 
 HOUR_MS = 3_600_000
 _ROW_BITS = 24
@@ -46,6 +52,8 @@ _UUID_AT = 8
 _NOBODY = np.uint64(2**64 - 1)
 """The key of a row beyond any request's."""
 _OTHERS = np.uint64((1 << 62) - 1)
+
+_log = logging.getLogger("serinus.steward")
 
 
 class Answers(NamedTuple):
@@ -70,6 +78,20 @@ def answers_of(signature: Signature) -> Answers | None:
     single = [output for output in signature.outputs if len(output.shape) == 1 or output.shape[1:] == (1,)]
     named = [output.name for output in single if output.labels] or [output.name for output in single]
     return Answers(named[0] if named else None, scores, definition) if named or scores else None
+
+
+def worth_answers(version: ModelVersion, settings: PerformanceSettings) -> Answers | None:
+    """A version's answers, measured by what the settings declare of its model; what does not fit it is logged."""
+    found, declared = answers_of(version.signature), settings.by_model.get(version.name)
+    if found is None or declared is None:
+        return found
+    try:
+        worth = Worth(declared.positive, declared.values, declared.unit)
+        return found._replace(definition=worth.of(found.definition))
+    except InvalidData as error:
+        _log.error("The setting performance.by_model does not fit %s, which is measured without it: %s", version.tag,
+                   error)
+        return found
 
 
 class Ids(NamedTuple):

@@ -1,7 +1,7 @@
 """What is said of a model's performance, as one JSON document: drawn by pages, printed by commands, kept by metrics.
 
 ```
-{model, at, task, measure, verdict, versions: [{version, role, task, measure, rows, labelled, promised, measures,
+{model, at, task, measure, verdict, versions: [{version, role, task, measure, unit, rows, labelled, promised, measures,
  windows, estimates, calibration, slices, fairness, harm, change, quality, text}]}
 window   {hour, rows, labelled, mature, measures: {name: measure}, estimate: {name: measure} | null, withdrawn}
 measure  {value, low, high, rows, reason}
@@ -17,7 +17,7 @@ from serinus.monitors.alerts import Condition, Fact
 from serinus.monitors.calibration import Calibration, classwise
 from serinus.monitors.label_free import Verdict
 from serinus.monitors.metrics import HIGHER, Measure, Sums
-from serinus.monitors.performance import FEWEST, Definition
+from serinus.monitors.performance import FEWEST, OF_POSITIVE, Definition
 from serinus.serving.ground_truth.resolution import alike
 from serinus.serving.performance.realised import Window, together
 
@@ -117,10 +117,18 @@ def of_version(who: Who, live: Live, names: Mapping[str, int], windows: Mapping[
     return {"version": who.version, "role": who.role, "task": definition.task if definition else None, "measure": main,
             "rows": sum(window.predictions for window in windows.values()),
             "labelled": sum(window.labelled for window in windows.values()),
-            "promised": dict(live.known.promise.measures) if live.known.promise is not None else None,
+            "unit": definition.unit if definition else "", "promised": _promised(live.known.promise, definition),
             "measures": measures(judged(whole)), "windows": told, **parts, "slices": live.causes.slices,
             "fairness": live.causes.fairness, "quality": quality,
             "text": " ".join(part["text"] for part in (parts["harm"], parts["change"], standing, *quality) if part)}
+
+
+def _promised(promise: Promise | None, definition: Definition | None) -> dict[str, Any] | None:
+    """What holds whichever class is declared as positive; promises are of the last one."""
+    if promise is None:
+        return None
+    turned = definition is not None and definition.turned
+    return {name: told for name, told in promise.measures.items() if not (turned and name in OF_POSITIVE)}
 
 
 def _quality(verdict: Verdict) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from serinus.monitors.estimation import Comparison, Standing, standings
 from serinus.monitors.intervals import Interval
-from serinus.monitors.metrics import Measure
-from serinus.monitors.performance import FEWEST, Definition
+from serinus.monitors.metrics import Measure, Sums
+from serinus.monitors.performance import FEWEST, OF_POSITIVE, Definition
 from serinus.serving.performance.promise import AnyEstimator, estimator_sums
 from serinus.serving.performance.sample import Rows
 
@@ -42,7 +42,7 @@ class Estimates:
         if len(rows) < max([measure["rows"] for measure in known.values()], default=0):
             return self
         sums = estimator_sums(estimator, definition, rows.outcomes(np.empty(0)), rows.numbers)
-        found = {name: measure.to_json() for name, measure in estimator.estimate(sums).items()}
+        found = {name: measure.to_json() for name, measure in _estimated(estimator, definition, sums).items()}
         return replace(self, hours={**self.hours, hour: found})
 
     def compare(self, hour: int, estimator: AnyEstimator, definition: Definition, rows: Rows,
@@ -51,7 +51,7 @@ class Estimates:
         if len(rows) < FEWEST:
             return self
         outcomes = rows.outcomes(truth)
-        estimated = estimator.estimate(estimator_sums(estimator, definition, outcomes, rows.numbers))
+        estimated = _estimated(estimator, definition, estimator_sums(estimator, definition, outcomes, rows.numbers))
         realised = definition.measure(definition.sums(outcomes))
         found = {name: {**measure.to_json(), "realised": realised[name].value} for name, measure in estimated.items()
                  if name in realised and realised[name].value is not None}
@@ -94,6 +94,12 @@ class Estimates:
     def from_json(cls, document: Mapping[str, Any]) -> Estimates:
         """Read what `to_json` wrote."""
         return cls(*({int(hour): found for hour, found in document[side].items()} for side in ("hours", "compared")))
+
+
+def _estimated(estimator: AnyEstimator, definition: Definition, sums: Sums) -> dict[str, Measure]:
+    """Without what is of another class where one is declared as positive."""
+    return {name: measure for name, measure in estimator.estimate(sums).items()
+            if not (definition.turned and name in OF_POSITIVE)}
 
 
 def _sentence(found: Standing, measure: str) -> str:

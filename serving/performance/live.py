@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serinus.monitors.label_free import Verdict
-from serinus.monitors.performance import Definition
+from serinus.monitors.performance import OF_POSITIVE, Definition
 from serinus.monitors.profile import Profile
 from serinus.serving.performance.causes import Judged, change, declared_slices, fairness, found_slices
 from serinus.serving.performance.estimates import Estimates
@@ -116,7 +116,8 @@ class Live:
             return False
         late = (self.estimates.hours.keys() & ripe) - self.estimates.compared.keys()
         for hour in sorted(late)[:_LATE_AT_ONCE]:
-            realised = definition.measure(together([windows[hour]], definition.digest))
+            found = definition.measure(together([windows[hour]], definition.digest))
+            realised = {name: one for name, one in found.items() if not (definition.turned and name in OF_POSITIVE)}
             self.estimates = self.estimates.compare_hour(hour, realised)
         return bool(late)
 

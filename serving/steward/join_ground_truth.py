@@ -20,7 +20,15 @@ import orjson
 
 from serinus.models.errors import ModelError
 from serinus.monitors.performance import Definition
-from serinus.serving.ground_truth.columns import HOUR_MS, Answers, SegmentColumns, answers_of, first_ms, id_at, keys_of
+from serinus.serving.ground_truth.columns import (
+    HOUR_MS,
+    Answers,
+    SegmentColumns,
+    first_ms,
+    id_at,
+    keys_of,
+    worth_answers,
+)
 from serinus.serving.ground_truth.compacted import CompactedColumns
 from serinus.serving.ground_truth.published import publish
 from serinus.serving.ground_truth.spool import is_finished, read_on, spooled, waiting_bytes
@@ -366,7 +374,7 @@ class JoinGroundTruth:
         if key not in self._known:
             try:
                 found = shared.registry.get(model, version)
-                answers = answers_of(found.signature)
+                answers = worth_answers(found, shared.settings.performance)
                 promise = promise_of(shared.registry, found) if answers is not None else None
                 self._known[key] = answers._replace(scale=promise.scale) if answers and promise else answers
             except ModelError:  # removed since

@@ -15,7 +15,7 @@ from serinus.monitors.profile import Profile
 from serinus.serving.alerting import report
 from serinus.serving.expectations import expectations_of
 from serinus.serving.ground_truth import State, resolve
-from serinus.serving.ground_truth.columns import HOUR_MS, answers_of
+from serinus.serving.ground_truth.columns import HOUR_MS, answers_of, worth_answers
 from serinus.serving.ground_truth.published import published as published_ground_truth
 from serinus.serving.ground_truth.summary import WindowName
 from serinus.serving.performance import document as documents
@@ -211,7 +211,8 @@ class MeasurePerformance:
 def _known(shared: Shared, who: Who) -> Known:
     try:
         version = shared.registry.get(who.model, who.version)
-        answers, promise = answers_of(version.signature), promise_of(shared.registry, version)
+        answers = worth_answers(version, shared.settings.performance)
+        promise = promise_of(shared.registry, version)
         quality = quality_of(shared.registry, version)
         definition, reference = answers.definition if answers else None, promise or quality
         if reference is None:

@@ -30,6 +30,18 @@ def _document(state: str = "ok") -> dict[str, Any]:
         "fairness": [], "quality": []}]}
 
 
+def test_the_value_of_a_row_has_its_unit(cli: Any, home: Path) -> None:
+    """And any measure can be printed by hour."""
+    document = _document()
+    document["versions"][0] |= {"unit": "EUR", "measures": {"value": _measure(-1.375)}}
+    document["versions"][0]["windows"][0]["measures"] = {"value": _measure(2.5)}
+    publish(Home(home).performance, document)
+    said = cli("monitor", "performance", "credit", "--measure", "value")
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert "value -1.375 (-1.395 to -1.355) EUR a row" in lines
+    assert "HOUR ROWS KNOWN VALUE ESTIMATED" in lines and any("2.5 (2.48 to 2.52)" in line for line in lines)
+
+
 @pytest.fixture
 def told(home: Path) -> dict[str, Any]:
     """What a server on this home has published."""

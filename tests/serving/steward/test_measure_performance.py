@@ -137,6 +137,26 @@ def test_measures_are_those_of_all_rows(host: Shared) -> None:
     assert sum(each["rows"] for each in version["calibration"]["classes"][0]["bins"]) == 1200
 
 
+def test_what_a_model_is_worth_is_declared_in_the_settings(trained: Path, tmp_path: Path,
+                                                           caplog: pytest.LogCaptureFixture) -> None:
+    """Value and precision of the declared class, counted by hand, of windows that were counted before it was; what
+    fits no class is logged, and the rest is measured."""
+    shutil.copytree(trained, tmp_path / "home")
+    plain = shared(tmp_path / "home", performance={"by_model": {"credit": {"positive": "late"}}})
+    HoldLease().run(plain)
+    scores = np.repeat([0.9, 0.1], [60, 140])
+    _hour(plain, 0, scores, [1] * 45 + [0] * 15 + [1] * 20 + [0] * 120)
+    assert "value" not in _told(plain)["versions"][0]["measures"] and "'late'" in caplog.text
+    declared = shared(tmp_path / "home", performance={"by_model": {"credit": {
+        "positive": "0", "unit": "EUR", "values": {"1": {"1": 5, "0": -20}, "0": {"1": -1}}}}})
+    declared.lease = plain.lease
+    (version,) = _told(declared)["versions"]
+    assert version["measures"]["value"]["value"] == (45 * 5 - 15 - 20 * 20) / 200 and version["unit"] == "EUR"
+    assert version["windows"][0]["measures"]["precision"]["value"] == 120 / 140
+    assert version["measures"]["recall"]["value"] == 120 / 135
+    assert "precision" not in version["promised"] and "precision" not in version["windows"][0]["estimate"]
+
+
 def test_probabilities_that_are_off_are_told(host: Shared) -> None:
     """With the class, the error without what chance gives, and the reliability table."""
     draw = np.random.default_rng(2)
