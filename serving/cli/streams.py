@@ -45,6 +45,26 @@ def status(tag: str | None, watch: bool, home: Path | None, url: str | None, as_
 
     Exit codes: 0 nothing found, 1 refused or failed, 2 wrong usage, 3 an alarm is open.
     """
+    return _tell(tag, home, url, _print_status, watch=watch, as_json=as_json)
+
+
+@click.command("explain")
+@click.argument("tag", metavar="NAME[:VERSION]")
+@click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
+@home_option
+@url_option
+@json_option
+def explain(tag: str, watch: bool, home: Path | None, url: str | None, as_json: bool) -> int:
+    """What moved, how much, since when, and which rows to look at; without VERSION of all that are served.
+
+    Exit codes: 0 nothing found, 1 refused or failed, 2 wrong usage, 3 an alarm is open.
+    """
+    return _tell(tag, home, url, _print_explained, watch=watch, as_json=as_json)
+
+
+def _tell(tag: str | None, home: Path | None, url: str | None, show: Callable[[list[dict[str, Any]]], None], *,
+          watch: bool, as_json: bool) -> int:
+    """Print what is known, again every second where it is watched; the exit code."""
     while True:
         found = _views(tag, home, url)
         if watch and not as_json:
@@ -52,28 +72,10 @@ def status(tag: str | None, watch: bool, home: Path | None, url: str | None, as_
         if as_json:
             (print_json_line if watch else print_json)({"versions": found})
         else:
-            _print_status(found)
+            show(found)
         if not watch:
             return 3 if any(view["state"] in _ALARMS for view in found) else 0
         time.sleep(_WATCH_S)
-
-
-@click.command("explain")
-@click.argument("tag", metavar="NAME[:VERSION]")
-@home_option
-@url_option
-@json_option
-def explain(tag: str, home: Path | None, url: str | None, as_json: bool) -> int:
-    """What moved, how much, since when, and which rows to look at; without VERSION of all that are served.
-
-    Exit codes: 0 nothing found, 1 refused or failed, 2 wrong usage, 3 an alarm is open.
-    """
-    found = _views(tag, home, url)
-    if as_json:
-        print_json({"versions": found})
-    else:
-        click.echo("\n\n".join("\n".join(_explained(view)) for view in found))
-    return 3 if any(view["state"] in _ALARMS for view in found) else 0
 
 
 def _views(tag: str | None, home: Path | None, url: str | None) -> list[dict[str, Any]]:
@@ -105,6 +107,10 @@ def _print_status(found: list[dict[str, Any]]) -> None:
     click.echo(click.style(lines[0], bold=True))
     for line, view in zip(lines[1:], found, strict=True):
         click.echo(click.style(line, fg=_COLOURS.get(view["state"])))
+
+
+def _print_explained(found: list[dict[str, Any]]) -> None:
+    click.echo("\n\n".join("\n".join(_explained(view)) for view in found))
 
 
 def _explained(view: dict[str, Any]) -> Iterator[str]:

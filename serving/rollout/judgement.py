@@ -22,7 +22,7 @@ CHECKS = {
     "invalid": "Answers that are no numbers, or not what the signature says.",
     "mix": "Each class's share of the predictions, more or less often than stable gives it.",
     "ground_truth": "Predictions that turned out wrong.",
-    "slices": "Errors and wrong predictions within each declared slice.",
+    "slices": "Errors and wrong predictions within each slice: a value of a text or boolean input that is common.",
     "events": "Predictions that had an outcome event which the plan names: one of `events` more often than stable's, "
               "one of `wanted_events` less often.",
 }

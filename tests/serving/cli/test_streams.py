@@ -17,6 +17,7 @@ from serinus.serving.store import Document, SqliteStore
 from serinus.serving.stream import Stream
 from serinus.serving.ticks import Told
 from tests.serving.cli.conftest import FakeServer
+from tests.serving.cli.terminal import Terminal
 from tests.serving.profiles import live, small_profile
 
 PROFILE = small_profile()
@@ -62,6 +63,18 @@ def test_an_explanation_names_what_moved(cli: Any, home: Path) -> None:
     assert "1,600 observed of 1,800 answered" in said
     (age,) = [line for line in said.splitlines() if line.startswith("  age")]
     assert "100 %" in age and "up 2 sd" in age and "2023-11-14T22:13:2" in age
+
+
+@pytest.mark.parametrize("word", ["status", "explain"])
+def test_what_is_watched_is_told_anew(home: Path, word: str) -> None:
+    """Every second, on a terminal, until somebody leaves: an alarm that opens meanwhile is seen."""
+    _published(home, 0.0)
+    terminal = Terminal("monitor", word, "iris", "--watch", "--home", home)
+    terminal.until("iris:1")
+    _published(home, 2.0)
+    terminal.until("alarm")
+    terminal.interrupt()
+    assert terminal.end() == 130 and "Traceback" not in terminal.said
 
 
 def test_custom_monitors_say_their_own(cli: Any, home: Path) -> None:
