@@ -72,7 +72,7 @@ def test_what_is_watched_is_told_anew(home: Path, word: str) -> None:
     terminal = Terminal("monitor", word, "iris", "--watch", "--home", home)
     terminal.until("iris:1")
     _published(home, 2.0)
-    terminal.until("alarm")
+    terminal.until("Drift since")
     terminal.interrupt()
     assert terminal.end() == 130 and "Traceback" not in terminal.said
 
