@@ -12,7 +12,7 @@ from serinus.models.signature import Label
 from serinus.monitors.errors import InvalidData
 from serinus.monitors.performance import Definition, label_places
 
-__all__ = ["Worth"]
+__all__ = ["UNDECLARED", "Worth"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ class Worth:
         place = self.place(definition.labels)
         positive = definition.positive if place is None else definition.labels[place]
         return replace(definition, positive=positive, values=self.matrix(definition.labels), unit=self.unit)
+
+
+UNDECLARED = Worth()
+"""Nothing is declared."""
 
 
 def _place(name: str, labels: tuple[Label, ...], what: str) -> int:

@@ -266,7 +266,7 @@ class _Setup:
             raise InvalidData("the two versions can answer no row in common.")
         self.outputs = outputs
         truth = self.data[self.asked.target].to_numpy()[kept]
-        classes = classes_of(self.candidate.model.signature, truth)
+        classes = classes_of(self.candidate.model.signature, truth, self.policy.worth)
         known = read_truth(truth, classes)
         ours = read_answers(self.candidate.model.signature, outputs, classes)
         against, against_words = trivial(known, classes), "a trivial answer"
@@ -279,7 +279,7 @@ class _Setup:
             _taken(columns, kept), self.data[self.asked.ids or "index"].to_numpy()[kept],
             None if self.asked.group is None else self.data[self.asked.group].astype(str).to_numpy()[kept],
             look(self.store, f"{self.candidate.version.name}:{self.digest}", self.candidate.version.digest),
-            frozenset(expectations_of(self.candidate.version, self.registry).personal))
+            frozenset(expectations_of(self.candidate.version, self.registry).personal), self.policy.worth)
 
     def judge(self) -> Gate:
         """All checks, in order."""

@@ -30,6 +30,7 @@ from serinus.monitors.evaluation.policy import CHECKS, Policy
 from serinus.monitors.evaluation.slices import check_slices
 from serinus.monitors.evaluation.trial import Trial, classes_of, prediction_field, read_answers, read_truth
 from serinus.monitors.record import PredictionRecord
+from serinus.monitors.worth import Worth
 from serinus.serving.errors import CommandError
 from serinus.serving.evaluation import BAD_INPUT, Judged, look, take_down
 from serinus.serving.expectations import expectations_of
@@ -120,7 +121,7 @@ def _judged(asked: AskedOfShadow, home: Home, registry: Registry, version: Model
                            _NOTHING)
     truth = np.array([truths[name] for name in rows.ids[known].tolist()], object)
     digest = _digest(rows.ids[known], truth)
-    trial = _trial(rows, known, truth, version, other, registry)
+    trial = _trial(rows, known, truth, version, other, registry, asked.policy.worth)
     trial = replace(trial, looks=look(store, f"{version.name}:{NAME}:{version.digest}", digest))
     evaluated = Evaluated(version.name, version.version, other.tag, "its shadow's pairs", digest, trial.rows,
                           int((~known).sum()), "ground truth", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -185,15 +186,15 @@ def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 
 
 def _trial(rows: _Rows, known: Array, truth: Array, version: ModelVersion, other: ModelVersion,
-           registry: Registry) -> Trial:
+           registry: Registry, worth: Worth) -> Trial:
     inputs, mine, theirs = ({name: array[known] for name, array in side.items()}
                             for side in (rows.inputs, rows.mine, rows.theirs))
-    classes = classes_of(version.signature, truth)
+    classes = classes_of(version.signature, truth, worth)
     personal = frozenset(expectations_of(version, registry).personal)
     columns = {name: array for name, array in inputs.items() if array.ndim == 1 and name not in personal}
     return Trial(inputs, read_truth(truth, classes), classes, read_answers(version.signature, mine, classes),
                  read_answers(other.signature, theirs, classes), other.tag, False, columns, rows.ids[known],
-                 _groups(rows.callers[known]), personal=personal)
+                 _groups(rows.callers[known]), personal=personal, worth=worth)
 
 
 def _groups(callers: Array) -> Array | None:

@@ -6,22 +6,27 @@ curve alone is none of sums: it has an influence per row instead (`influences`),
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serinus.monitors import performance
 from serinus.monitors.evaluation.trial import Answers, Trial
 
-__all__ = ["METRICS", "Metric", "influences", "metrics_of"]
+__all__ = ["METRICS", "Metric", "influences", "known_metrics", "metrics_of"]
 
 Floats = NDArray[np.float64]
 
 _FEW_CLASSES = 50
 _LEAST = 1e-15
+
+_log = logging.getLogger("serinus.monitors")
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,22 @@ class Metric:
 
 
 def metrics_of(trial: Trial) -> list[Metric]:
-    """Give the metrics that make sense for a trial, in the order of a report."""
+    """Give the metrics that make sense for a trial, in the order of a report; those of installed packages last."""
     names = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss", "brier") if trial.classifies else (
         "mae", "rmse", "r2", "bias")
-    return [METRICS[name] for name in names]
+    unit = f" ({trial.worth.unit})" if trial.worth.unit else ""
+    value = [replace(METRICS["value"], title=f"Value of a row{unit}")] if trial.worth.values else []
+    return [*(METRICS[name] for name in names), *value, *_installed()]
+
+
+def known_metrics() -> Mapping[str, Metric]:
+    """Every metric by its name, those of installed packages too."""
+    return {**{metric.name: metric for metric in _installed()}, **METRICS}
+
+
+def _installed() -> list[Metric]:
+    return [Metric(one.name, one.name, one.higher_is_better, partial(_of_installed, one), _mean)
+            for one in performance.installed_metrics() if one.name not in METRICS]
 
 
 def influences(trial: Trial, answers: Answers) -> Floats | None:
@@ -166,6 +183,31 @@ def _brier_losses(trial: Trial, answers: Answers) -> Floats | None:
     return _rows(((answers.probabilities - outcome) ** 2).sum(axis=1))
 
 
+def _values(trial: Trial, answers: Answers) -> Floats | None:
+    """What each row is worth; a row whose answer is no class does not count."""
+    worth, known = np.array(trial.worth.matrix(trial.classes)), answers.values >= 0
+    places = np.where(known, answers.values, 0).astype(int)
+    return np.column_stack([known, np.where(known, worth[trial.truth.astype(int), places], 0.0)]).astype(np.float64)
+
+
+def _of_installed(metric: performance.Metric, trial: Trial, answers: Answers) -> Floats | None:
+    """A number of each row that counts for somebody else's metric; None where it fails, or no row counts."""
+    rows = performance.Outcomes(_named(trial, trial.truth), _named(trial, answers.values), answers.probabilities)
+    try:
+        values = np.asarray(metric.values(rows), np.float64).reshape(trial.rows)
+    except Exception as error:
+        _log.error("The metric %s failed for %d rows, and is left out: %s: %s", metric.name, trial.rows,
+                   type(error).__name__, error)
+        return None
+    known = np.isfinite(values)
+    return np.column_stack([known, np.where(known, values, 0.0)]).astype(np.float64) if known.any() else None
+
+
+def _named(trial: Trial, values: Floats) -> NDArray[Any]:
+    """Classes by their names, None for what is none of them; numbers as they are."""
+    return np.array([*trial.classes, None], object)[values.astype(int)] if trial.classifies else values
+
+
 def _errors(trial: Trial, answers: Answers) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(answers.values - trial.truth)
@@ -212,6 +254,7 @@ _ALL = (
     Metric("roc_auc", "ROC AUC", True, _areas, _mean),
     Metric("log_loss", "Log loss", False, _log_losses, _mean),
     Metric("brier", "Brier score", False, _brier_losses, _mean),
+    Metric("value", "Value of a row", True, _values, _mean),
     Metric("mae", "Mean absolute error", False, _absolute, _mean, relative=True),
     Metric("rmse", "Root mean squared error", False, _squared, _root, relative=True),
     Metric("r2", "R²", True, _explained, _r2),

@@ -30,8 +30,6 @@ _UNDECIDED = "? undecided"
 _VERDICTS = {Verdict.PASS: ("good", "Passed"), Verdict.FAIL: ("bad", "Failed"),
              Verdict.UNDECIDED: ("none", "Undecided")}
 _SLICES, _IDS = 15, 12
-_CHANGES = ("noise 1 %", "noise 5 %", "× 10", "× 100", "clipped to 5–95 %", "missing", "other value", "upper case",
-            "typo", "without")
 _STYLE = """
 .chip{min-width:76px;text-align:center}.checks td:last-child{max-width:64ch}
 svg.change{display:inline-block;width:300px;min-width:180px;vertical-align:middle}.point{fill:var(--now)}
@@ -186,7 +184,7 @@ def _slice(one: Slice, reach: float) -> str:
 
 
 def _robustness(found: RobustnessFound) -> Iterator[str]:
-    names = sorted({one.change for one in found.changes if not one.change.startswith("swapped")}, key=_CHANGES.index)
+    names = dict.fromkeys(one.change for one in found.changes if not one.change.startswith("swapped"))
     features = list(dict.fromkeys(one.feature for one in found.changes))
     by = {(one.feature, one.change): one for one in found.changes}
     head = "".join(f'<th scope="col" class="n">{escape(name)}</th>' for name in names)

@@ -14,6 +14,11 @@ columns = ["region"]
 
 [fairness]
 groups = ["sex"]
+
+[worth]              # what answers are worth: makes the metric `value`
+positive = "late"
+unit = "EUR"
+values.late = { late = 5, paid = -20 }
 ```
 """
 
@@ -29,6 +34,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from serinus.monitors.errors import InvalidPolicy
+from serinus.monitors.worth import UNDECLARED, Worth
 
 __all__ = ["CHECKS", "Calibration", "Contracts", "Fairness", "Latency", "Leakage", "Policy", "Robustness", "Slices"]
 
@@ -158,7 +164,7 @@ class Policy:
         floors: what each metric must reach; for errors and losses, stay below.
         required: the checks that must not end as not-run.
         level: of the intervals, at the first look at an evaluation set.
-        calibration, slices, robustness, contracts, fairness, leakage, latency: see there.
+        calibration, slices, robustness, contracts, fairness, leakage, latency, worth: see there.
     """
 
     margins: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 0.005, "roc_auc": 0.005, "mae": 0.01})
@@ -172,6 +178,7 @@ class Policy:
     fairness: Fairness = Fairness()
     leakage: Leakage = Leakage()
     latency: Latency = Latency()
+    worth: Worth = UNDECLARED
 
     @classmethod
     def from_toml(cls, text: str, where: str = "The policy") -> Policy:
@@ -185,9 +192,10 @@ class Policy:
         return policy
 
     def _check(self, where: str) -> None:
-        from serinus.monitors.evaluation.metrics import METRICS
+        from serinus.monitors.evaluation.metrics import known_metrics
 
-        for key, names, known in (("margins", self.margins, METRICS), ("floors", self.floors, METRICS),
+        metrics = known_metrics()
+        for key, names, known in (("margins", self.margins, metrics), ("floors", self.floors, metrics),
                                   ("required", self.required, CHECKS)):
             for name in names:
                 if name not in known:
@@ -233,6 +241,11 @@ def _value(hint: Any, value: Any, where: str, key: str) -> Any:
     wanted, sound = str(hint), True
     if hint is bool:
         sound = isinstance(value, bool)
+    elif hint is str:
+        sound = isinstance(value, str)
+    elif key in _SIGNED:
+        rows = list(value.values()) if key == "worth.values" and isinstance(value, Mapping) else [value]
+        sound = all(_is_row(row) for row in rows)
     elif hint is int:
         sound = type(value) is int and value >= 0
     elif hint is float:
@@ -244,14 +257,23 @@ def _value(hint: Any, value: Any, where: str, key: str) -> Any:
     else:
         sound = isinstance(value, Mapping) and all(_is_number(item) for item in value.values())
     if not sound:
-        raise InvalidPolicy(f"{where}: {key} must be {_WORDS.get(wanted.partition('[')[0], 'a number')}, "
-                            f"got {value!r}.")
+        words = _SIGNED.get(key) or _WORDS.get(wanted.partition('[')[0], 'a number')
+        raise InvalidPolicy(f"{where}: {key} must be {words}, got {value!r}.")
     return tuple(value) if isinstance(value, list) else value
 
 
-_WORDS = {"<class 'bool'>": "true or false", "<class 'int'>": "a whole number from 0",
+_SIGNED = {"floors": "a table of numbers", "worth.values": "a table of tables of numbers, by truth and answer"}
+"""What may be below 0."""
+
+_WORDS = {"<class 'bool'>": "true or false", "<class 'str'>": "a text", "<class 'int'>": "a whole number from 0",
           "<class 'float'>": "a number from 0", "tuple": "a list",
           "collections.abc.Mapping": "a table of numbers from 0", "typing.Mapping": "a table of numbers from 0"}
+
+
+def _is_row(value: Any) -> bool:
+    """Numbers by name, which may be below 0."""
+    return isinstance(value, Mapping) and all(
+        type(one) in (int, float) and math.isfinite(one) for one in value.values())
 
 
 def _is_number(value: Any) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from serinus.models.signature import Field, Signature
 from serinus.monitors.errors import InvalidData
 from serinus.monitors.referral import confidence_output
+from serinus.monitors.worth import UNDECLARED, Worth
 
 __all__ = ["Answers", "Trial", "classes_of", "read_answers", "trivial"]
 
@@ -56,6 +57,7 @@ class Trial:
         groups: whose each row is, where several rows belong together.
         looks: how many versions, this one included, were judged on these rows.
         personal: inputs whose values are shown nowhere.
+        worth: what is declared of the classes.
     """
 
     inputs: Arrays
@@ -70,6 +72,7 @@ class Trial:
     groups: Array | None = None
     looks: int = 1
     personal: frozenset[str] = frozenset()
+    worth: Worth = UNDECLARED
 
     @property
     def rows(self) -> int:
@@ -111,11 +114,22 @@ def prediction_field(signature: Signature) -> Field:
     return columns[0]
 
 
-def classes_of(signature: Signature, truth: Array) -> tuple[Any, ...]:
-    """Give the classes that a version may answer, and those of the ground truth; empty where it predicts numbers.
+def classes_of(signature: Signature, truth: Array, worth: Worth = UNDECLARED) -> tuple[Any, ...]:
+    """Give the classes that a version may answer, and those of the ground truth; empty where it predicts numbers. Of
+    two the positive one is the last.
 
-    Raises InvalidData where the target has more values than classes can have.
+    Raises InvalidData where the target has more values than classes can have, or what is declared names no class.
     """
+    found = _classes(signature, truth)
+    worth.matrix(found)
+    place = worth.place(found)
+    if place is not None and len(found) != 2:
+        raise InvalidData(f"Of {len(found)} classes none is the positive one, metrics are means of all; leave positive "
+                          "out of the policy's [worth].")
+    return found[::-1] if place == 0 else found
+
+
+def _classes(signature: Signature, truth: Array) -> tuple[Any, ...]:
     field = prediction_field(signature)
     if field.datatype.startswith("FP") and field.labels is None:
         return ()
@@ -123,8 +137,7 @@ def classes_of(signature: Signature, truth: Array) -> tuple[Any, ...]:
     labels = (signature.output(table).labels if table else None) or field.labels or ()
     known = [_key(label) for label in labels]
     texts = {str(key) for key in known}
-    others = sorted({key for key in map(_key, truth.tolist()) if str(key) not in texts},
-                    key=lambda key: (isinstance(key, str), key))
+    others = sorted({key for key in map(_key, truth.tolist()) if str(key) not in texts}, key=_rising)
     if len(others) > _MANY:
         raise InvalidData(f"The target has {len(others):,} values that are no class of the version (one is "
                           f"{others[0]!r}); name the column that holds what it predicts.")
@@ -147,17 +160,19 @@ def read_truth(truth: Array, classes: tuple[Any, ...]) -> Floats:
 
 def read_answers(signature: Signature, outputs: Arrays, classes: tuple[Any, ...]) -> Answers:
     """Give a version's outputs as answers."""
-    values = outputs[prediction_field(signature).name].reshape(-1)
+    field = prediction_field(signature)
+    values = outputs[field.name].reshape(-1)
     if not classes:
         return Answers(np.asarray(values, np.float64))
     name = confidence_output(signature)
-    labels = signature.output(name).labels if name else None
+    labels = (signature.output(name).labels if name else None) or field.labels
     if name is None or name not in outputs:
         return Answers(_codes(values, classes))
     table = np.asarray(outputs[name], np.float64)
     if table.ndim != 2 or not _are_probabilities(table):
         return Answers(_codes(values, classes))
-    places = _codes(np.array(labels, object), classes).astype(int) if labels else np.arange(table.shape[1])
+    places = _codes(np.array(labels or sorted(classes, key=_rising), object), classes).astype(int)
+    places = np.concatenate([places, np.arange(len(places), table.shape[1])])[: table.shape[1]]
     wide = np.zeros((len(table), max(len(classes), table.shape[1])))
     wide[:, places] = table
     return Answers(_codes(values, classes), wide[:, : len(classes)])
@@ -184,6 +199,11 @@ def _key(value: Any) -> Any:
         number = float(value)
         return int(number) if math.isfinite(number) and number == int(number) else number
     return str(value)
+
+
+def _rising(key: Any) -> tuple[bool, Any]:
+    """Numbers before texts."""
+    return isinstance(key, str), key
 
 
 def _codes(values: Array, classes: tuple[Any, ...]) -> Floats:

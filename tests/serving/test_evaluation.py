@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
@@ -18,6 +19,7 @@ from serinus.models import Registry, Trust, register
 from serinus.models.optimize import optimize
 from serinus.monitors.evaluation import Policy, Status, Verdict, latency
 from serinus.monitors.evaluation.policy import Robustness
+from serinus.monitors.worth import Worth
 from serinus.serving.errors import CommandError
 from serinus.serving.evaluation import Asked, evaluate, read_policy
 from serinus.serving.gates import last_gate
@@ -65,6 +67,22 @@ def test_a_worse_version_fails_against_the_one_before(home: Home) -> None:
     names = [name for name in registry.attachments(registry.get("credit", "2")) if name.startswith("gates/")]
     assert {name.rpartition("/")[2] for name in names} == {"gate.json", "MODEL_CARD.md", "bom.json"}
     assert last_gate(registry, registry.get("credit", "1")) is None
+
+
+def test_what_answers_are_worth_decides_where_the_policy_says_so(home: Home) -> None:
+    """The mean over rows as counted from the file, of the declared class F1 too."""
+    worth = Worth("no", {"no": {"yes": -3.0}, "yes": {"no": -20.0, "yes": 5.0}}, "EUR")
+    gate = evaluate(_asked(home, policy=replace(QUICK, margins={"value": 0.1}, worth=worth)), home).gate
+    metrics = {one.metric: one for one in gate.check("metrics").details.metrics}
+    rows = pd.read_csv(home.path.parent / "test.csv")
+    registry = Registry(home.path)
+    said = registry.load(registry.get("credit", "2"), trust=Trust(home.path)).predict(
+        {name: rows[name].to_numpy() for name in ("age", "debt")})["predict"]
+    wanted = np.mean([worth.values[truth].get(str(answer), 0.0)
+                      for truth, answer in zip(rows["default"], said, strict=True)])
+    assert gate.verdict is Verdict.FAIL and metrics["value"].value == pytest.approx(wanted)
+    assert metrics["f1"].value == pytest.approx(f1_score(rows["default"], said.astype(str), pos_label="no"))
+    assert metrics["roc_auc"].value < metrics["roc_auc"].current > 0.7 and "EUR" in metrics["value"].reason
 
 
 def test_the_first_version_is_held_against_a_trivial_answer(home: Home) -> None:

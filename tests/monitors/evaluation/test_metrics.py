@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from serinus.monitors import performance
 from serinus.monitors.evaluation.metrics import METRICS, influences, metrics_of
+from serinus.monitors.evaluation.policy import Policy
 from serinus.monitors.evaluation.trial import Answers, Trial
+from serinus.monitors.worth import Worth
 from tests.monitors.evaluation.trials import classified, measured
+from tests.monitors.test_performance import Broken, Profit
 
 Wanted = dict[str, Callable[[Any, Any, Any], float]]
 
@@ -55,6 +59,27 @@ def test_metrics_of_two_classes(name: str) -> None:
     given = trial.candidate
     wanted = OF_TWO[name](trial.truth, given.values, given.probabilities)
     assert METRICS[name].of(trial, given) == pytest.approx(wanted)
+
+
+def test_the_value_of_answers_is_counted_by_hand() -> None:
+    """Two right positives (+10), one missed (−20), one false (−1); the row whose answer is no class does not count."""
+    given = Answers(np.array([1.0, 1, 0, 1, 0, -1]))
+    trial = replace(classified(6), truth=np.array([1.0, 1, 1, 0, 0, 1]), candidate=given,
+                    worth=Worth(values={"1": {"1": 5, "0": -20}, "0": {"1": -1}}, unit="EUR"))
+    assert METRICS["value"].of(trial, given) == -11 / 5
+    assert [metric.title for metric in metrics_of(trial) if metric.name == "value"] == ["Value of a row (EUR)"]
+    assert "value" not in [metric.name for metric in metrics_of(classified(6))]
+
+
+def test_metrics_of_installed_packages_are_measured(monkeypatch: pytest.MonkeyPatch,
+                                                    caplog: pytest.LogCaptureFixture) -> None:
+    """Over the rows that count for them; one that fails is logged and left out; a policy may ask for them."""
+    monkeypatch.setattr(performance, "installed_metrics", lambda: (Broken(), Profit()))
+    given = Answers(np.array([1.0, 1, 0, 1]))
+    trial = replace(classified(4), truth=np.array([1.0, 0, 1, 1]), classes=("no", "yes"), candidate=given)
+    found = {metric.name: metric.of(trial, given) for metric in metrics_of(trial) if metric.name not in METRICS}
+    assert found == {"broken": None, "profit": (10.0 - 1.0 + 10.0) / 3} and "The metric broken failed" in caplog.text
+    assert Policy.from_toml("[floors]\nprofit = -1").floors == {"profit": -1}
 
 
 @pytest.mark.parametrize("name", OF_THREE)

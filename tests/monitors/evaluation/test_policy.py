@@ -20,7 +20,16 @@ def test_what_is_left_out_has_its_default() -> None:
     assert Policy.from_toml("") == Policy()
 
 
+def test_costs_may_be_below_zero() -> None:
+    """In values and in floors."""
+    policy = Policy.from_toml('[worth]\npositive = "1"\nunit = "EUR"\nvalues.1 = {0 = -20}\n[floors]\nvalue = -2')
+    assert policy.worth.matrix((0, 1)) == ((0.0, 0.0), (-20.0, 0.0)) and policy.floors == {"value": -2}
+    assert (policy.worth.positive, policy.worth.unit) == ("1", "EUR")
+
+
 @pytest.mark.parametrize(("text", "sentence"), [
+    ("[worth]\nvalues.a = 3", "worth.values must be a table of tables of numbers, by truth and answer, got"),
+    ("[worth]\nunit = 3", "worth.unit must be a text, got 3."),
     ("[slice]", "The policy has no slice; did you mean 'slices'?"),
     ("[slices]\nmin_row = 3", "The policy has no slices.min_row; did you mean 'min_rows'?"),
     ("[margins]\nacuracy = 0.1", "margins has no 'acuracy'; did you mean 'accuracy'?"),
@@ -31,7 +40,7 @@ def test_what_is_left_out_has_its_default() -> None:
     ("[slices]\ndiscover = 1", "slices.discover must be true or false, got 1."),
     ("[slices]\ncolumns = 'region'", "slices.columns must be a list, got 'region'."),
     ("[margins]\naccuracy = -1", "margins must be a table of numbers from 0"),
-    ("[floors]\naccuracy = nan", "floors must be a table of numbers from 0"),
+    ("[floors]\naccuracy = nan", "floors must be a table of numbers, got"),
     ("[contracts]\nbounds = [1]", "contracts.bounds must be the least and the largest answer, got [1]."),
     ("slices = 3", "slices must be a table, got 3."),
     ("][", "The policy is no TOML"),
