@@ -8,7 +8,7 @@ person to look, before the reference is approved or the labels train anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from math import log
 from typing import Literal, NamedTuple
 
@@ -186,15 +186,33 @@ class LabelSources:
 
     def add(self, source: str, contradicts: bool, confidence: float) -> bool:
         """Note one label; whether its source is told of now. Then its evidence starts anew."""
+        told = self._judge(source, [(confidence, 1, int(contradicts))])
+        self._note(source, 1, int(contradicts))
+        return told
+
+    def add_batch(self, batch: Mapping[str, Sequence[tuple[float, int, int]]], fewest_others: int = 0) -> set[str]:
+        """Note labels whose order is not known: by source confidence, labels and contradictions. Gives the sources
+        that are told of now; none is of which the others have given fewer labels than `fewest_others`."""
+        for source, counts in batch.items():
+            for _, labels, bad in counts:
+                self._note(source, labels, bad)
+        whole = sum(labels for labels, _ in self._labels.values())
+        return {source for source, counts in batch.items()
+                if whole - self._labels[source][0] >= fewest_others and self._judge(source, counts)}
+
+    def _note(self, source: str, labels: int, bad: int) -> None:
         mine = self._labels.setdefault(source, [0, 0])
-        bound = min(0.5, max(1.5 * (1 - confidence) + _SLACK, 1.5 * self._share_of_others(source)))
-        suspect = (1 + 3 * bound) / 4
-        step = log(suspect / bound) if contradicts else log((1 - suspect) / (1 - bound))
-        evidence = max(self._evidence.get(source, 0.0), 0.0) + step
+        mine[0] += labels
+        mine[1] += bad
+
+    def _judge(self, source: str, counts: Sequence[tuple[float, int, int]]) -> bool:
+        others, evidence = 1.5 * self._share_of_others(source), max(self._evidence.get(source, 0.0), 0.0)
+        for confidence, labels, bad in counts:
+            bound = min(0.5, max(1.5 * (1 - confidence) + _SLACK, others))
+            suspect = (1 + 3 * bound) / 4
+            evidence += bad * log(suspect / bound) + (labels - bad) * log((1 - suspect) / (1 - bound))
         told = evidence >= TOLD
         self._evidence[source] = 0.0 if told else evidence
-        mine[0] += 1
-        mine[1] += contradicts
         return told
 
     def shares(self) -> dict[str, float]:

@@ -61,6 +61,8 @@ class Truth(NamedTuple):
     revised: bool = False
     events: Mapping[str, tuple[int, float]] = {}
     """By name: how often, and the sum of the values."""
+    source: str = ""
+    """Who sent the value that holds."""
 
 
 def resolve(rows: Sequence[GroundTruth], policy: ConflictPolicy = "latest", sources: Sequence[str] = ()) -> Truth:
@@ -68,7 +70,7 @@ def resolve(rows: Sequence[GroundTruth], policy: ConflictPolicy = "latest", sour
     if len(rows) == 1 and rows[0].kind == "final":
         (row,) = rows
         return Truth(State.LABELLED, row.value, row.received_time, row.received_time, row.weight,
-                     duplicates=row.copies - 1)
+                     duplicates=row.copies - 1, source=row.source)
     labels = sorted((row for row in rows if row.kind != "event"), key=_place)
     events = _events(row for row in rows if row.kind == "event")
     copies = sum(row.copies - 1 for row in rows) + _repeated(labels)
@@ -87,7 +89,7 @@ def resolve(rows: Sequence[GroundTruth], policy: ConflictPolicy = "latest", sour
     if conflict and policy == "quarantine":
         return truth._replace(state=State.QUARANTINED)
     chosen = _chosen(sorted(candidates, key=_place) or kept, policy if conflict else "latest", sources)
-    return truth._replace(value=chosen.value, weight=chosen.weight / _probability(events))
+    return truth._replace(value=chosen.value, weight=chosen.weight / _probability(events), source=chosen.source)
 
 
 def alike(value: Any) -> str:

@@ -20,6 +20,7 @@ from serinus.monitors.label_delay import BINS, Cohort, bin_of
 from serinus.monitors.performance import Outcomes
 from serinus.serving.ground_truth.columns import HOUR_MS, Answers, Block, Ids, keys_of
 from serinus.serving.ground_truth.resolution import ConflictPolicy, State, Truth, alike, resolve
+from serinus.serving.ground_truth.sources import count_sources
 from serinus.serving.store import GroundTruth
 
 __all__ = ["COUNTS", "Matched", "Truths", "cohort", "count", "match", "merged", "truths"]
@@ -105,6 +106,8 @@ def count(matched: Matched, answers: Answers | None, late_seconds: float) -> dic
         weights = np.array([truth.weight for truth in labelled], float)
         right = names[rows] == truths_named if classes else None
         found["weights"] = _weighted(weights, right)
+        if right is not None and block.scores is not None:
+            found["sources"] = count_sources([truth.source for truth in labelled], right, block.scores[rows])
         outcomes = Outcomes(_numbers(values, classes), said[rows],
                             None if block.scores is None or not classes else block.scores[rows])
         found["sums"] = answers.definition.sums(outcomes).to_json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from serinus.monitors.harm import LEVELS
 from serinus.monitors.metrics import Sums
+from serinus.serving.ground_truth.sources import Counts, merged_sources
 from serinus.serving.ground_truth.summary import WindowName
 
 __all__ = ["Realised", "Window", "together"]
@@ -24,6 +26,7 @@ class Window(NamedTuple):
         labelled: those whose truth is known.
         sums: of performance, by the name of their definition.
         losses: rows by level of loss `[256]`.
+        sources: who gave the truths, and how often they contradict.
     """
 
     revision: int
@@ -31,6 +34,7 @@ class Window(NamedTuple):
     labelled: int
     sums: Mapping[str, Sums]
     losses: NDArray[np.int64]
+    sources: Counts = MappingProxyType({})
 
 
 class Realised:
@@ -71,7 +75,8 @@ def _window(window: Mapping[str, Any]) -> Window:
             known = sums.get(part["definition"], Sums({}, {}))
             sums[part["definition"]] = known + Sums.from_json(part["sums"])
     return Window(window["revision"], sum(part["predictions"] for part in parts),
-                  sum(part["labelled"] for part in parts), sums, _losses(parts))
+                  sum(part["labelled"] for part in parts), sums, _losses(parts),
+                  merged_sources(part.get("sources", {}) for part in parts))
 
 
 def _losses(parts: Iterable[Mapping[str, Any]]) -> NDArray[np.int64]:

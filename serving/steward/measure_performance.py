@@ -14,7 +14,7 @@ from serinus.models.errors import ModelError
 from serinus.monitors.profile import Profile
 from serinus.serving.alerting import report
 from serinus.serving.expectations import expectations_of
-from serinus.serving.ground_truth import State, resolve
+from serinus.serving.ground_truth import State, resolve, sources
 from serinus.serving.ground_truth.columns import HOUR_MS, answers_of, worth_answers
 from serinus.serving.ground_truth.published import published as published_ground_truth
 from serinus.serving.ground_truth.summary import WindowName
@@ -144,6 +144,9 @@ class MeasurePerformance:
         told = documents.of_version(who, live, names, windows, ripe, live.novel_share(hours), watched)
         for condition in documents.conditions(who, told, promise, chosen.tolerance):
             self._report(shared, who, condition, now, epoch)
+        by_source = sources.condition(who.model, who.version, [window.sources for _, window in sorted(windows.items())])
+        if by_source is not None:
+            self._report(shared, who, by_source, now, epoch)
         return told
 
     def _followed(self, shared: Shared, who: Who) -> Live:

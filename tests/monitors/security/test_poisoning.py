@@ -128,3 +128,15 @@ def test_one_source_alone_is_judged_by_confidence() -> None:
     sources = LabelSources()
     assert any(sources.add("only", True, 0.99) for _ in range(10))
     assert not any(sources.add("other", at % 50 == 0, 0.99) for at in range(2_000))
+
+
+def test_labels_in_batches_are_judged_like_single_ones() -> None:
+    """The source that flips a third is told of, honest ones are not, and nobody where the others are too few."""
+    random = np.random.default_rng(10)
+    sources, told = LabelSources(), set[str]()
+    for _ in range(24):
+        batch = {source: [(0.9, 100, int(random.binomial(100, share)))]
+                 for source, share in (("desk", 0.1), ("crm", 0.1), ("bot", 0.36))}
+        told |= sources.add_batch(batch, 50)
+    assert told == {"bot"}
+    assert LabelSources().add_batch({"only": [(0.99, 500, 400)]}, 50) == set()

@@ -63,7 +63,8 @@ def host(trained: Path, tmp_path: Path) -> Shared:
     return made
 
 
-def _hour(host: Shared, hour: int, scores: np.ndarray, truths: Sequence[Any], **inputs: Any) -> None:
+def _hour(host: Shared, hour: int, scores: np.ndarray, truths: Sequence[Any], senders: Sequence[str] = ("crm",),
+          **inputs: Any) -> None:
     """Log a request with a row for each score, and tell what became of each that has a truth."""
     at, source = START + hour * HOUR_S + 60.0, IdSource(5 + hour)
     sequence = source.sequence
@@ -76,7 +77,7 @@ def _hour(host: Shared, hour: int, scores: np.ndarray, truths: Sequence[Any], **
     if not truths:
         return
     spool = Spool(host.home.spool, 10**9)
-    spool.append([GroundTruth(prediction_id(uuid, row), "crm", "final", truth, 0.0, at + 60.0)
+    spool.append([GroundTruth(prediction_id(uuid, row), senders[row % len(senders)], "final", truth, 0.0, at + 60.0)
                   for row, truth in enumerate(truths) if truth is not None])
     spool.close()
 
@@ -155,6 +156,20 @@ def test_what_a_model_is_worth_is_declared_in_the_settings(trained: Path, tmp_pa
     assert version["windows"][0]["measures"]["precision"]["value"] == 120 / 140
     assert version["measures"]["recall"]["value"] == 120 / 135
     assert "precision" not in version["promised"] and "precision" not in version["windows"][0]["estimate"]
+
+
+def test_a_source_that_poisons_truths_is_an_alert(host: Shared) -> None:
+    """One of two sources flips the truths of confident answers: it is named; with honest truths nothing is active."""
+    draw, seen = np.random.default_rng(6), []
+    for hour, flipped in ((0, 0.0), (1, 0.4)):
+        scores = draw.beta(0.2, 0.2, 1200).clip(0.01, 0.99)
+        truths = draw.random(1200) < scores
+        wrong = (np.arange(1200) % 2 == 1) & (draw.random(1200) < flipped)
+        _hour(host, hour, scores, (truths ^ wrong).astype(int).tolist(), ["crm", "bot"])
+        _told(host)
+        seen += [each for each in conditions(host.store, NOW) if each.kind == "label_source"]
+    assert [(each.active, each.severity) for each in seen] == [(False, "alarm"), (True, "alarm")]
+    assert "Truths of bot (" in seen[1].summary and "crm" not in seen[1].summary
 
 
 def test_probabilities_that_are_off_are_told(host: Shared) -> None:
