@@ -160,6 +160,25 @@ def test_stable_itself_broken_holds() -> None:
     assert verdict.reason == "Stable itself fails: 3,000 of 30,000 of late, at most 1.4 % before."
 
 
+def test_without_a_time_before_nobody_knows_whether_stable_broke() -> None:
+    """The same failures are judged between the arms alone."""
+    assert look(window(errors=(1_000, 3_000))).cause != "stable"
+
+
+def test_a_share_of_all_or_nothing_says_nothing_of_the_assignment() -> None:
+    """While one arm has all requests there is nothing to be assigned."""
+    alone = window(errors=(100, 300))._replace(weight=1.0, stable=5_000)
+    assert look(alone, window(errors=(100, 300))).cause != "mismatch"
+
+
+def test_outcome_events_certify_nobody() -> None:
+    """They come late: few of them prove nothing, however equal the arms are."""
+    plan = replace(PLAN, events=("complaint",))
+    seen = window(errors=(100, 300))
+    seen.events["events:complaint"] = Arms(500, 10_000, 1_500, 30_000)
+    assert check(look(seen, plan=plan), "events:complaint").route(plan) == ""
+
+
 def test_a_signal_from_elsewhere_holds() -> None:
     """Drift of its inputs, estimated performance, a user's own metric."""
     verdict = look(window(errors=(100, 300)), signals={"drift": "Its inputs drift."})

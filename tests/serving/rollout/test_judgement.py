@@ -79,3 +79,10 @@ def test_so_many_persons_have_to_approve() -> None:
         0, 0, 2]
     early = Judgement(approve=1, approve_from=2_500)
     assert [early.approvers_at(weight, last=False) for weight in (0, 2_499, 2_500)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["hold_on_drift", "hold_on_estimate", "hold_on_monitors"])
+def test_a_switch_is_true_or_false(name: str) -> None:
+    """Not a word that looks like one of them."""
+    with pytest.raises(PlanInvalid, match=f"{name} must be true or false, got 'no'"):
+        Judgement(**{name: "no"})

@@ -146,3 +146,8 @@ def test_a_steps_time_runs_while_a_step_is_taken() -> None:
     record = RolloutRecord("wine", phase=Phase.CANARY, elapsed_in_step_s=10.0, updated=100.0)
     assert [record.elapsed_at(now) for now in (100.0, 105.0, 50.0)] == [10.0, 15.0, 10.0]
     assert replace(record, phase=Phase.HOLD, held=Phase.CANARY).elapsed_at(999.0) == 10.0
+
+
+def test_without_a_plan_there_is_no_last_step() -> None:
+    """Nothing is on trial, so nothing ends."""
+    assert not RolloutRecord("iris").is_last_step

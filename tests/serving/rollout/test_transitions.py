@@ -227,7 +227,8 @@ def test_what_is_done_already_is_said(state: RolloutRecord, event: Event) -> Non
         (IDLE, PAUSE), (IDLE, RESUME), (IDLE, ROLL_BACK), (CANARY, RollBack("2", actor="ana")),
         (CANARY, SetStable("3", actor="ana")), (ROLLING_BACK, SetStable("3", actor="ana")), (IDLE, Abort(actor="")),
         (IDLE, replace(start(), salt="")), (replace(IDLE, salt="salt-r1"), start()),
-        (replace(IDLE, stable=None), RollBack("2", actor="ana")),
+        (replace(IDLE, stable=None), RollBack("2", actor="ana")), (replace(CANARY, plan=None), PROMOTE),
+        (replace(CANARY, step=len(PLAN.steps)), PROMOTE),
     ],
 )  # fmt: skip
 def test_a_refusal_says_where_and_what_is_possible(state: RolloutRecord, event: Event) -> None:
