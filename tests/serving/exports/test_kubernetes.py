@@ -153,3 +153,10 @@ def test_kustomize_builds_the_base(tmp_path: Path) -> None:
     done = subprocess.run(["kubectl", "kustomize", str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert len(list(yaml.safe_load_all(done.stdout))) == 6
+
+
+def test_the_example_is_what_the_export_writes(checkout: Path) -> None:
+    """Renew it by the third line of its README."""
+    base = checkout / "examples" / "kubernetes" / "base"
+    written = {path.name: path.read_text("utf-8") for path in base.iterdir()}
+    assert written == kubernetes(Installation("iris", "registry.example/iris:2"))
