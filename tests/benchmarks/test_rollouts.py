@@ -1,8 +1,11 @@
 """The rollout benchmark runs, and its policies tell good from bad as far as one course of events can show it."""
 
+import numpy as np
+import pytest
+
 from tests.benchmarks.rollouts.__main__ import endings, run, table
 from tests.benchmarks.rollouts.policies import HELD, OURS, POLICIES, PROMOTED, ROLLED_BACK
-from tests.benchmarks.rollouts.scenarios import SCENARIOS
+from tests.benchmarks.rollouts.scenarios import SCENARIOS, play
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -20,6 +23,16 @@ def test_what_is_wrong_is_stopped_or_held() -> None:
         assert {ending.how for ending in endings(BY_NAME[name], (1, 0), OURS)} == {how}, name
     accuracy = endings(BY_NAME["accuracy −5, labels at once on all"], (1, 0), OURS)
     assert [ending.how for ending in accuracy] == [ROLLED_BACK] * 2 and accuracy[1].exposed == 0
+
+
+def test_failures_come_in_runs_of_the_stated_autocorrelation() -> None:
+    """The mean stays 1 %; the variance of a minute's count is that of a Markov chain, (1 + r) / (1 − r) times."""
+    for name in ("", " within each arm"):
+        scenario = BY_NAME[f"no change, failures of autocorrelation 0.3{name}"]
+        rng = np.random.default_rng(4)
+        stable = np.concatenate([play(scenario, rng).errors[1][:10] for _ in range(300)])  # 99 % of 6,000 a minute
+        assert stable.mean() == pytest.approx(59.4, rel=0.02)
+        assert stable.var() / stable.mean() == pytest.approx(1.3 / 0.7, rel=0.1)
 
 
 def test_the_table_has_a_line_for_each_scenario() -> None:

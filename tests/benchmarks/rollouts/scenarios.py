@@ -59,6 +59,10 @@ class Scenario:
     """Relative amplitude of stable's and the candidate's common error rate."""
     heavy: float = 0.0
     """Share of the traffic from a few callers whose requests fail together; they stick to their arm."""
+    autocorrelation: float = 0.0
+    """Of failures of consecutive requests: one is followed by another with this chance."""
+    runs_apart: bool = False
+    """Whether each arm has such runs of its own; else they are of the traffic, and assigned like all of it."""
     assigned: float = 1.0
     """The candidate's real share as a multiple of the intended one."""
     blackout: tuple[int, int] = (0, 0)
@@ -124,6 +128,9 @@ SCENARIOS = (
     Scenario("broken assignment", bad=False, assigned=1.25),
     Scenario("blackout of 5 min", bad=False, blackout=(12, 17)),
     Scenario("crashes, 1 of 200", bad=True, crashes=0.005),
+    Scenario("no change, failures of autocorrelation 0.3", bad=False, autocorrelation=0.3),
+    Scenario("no change, failures of autocorrelation 0.3 within each arm", bad=False, autocorrelation=0.3,
+             runs_apart=True),
 )
 
 
@@ -137,8 +144,14 @@ def play(scenario: Scenario, rng: np.random.Generator) -> Course:
     wave = 1 + scenario.swing * np.sin(minutes / 6)
     turned = minutes >= scenario.onset
     rates = (np.where(turned, scenario.candidate_errors, scenario.errors) * wave, scenario.errors * wave)
-    found = [_errors(scenario, rng, count, rate) for count, rate in zip(units, rates, strict=True)]
-    errors, callers, failed_callers = zip(*found, strict=True)
+    if scenario.autocorrelation and not scenario.runs_apart:
+        failed = _in_runs(scenario, rng, requests, rates[1])
+        theirs = np.minimum(candidate, rng.binomial(failed, weights))
+        errors = failed_callers = theirs, np.minimum(units[1], failed - theirs)
+        callers = units
+    else:
+        found = [_errors(scenario, rng, count, rate) for count, rate in zip(units, rates, strict=True)]
+        errors, callers, failed_callers = zip(*found, strict=True)
     slow, p99 = _latencies(scenario, rng, units)
     shares = (scenario.candidate_share, scenario.share)
     watched = tuple(rng.binomial(count, share) for count, share in zip(units, shares, strict=True))
@@ -157,6 +170,9 @@ def play(scenario: Scenario, rng: np.random.Generator) -> Course:
 
 def _errors(scenario: Scenario, rng: np.random.Generator, units: Ints, rate: Floats) -> tuple[Ints, Ints, Ints]:
     """Errors, callers and callers with errors; a heavy caller makes 400 requests, and fails 40 times if at all."""
+    if scenario.autocorrelation:
+        errors = _in_runs(scenario, rng, units, rate)
+        return errors, units, errors
     if not scenario.heavy:
         errors = rng.binomial(units, rate)
         return errors, units, errors
@@ -164,6 +180,14 @@ def _errors(scenario: Scenario, rng: np.random.Generator, units: Ints, rate: Flo
     light = rng.binomial(units - heavy, rate)
     bursts = rng.poisson(heavy * rate / 40)
     return np.minimum(units, light + 40 * bursts), units - heavy + heavy // 400, light + bursts
+
+
+def _in_runs(scenario: Scenario, rng: np.random.Generator, units: Ints, rate: Floats) -> Ints:
+    """Failures that come in runs of geometric length, as in a Markov chain."""
+    alone = 1 - scenario.autocorrelation
+    runs = rng.poisson(units * rate * alone)
+    further = np.where(runs > 0, rng.negative_binomial(np.maximum(runs, 1), alone), 0)
+    return np.minimum(units, runs + further)
 
 
 def _latencies(scenario: Scenario, rng: np.random.Generator,
