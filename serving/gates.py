@@ -10,7 +10,7 @@ from serinus.models.registry import Registry
 from serinus.models.version import ModelVersion
 from serinus.serving.rollout.state import Plan
 
-__all__ = ["FOLDER", "last_gate", "objection"]
+__all__ = ["FOLDER", "last_gate", "last_verdict", "objection"]
 
 FOLDER = "gates"
 """Attachments of a version: `gates/SHA/gate.json`, and beside it the card and the bill of materials."""
@@ -22,6 +22,16 @@ def last_gate(registry: Registry, version: ModelVersion) -> dict[str, Any] | Non
              and name.endswith("/gate.json")]
     found = [orjson.loads(registry.attachment(version, name)) for name in names]
     return max(found, key=lambda document: str(document["at"]), default=None)
+
+
+def last_verdict(registry: Registry, version: ModelVersion) -> dict[str, Any] | None:
+    """The newest verdict in few words: of which rows, by which digest, and who answers for it."""
+    gate = last_gate(registry, version)
+    if gate is None:
+        return None
+    details = [check["details"] for check in gate["checks"] if check["name"] == "provenance" and check["details"]]
+    return {**{name: gate[name] for name in ("verdict", "sentence", "data", "digest", "rows", "against", "at")},
+            "approver": details[0]["approver"] if details else ""}
 
 
 def objection(registry: Registry, version: ModelVersion, plan: Plan) -> str:

@@ -63,6 +63,7 @@ def aliases_of(registry: Registry, version: ModelVersion) -> list[str]:
 def document(version: ModelVersion, registry: Registry, role: str | None) -> dict[str, Any]:
     """A version as JSON."""
     from serinus.models.libraries import relevant, skew
+    from serinus.serving.gates import last_verdict
 
     return {"name": version.name, "version": version.version, "tag": version.tag, "role": role,
             "aliases": aliases_of(registry, version), "adapter": version.adapter, "digest": version.digest,
@@ -70,13 +71,14 @@ def document(version: ModelVersion, registry: Registry, role: str | None) -> dic
             "signature": version.signature.to_json(), "card": version.card.to_json(),
             "lineage": version.lineage.to_json(), "libraries": dict(version.libraries),
             "skew": skew(relevant(version.adapter, version.libraries)),
-            "expectations": summary(_expectations(version, registry)), "attachments": registry.attachments(version)}
+            "expectations": summary(_expectations(version, registry)), "gate": last_verdict(registry, version),
+            "attachments": registry.attachments(version)}
 
 
 def description(version: ModelVersion, registry: Registry, role: str | None, home: Home) -> Iterator[str]:
     """A version as lines for a person."""
     from serinus.models.libraries import relevant, skew
-    from serinus.serving.gates import FOLDER, last_gate
+    from serinus.serving.gates import FOLDER, last_verdict
 
     about = [word for word in (role, *aliases_of(registry, version)) if word]
     yield f"{version.tag}  ({', '.join(about)})" if about else version.tag
@@ -93,8 +95,9 @@ def description(version: ModelVersion, registry: Registry, role: str | None, hom
         yield from (f"    {line}" for line in table(("NAME", "DATATYPE", "SHAPE", "REMARKS"), list(map(_row, some))))
     if (expected := summary(_expectations(version, registry))):
         yield f"  expectations  {expected}"
-    if (gate := last_gate(registry, version)) is not None:
-        yield f"  gate  {gate['verdict']} on {gate['data']} ({gate['rows']:,} rows) at {gate['at']}"
+    if (gate := last_verdict(registry, version)) is not None:
+        yield (f"  gate  {gate['verdict']} on {gate['data']} ({gate['rows']:,} rows, {gate['digest']}) at {gate['at']}"
+               f", approver {gate['approver'] or 'none'}")
     attachments = [name for name in registry.attachments(version) if not name.startswith(f"{FOLDER}/")]
     if attachments:
         yield f"  attachments  {', '.join(attachments)}"

@@ -18,6 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from serinus.models import register
+from serinus.models.lineage import data_digest
 from serinus.monitors.evaluation import latency
 from serinus.monitors.record import PredictionRecord
 from serinus.serving.home import Home
@@ -70,6 +71,18 @@ def test_a_version_that_is_no_worse_passes(cli: Any, files: Path) -> None:
     assert (files / "page.html").read_text().startswith("<!doctype html>")
 
 
+def test_show_tells_the_verdict_its_rows_and_who_answers_for_it(cli: Any, files: Path) -> None:
+    """The digest is that of the rows in `gate.json`; a version that was never judged has none."""
+    cli(*_words(files, "iris:2", "--policy", files / "policy.toml", "--approver", "grace"))
+    digest = data_digest(pd.read_csv(files / "rows.csv"))
+    gate = cli("models", "show", "iris:2", "--json").json["gate"]
+    assert (gate["verdict"], gate["digest"], gate["approver"], gate["against"]) == (
+        "pass", digest, "grace", "iris:1")
+    shown = cli("models", "show", "iris:2").out
+    assert f"(150 rows, {digest})" in shown and ", approver grace" in shown
+    assert cli("models", "show", "iris:1", "--json").json["gate"] is None
+
+
 def test_the_default_margins_need_more_rows(cli: Any, files: Path) -> None:
     """Undecided is exit code 3, and says how many."""
     (files / "policy.toml").write_text("[leakage]\nmax_area = 1.0\n[robustness]\nrows = 20\nfeatures = 2")
@@ -81,7 +94,7 @@ def test_the_default_margins_need_more_rows(cli: Any, files: Path) -> None:
 def test_a_leak_fails(cli: Any, files: Path) -> None:
     """A petal alone tells the kinds apart: exit code 1, and `models show` remembers."""
     assert cli(*_words(files)).code == 1
-    assert "  gate  fail on rows.csv (150 rows) at " in cli("models", "show", "iris").out
+    assert "  gate  fail on rows.csv (150 rows, sha256:" in cli("models", "show", "iris").out
 
 
 def test_a_rollout_of_a_failed_version_is_refused_unless_somebody_answers_for_it(cli: Any, files: Path) -> None:
