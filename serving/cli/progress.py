@@ -29,21 +29,25 @@ def progress_line(*, quiet: bool = False) -> Iterator[Progress | None]:
 
     text = TextColumn("{task.description}"), TextColumn("{task.fields[rows]}")
     columns = text[0], BarColumn(20), text[1], TimeRemainingColumn()
+    line = Line(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
+    task = line.add_task("", rows="")
     shown, at, began = "", 0.0, 0.0
-    with Line(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as line:
-        task = line.add_task("", rows="")
 
-        def tell(step: str, done: int, whole: int | None) -> None:
-            nonlocal shown, at, began
-            now = time.monotonic()
-            if step == shown and done != whole and now - at < _EVERY_S:
-                return
-            if step != shown:
-                began = now
-                line.reset(task, description=step)
-            shown, at = step, now
-            share = f"{done:,} of {whole:,} rows" if whole else f"{done:,} rows"
-            rate = f", {done / (now - began):,.0f}/s" if now > began else ""
-            line.update(task, completed=done, total=whole, rows=share + rate, refresh=True)
+    def tell(step: str, done: int, whole: int | None) -> None:
+        nonlocal shown, at, began
+        line.start()  # not before: until then somebody may be asked
+        now = time.monotonic()
+        if step == shown and done != whole and now - at < _EVERY_S:
+            return
+        if step != shown:
+            began = now
+            line.reset(task, description=step)
+        shown, at = step, now
+        share = f"{done:,} of {whole:,} rows" if whole else f"{done:,} rows"
+        rate = f", {done / (now - began):,.0f}/s" if now > began else ""
+        line.update(task, completed=done, total=whole, rows=share + rate, refresh=True)
 
+    try:
         yield tell
+    finally:
+        line.stop()

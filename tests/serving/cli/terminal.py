@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -27,7 +28,8 @@ class Terminal:
         deadline = time.monotonic() + 60
         while text not in self.said:
             assert time.monotonic() < deadline, self.said
-            self.said += self._read()
+            if select.select([self._ours], [], [], 1.0)[0]:
+                self.said += self._read()
 
     def type(self, text: str) -> None:
         """Type a line."""
