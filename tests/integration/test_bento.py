@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from serinus.serving.home import Home, RunFolder
+from serinus.serving.prediction_log import read as read_log
 from tests.integration import zoo
 from tests.integration.client import Client
 from tests.integration.server import CHECKOUT, Server, eventually
@@ -163,7 +164,8 @@ def test_a_bento_holds_the_chosen_versions_and_serves_them(
         assert not (fresh / "models").exists()
         server.stop()
         eventually(lambda: not server.processes(), 15.0, lambda: str(server.processes()))
-    assert len(list((fresh / "log" / "segments").iterdir())) >= 1
+    logged = [record.model for record in read_log(Home(fresh).log)]
+    assert sorted(logged) == ["credit", "iris"]
 
 
 def test_plain_bentoml_build_works_in_the_checkout(
