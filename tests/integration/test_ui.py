@@ -148,7 +148,9 @@ def test_names_from_outside_are_text(served: Server, page: Browser) -> None:
         for _ in range(8):  # more rows than are judged at first, though not every row is observed
             _ask(client, 64)
     _open(page, "#/models/people")
-    page.wait_for(EVIL, "#drift")
+    ranked = """for (const one of document.querySelectorAll("#drift details")) one.open = true;
+                return document.querySelector("#drift")?.innerText ?? "";"""
+    eventually(lambda: EVIL in page.run(ranked), 30.0, lambda: page.text("#drift"))  # it need not be among the first
     assert page.run("return [window.hacked ?? null, document.querySelectorAll('main img').length]") == [None, 0]
 
 
