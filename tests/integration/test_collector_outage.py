@@ -19,6 +19,8 @@ from tests.integration.zoo import CREDIT_ROWS
 from tests.serving.telemetry.receivers import Receiver
 
 PROTOCOLS = ["http/protobuf", "grpc"]
+BRIEFLY = ["http/protobuf", pytest.param("grpc", marks=pytest.mark.slow)]
+"""What is above the protocol is the same for both; each takes a quarter of a minute."""
 DRAIN_S = 3
 OUTAGE, RECOVERY = "does not take spans; answers are not affected", "takes spans again"
 CLIENTS = 8
@@ -74,7 +76,7 @@ def test_a_collector_dies_under_load_and_comes_back(
     assert len(lines) == 4
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", BRIEFLY)
 def test_a_collector_that_never_answers(home: Path, start: Start, black_hole: int, protocol: str) -> None:
     """All signals fall into a black hole: all is answered, the loss is counted, and SIGTERM ends it in time."""
     server = start(home, environ=_all_signals(black_hole, protocol))
@@ -85,7 +87,7 @@ def test_a_collector_that_never_answers(home: Path, start: Start, black_hole: in
     _end_in_time(server)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", BRIEFLY)
 def test_nobody_listens(home: Path, start: Start, port: int, protocol: str) -> None:
     """Refused connections delay the end no longer than a black hole does."""
     server = start(home, environ=_all_signals(port, protocol))
@@ -94,7 +96,7 @@ def test_nobody_listens(home: Path, start: Start, port: int, protocol: str) -> N
     _end_in_time(server)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", BRIEFLY)
 def test_a_black_hole_that_nobody_has_met_yet(home: Path, start: Start, black_hole: int, protocol: str) -> None:
     """The worst case: every first export is tried as the server ends. All processes together wait for three seconds."""
     bare = _time_to_end(start(home))
