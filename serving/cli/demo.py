@@ -24,7 +24,7 @@ _INTERRUPTED = 130
 @click.command("demo")
 @click.option("--scenario", type=click.Choice(["story", "good", "bad", "drift-only"]), default="story",
               show_default=True, help="All of it, or a sound version only, a useless one only, a drift only.")
-@click.option("--fast", is_flag=True, help="Shorter steps: about a minute on two processors that nobody else wants.")
+@click.option("--fast", is_flag=True, help="Shorter steps: one and a half to three and a half minutes.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=7, show_default=True,
               help="Of the data's split and of who asks when.")
 @click.option("--keep", is_flag=True, help="Leave the server running until Ctrl-C, and keep the home.")
@@ -33,7 +33,7 @@ _INTERRUPTED = 130
 def command(scenario: str, fast: bool, seed: int, keep: bool, home: Path | None) -> int:
     """Train, serve, ask, kill, try a version, find a drift, stop a bad version, go back: each claim is checked.
 
-    Needs no network and touches no home but its own temporary one. Takes about two minutes, with --fast one; Ctrl-C
+    Needs no network and touches no home but its own temporary one. Takes a few minutes, with --fast about two; Ctrl-C
     ends it cleanly. What it runs are public commands, and it shows them.
 
     \b
@@ -45,7 +45,7 @@ def command(scenario: str, fast: bool, seed: int, keep: bool, home: Path | None)
     Exit codes: 0 every claim held, 1 one did not, 2 wrong usage, 130 interrupted.
     """
     with _ended_by_signals(), _folder(home, keep) as folder:
-        length = "a minute" if fast else "two minutes"
+        length = "two minutes" if fast else "three minutes"
         _say(f"Serinus from end to end, in about {length}; Ctrl-C ends it. Everything is in")
         _say(f"{folder}.")
         from serinus.serving.demo import Narrator, Scenario, Story
