@@ -60,6 +60,8 @@ class Stream:
         self._known: DriftState | None = None
         self._window = profile.empty()
         """Rows since evasion was last looked for."""
+        self._forgotten_until = -1
+        """The latest interval whose rows a person did not want judged any more."""
         self._evasion: list[dict[str, Any]] = []
 
     @property
@@ -90,7 +92,8 @@ class Stream:
         self.unusual += news.unusual
         self.total = self.total + news.counts
         self.interval = interval
-        self._monitor.apply(interval, news.counts, float(interval))
+        if interval > self._forgotten_until:
+            self._monitor.apply(interval, news.counts, float(interval))
         self._known = None
         self._look_for_evasion(news.counts)
         for tick in ticks:
@@ -160,13 +163,14 @@ class Stream:
             "format": FORMAT, "chosen": asdict(self.chosen), "run_length": self._run_length, "interval": self.interval,
             "seen": self.seen, "unusual": self.unusual, "total": self.total.to_json(),
             "ledger": self._ledger.to_json(),
-            "window": self._window.to_json(), "evasion": self._evasion,
+            "window": self._window.to_json(), "evasion": self._evasion, "forgotten_until": self._forgotten_until,
             "examples": list(map(list, self._examples.values())), "monitor": self._monitor.to_json()})
 
     @staticmethod
-    def forgotten(data: bytes) -> bytes:
-        """What `to_bytes` gave, with all evidence and alarms forgotten; no row is counted again."""
-        return orjson.dumps({**orjson.loads(data), "monitor": None})
+    def forgotten(data: bytes, until: int) -> bytes:
+        """What `to_bytes` gave, with all evidence and alarms forgotten; no row is counted again, and those of intervals
+        up to `until` that were not saved yet are not judged."""
+        return orjson.dumps({**orjson.loads(data), "monitor": None, "forgotten_until": until})
 
     @staticmethod
     def counted(data: bytes) -> tuple[str, Counts] | None:
@@ -193,6 +197,7 @@ class Stream:
         if "total" in stored:  # earlier releases kept none
             self.total = Counts.from_json(stored["total"])
         self._ledger = Ledger.from_json(stored["ledger"])
+        self._forgotten_until = stored.get("forgotten_until", -1)  # earlier releases had none
         self._window, self._evasion = Counts.from_json(stored["window"]), stored["evasion"]
         self._examples = {row[0]: Example(*row) for row in stored["examples"]}
         self._known = None

@@ -151,22 +151,22 @@ def _show(store: Store, key: str, kept: _Kept, now: float, epoch: int) -> None:
     kept.shown = kept.stream.chosen
 
 
-def forget_evidence(store: Store, model: str, version: str, by: str, reason: str) -> None:
-    """Begin a version's evidence anew, and take that down in the model's journal. Raises LookupError where there is
-    none."""
-    key = f"{model}:{version}"
+def forget_evidence(store: Store, model: str, version: str, by: str, reason: str, now: float | None = None) -> None:
+    """Begin a version's evidence anew, with rows that come after `now`, and take that down in the model's journal.
+    Raises LookupError where there is none."""
+    key, now = f"{model}:{version}", time.time() if now is None else now
     while True:
         found = store.document(STATE, key)
         if found is None:
             raise LookupError(f"There is no evidence about {key} yet.")
-        changed = Document(STATE, key, found.revision + 1, Stream.forgotten(found.body), time.time())
+        changed = Document(STATE, key, found.revision + 1, Stream.forgotten(found.body, int(now)), now)
         try:
             store.put_document(changed, expected_revision=found.revision)
             break
         except Conflict:
             continue
     record = store.record(model)
-    store.append(JournalEntry(model, "monitor.reset", time.time(), record.generation if record else 0, by, reason,
+    store.append(JournalEntry(model, "monitor.reset", now, record.generation if record else 0, by, reason,
                               {"text": f"The evidence about version {version} begins anew.", "version": version}))
 
 

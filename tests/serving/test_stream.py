@@ -169,7 +169,21 @@ def test_a_reset_forgets_evidence_and_counts_nothing_twice() -> None:
     stream.take(ticks[:90], closed=44)
     assert stream.state.alarm
     fresh = _stream()
-    assert fresh.restore(Stream.forgotten(stream.to_bytes()))
+    assert fresh.restore(Stream.forgotten(stream.to_bytes(), 44))
     assert not fresh.state.alarm
     fresh.take(ticks, closed=49)
     assert (fresh.state.rows, fresh.seen) == (600, 6000)
+
+
+def test_a_reset_forgets_rows_too_that_no_saved_state_has() -> None:
+    """What came before it is counted, and judged no more, whoever goes on from the saved state."""
+    ticks = _ticks(50, 2, SHIFT)
+    stream = _stream()
+    stream.take(ticks[:60], closed=29)
+    fresh, another = _stream(), _stream()
+    assert fresh.restore(Stream.forgotten(stream.to_bytes(), 44))
+    fresh.take(ticks[:80], closed=39)
+    assert (fresh.state.rows, fresh.state.alarm) == (0, False)
+    assert another.restore(fresh.to_bytes())
+    another.take(ticks, closed=49)
+    assert (another.state.rows, another.seen) == (600, 6000)

@@ -204,7 +204,8 @@ def test_a_person_may_have_the_evidence_begin_anew(host: Shared) -> None:
     _run(host, job, clock, rows, 12, shift=15)
     _settle(host, job, clock)
     assert _view(host)["state"] == "act"
-    forget_evidence(host.store, "credit", "1", "ana", "a known change")
+    forget_evidence(host.store, "credit", "1", "ana", "a known change", clock.now)
+    clock.now += 1
     _run(host, job, clock, rows, 20)
     _settle(host, job, clock)
     view = _view(host)
