@@ -24,7 +24,7 @@ _INTERRUPTED = 130
 @click.command("demo")
 @click.option("--scenario", type=click.Choice(["story", "good", "bad", "drift-only"]), default="story",
               show_default=True, help="All of it, or a sound version only, a useless one only, a drift only.")
-@click.option("--fast", is_flag=True, help="Shorter steps: one and a half to three and a half minutes.")
+@click.option("--fast", is_flag=True, help="Shorter steps: a minute or two.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=7, show_default=True,
               help="Of the data's split and of who asks when.")
 @click.option("--keep", is_flag=True, help="Leave the server running until Ctrl-C, and keep the home.")
